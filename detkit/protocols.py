@@ -59,9 +59,11 @@ class Head(Protocol):
 
     Attributes:
         takes: argument that holds a part -> the protocol that the part must follow.
+        needs_gt: whether the call takes the ground truth as ``gt`` in training, for queries that are made of it.
     """
 
     takes: ClassVar[Mapping[str, type]]
+    needs_gt: bool = False
 
     def __call__(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
         """Return raw predictions, of the same names and shapes in training and evaluation."""

@@ -21,6 +21,7 @@ PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.pa
 LOSSES = {
     'detr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux'},
     'rfdetr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc'},
+    'rtdetr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc', 'loss_dn'},
     'yolov3': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov5': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
@@ -30,6 +31,7 @@ LOSSES = {
 def by_cost(path):
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
+    large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc')
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
 
@@ -125,10 +127,11 @@ def test_every_size_builds_and_differs(path, size):
     ('names', 'folder', 'own'),
     [
         ('yolov8/det_coco yolov8/seg_coco yolov5/det_coco yolov3/det_coco', '', dict(classes=None)),
-        ('detr/det_coco rfdetr/det_coco', '', dict(classes=None, keep_category_ids=False)),
-        ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc', 'voc', dict(classes=None)),
+        ('detr/det_coco rfdetr/det_coco rtdetr/det_coco', '', dict(classes=None, keep_category_ids=False)),
+        ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc rtdetr/det_voc', 'voc', dict(classes=None)),
         (
-            'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom rfdetr/det_custom',
+            'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom rfdetr/det_custom '
+            'rtdetr/det_custom',
             '',
             dict(data_yaml='data.yaml'),
         ),

@@ -44,6 +44,11 @@ def compile_network(model: nn.Module, setting: Setting, device: torch.device) ->
         return
     if not isinstance(model, BaseDetector):
         raise ConfigError(f'{_KEY}: {type(model).__name__} is no BaseDetector, whose network can be compiled; drop it')
+    if getattr(model.head, 'needs_gt', False):
+        raise ConfigError(
+            f'{_KEY}: {type(model.head).__name__} makes queries of the objects, whose number changes from batch to '
+            'batch, so that nothing compiled would fit; leave out --compile'
+        )
     if arguments.get('backend', 'inductor') == 'inductor' and device.type == 'cpu' and not find_compiler():
         names = ', '.join(_COMPILERS)
         remedy = 'install g++' if sys.platform != 'win32' else "install Microsoft's build tools"

@@ -17,6 +17,7 @@ SMALL['DETRSegmentHead'] = SMALL['DETRHead']
 # Also of decoders, of which any may be in these heads.
 SMALL_DECODER = dict(embed_dims=16, num_heads=2, num_layers=2, num_points=2, feedforward_dims=16)
 SMALL['RFDETRHead'] = dict(num_queries=6, num_groups=3, decoder=dict(type='LiteDecoder', **SMALL_DECODER))
+SMALL['RTDETRHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='DeformableDecoder', **SMALL_DECODER))
 SMALL['RFDETRSegmentHead'] = SMALL['RFDETRHead']
 NUM_CLASSES = 3
 

@@ -105,7 +105,7 @@ def test_a_neck_returns_the_maps_that_it_declares(name):
 @pytest.mark.parametrize('name', own_names(HEADS))
 def test_a_head_has_the_methods_and_states_what_it_takes(name):
     cls = HEADS.get(name)
-    assert [n for n, _ in parameters(cls.forward)] == ['feats', 'padding_mask']
+    assert [n for n, _ in parameters(cls.forward)] == ['feats', 'padding_mask', *(['gt'] if cls.needs_gt else [])]
     assert [n for n, _ in parameters(cls.loss)] == ['preds', 'gt']
     assert [n for n, _ in parameters(cls.predict)] == ['preds', 'metas']
     assert parameters(cls.decode) == [('preds', False), ('img_shapes', True)]

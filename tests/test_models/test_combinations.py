@@ -33,6 +33,7 @@ NECKS = {
     'pan': dict(type='PAN', deepen_factor=0.1),
     'spp_pan': [dict(type='SPP'), dict(type='PAN', deepen_factor=0.1, block=dict(type='C3'), reduce=True)],
     'yolov3': dict(type='YOLOv3Neck', spp=dict(type='SPP')),
+    'hybrid': dict(type='HybridEncoder', out_channels=16, num_heads=2, feedforward_dims=16, num_blocks=1),
     'projector': dict(type='MultiScaleProjector', out_channels=16, num_blocks=1),
 }
 ANCHORS = {
@@ -47,6 +48,9 @@ HEADS = {
     'segment': dict(type='YOLOv8SegmentHead', num_protos=4),
     'pose': dict(type='YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'obb': dict(type='YOLOv8OBBHead'),
+    'rtdetr': dict(
+        type='RTDETRHead', num_queries=8, num_denoising=2, decoder=dict(type='DeformableDecoder', **DECODER)
+    ),
     'rfdetr': dict(type='RFDETRHead', num_queries=8, num_groups=2, decoder=dict(type='LiteDecoder', **DECODER)),
 }
 SIZE = 64

@@ -52,6 +52,24 @@ def test_parameter_counts_of_yolov5(size):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == YOLOV5_COUNTS[size]
 
 
+RTDETR_COUNTS = {
+    'r18': 20_184_464,
+    'r34': 31_441_668,
+    'r50_m': 36_593_772,
+    'r50': 42_891_372,
+    'r101': 76_556_268,
+    'hgnetv2_l': 32_925_036,
+    'hgnetv2_x': 67_374_188,
+}
+
+
+@pytest.mark.parametrize('size', RTDETR_COUNTS)
+def test_parameter_counts_of_rtdetr(size):
+    # Frozen weights count, but those of frozen normalisation are buffers.
+    model = build_model('rtdetr', device='meta', size=size)
+    assert sum(p.numel() for p in model.parameters()) == RTDETR_COUNTS[size]
+
+
 def test_other_class_counts_change_the_class_branches_only():
     few, many = (build_yolov8('seg', num_classes=n, device='meta').state_dict() for n in (3, 80))
     differing = {name for name in many if few[name].shape != many[name].shape}

@@ -8,6 +8,7 @@ one at most 1333; crops are 384 to 600 pixels wide and high, of an image whose s
 _base_ = './loaders.py'
 
 task = 'det'  # or 'seg', 'panoptic'
+augment = 'crop'  # 'ssd': zoom-out, crops by IoU and photometric distortion, as RT-DETR and D-FINE
 keep_ratio = True  # False: the images are stretched to a square of side img_size instead
 img_size = 800
 batch_size = 2
@@ -39,14 +40,19 @@ render = dict(
     mask_stride=1,
     overlap_mask=False,
 )
-train_pipeline = [
-    *load,
-    dict(type='RandomFlip', prob=flip_prob),
-    dict(type='RandomChoice', transforms=[[], crop], prob=[1 - crop_prob, crop_prob]),
-    resize,
-    render,
-    dict(type='PackInputs'),
-]
+_geometry = dict(
+    crop=[
+        dict(type='RandomFlip', prob=flip_prob),
+        dict(type='RandomChoice', transforms=[[], crop], prob=[1 - crop_prob, crop_prob]),
+    ],
+    ssd=[
+        dict(type='RandomZoomOut', prob=0.5),
+        dict(type='RandomIoUCrop', prob=0.8),
+        dict(type='RandomFlip', prob=flip_prob),
+    ],
+)
+_rendered = dict(crop=[render], ssd=[dict(render, fill=0), dict(type='RandomPhotometricDistort', prob=0.5)])
+train_pipeline = [*load, *_geometry[augment], resize, *_rendered[augment], dict(type='PackInputs')]
 val_pipeline = [
     *load,
     dict(type='ResizeShortestEdge', size=img_size, max_size=max_size) if keep_ratio else stretch,

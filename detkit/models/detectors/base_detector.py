@@ -84,7 +84,7 @@ class BaseDetector(BaseModule, Detector):
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
         self.info = ModelInfo()
-        self.compiled_network: Callable[[BaseDetector, Tensor, Tensor | None], Preds] | None = None
+        self.compiled_network: Callable[..., Preds] | None = None
         set_batch_norm(self, batch_norm or {})
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
@@ -115,7 +115,10 @@ class BaseDetector(BaseModule, Detector):
         """
         padding_mask = self.padding_mask(inputs, gt, data_samples, mode)
         network = self.compiled_network if mode == 'loss' and self.compiled_network is not None else raw_predictions
-        preds = network(self, inputs, padding_mask)
+        if mode == 'loss' and getattr(self.head, 'needs_gt', False):
+            preds = network(self, inputs, padding_mask, gt)
+        else:
+            preds = network(self, inputs, padding_mask)
         if mode == 'tensor':
             return preds
         if mode == 'loss':
@@ -187,9 +190,14 @@ class BaseDetector(BaseModule, Detector):
         return results
 
 
-def raw_predictions(model: BaseDetector, inputs: Tensor, padding_mask: Tensor | None = None) -> Preds:
+def raw_predictions(
+    model: BaseDetector, inputs: Tensor, padding_mask: Tensor | None = None, gt: GtBatch | None = None
+) -> Preds:
     """Return the raw predictions of a detector's head on normalised images ``(B, 3, H, W)``.
+
+    ``gt`` is given to heads that make queries of it, see ``BaseHead.needs_gt``.
 
     This is a function and not a method, so that what is compiled of it holds no model: a copy of a model runs itself.
     """
-    return model.head(model.extract_feat(inputs), padding_mask)
+    feats = model.extract_feat(inputs)
+    return model.head(feats, padding_mask) if gt is None else model.head(feats, padding_mask, gt)

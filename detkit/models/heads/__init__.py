@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.query_head import QueryHead
     from detkit.models.heads.rfdetr_head import RFDETRHead
     from detkit.models.heads.rfdetr_segment_head import RFDETRSegmentHead
+    from detkit.models.heads.rtdetr_head import RTDETRHead
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
     from detkit.models.heads.yolov8_classify_head import YOLOv8ClassifyHead
@@ -32,6 +33,7 @@ __getattr__ = lazy_names(
         'DenseHead': 'dense_head',
         'MLPClassifyHead': 'mlp_classify_head',
         'QueryHead': 'query_head',
+        'RTDETRHead': 'rtdetr_head',
         'RFDETRHead': 'rfdetr_head',
         'RFDETRSegmentHead': 'rfdetr_segment_head',
         'YOLOv3Head': 'yolov3_head',
@@ -52,6 +54,7 @@ __all__ = [
     'DenseHead',
     'MLPClassifyHead',
     'QueryHead',
+    'RTDETRHead',
     'RFDETRHead',
     'RFDETRSegmentHead',
     'YOLOv3Head',

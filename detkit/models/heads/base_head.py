@@ -36,6 +36,7 @@ class BaseHead(BaseModule):
             classes share). With it weights can be loaded into a model of other classes.
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
+        needs_gt: whether ``forward`` takes the ground truth as ``gt`` in training, for queries that are made of it.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         has_whole_cells: whether the sides of its images must be multiples of its strides.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
@@ -48,6 +49,7 @@ class BaseHead(BaseModule):
     loss_reduction: str = 'sum'
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
+    needs_gt: bool = False
     provides: tuple[str, ...] = ()
     has_whole_cells: bool = False
     takes: ClassVar[Mapping[str, type]] = {}

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from detkit.models.layers.block import build_block, scale_blocks, scale_channels
     from detkit.models.layers.conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
     from detkit.models.layers.csp import C3, Bottleneck, C2f
+    from detkit.models.layers.csp_rep import CSPRep, RepVGGBlock
     from detkit.models.layers.deformable_attention import DeformableAttention
     from detkit.models.layers.deformable_decoder import DeformableDecoder
+    from detkit.models.layers.denoising import ContrastiveDenoising
     from detkit.models.layers.detr_transformer import DETRTransformer
     from detkit.models.layers.fuse import fuse_conv_bn, fused
     from detkit.models.layers.group_selection import GroupSelection
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from detkit.models.layers.normalization import FrozenBatchNorm2d, LayerNorm2d, set_batch_norm
     from detkit.models.layers.position_encodings import (
         LearnedPositionEncoding,
+        SinCosPositionEncoding,
         SinePositionEncoding,
     )
     from detkit.models.layers.query_selection import QuerySelection
@@ -37,21 +40,25 @@ __getattr__ = lazy_names(
         'Bottleneck': 'csp',
         'C2f': 'csp',
         'C3': 'csp',
+        'CSPRep': 'csp_rep',
+        'ContrastiveDenoising': 'denoising',
         'ConvModule': 'conv_module',
         'DETRTransformer': 'detr_transformer',
         'DeformableAttention': 'deformable_attention',
         'DeformableDecoder': 'deformable_decoder',
         'FrozenBatchNorm2d': 'normalization',
+        'GroupSelection': 'group_selection',
         'KeyedDropout': 'keyed_dropout',
         'LEAKY_RELU': 'conv_module',
         'LayerNorm2d': 'normalization',
         'LearnedPositionEncoding': 'position_encodings',
-        'GroupSelection': 'group_selection',
         'LiteDecoder': 'lite_decoder',
         'MLP': 'mlp',
         'MaskDecoder': 'mask_decoder',
         'MultiHeadAttention': 'attention',
         'QuerySelection': 'query_selection',
+        'RepVGGBlock': 'csp_rep',
+        'SinCosPositionEncoding': 'position_encodings',
         'SinePositionEncoding': 'position_encodings',
         'SyncBatchNorm2d': 'sync_batch_norm',
         'build_activation': 'conv_module',
@@ -74,21 +81,25 @@ __all__ = [
     'Bottleneck',
     'C2f',
     'C3',
+    'CSPRep',
+    'ContrastiveDenoising',
     'ConvModule',
     'DETRTransformer',
     'DeformableAttention',
     'DeformableDecoder',
     'FrozenBatchNorm2d',
+    'GroupSelection',
     'KeyedDropout',
     'LEAKY_RELU',
     'LayerNorm2d',
     'LearnedPositionEncoding',
-    'GroupSelection',
     'LiteDecoder',
     'MLP',
     'MaskDecoder',
     'MultiHeadAttention',
     'QuerySelection',
+    'RepVGGBlock',
+    'SinCosPositionEncoding',
     'SinePositionEncoding',
     'SyncBatchNorm2d',
     'build_activation',

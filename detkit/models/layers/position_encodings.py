@@ -75,6 +75,41 @@ class SinePositionEncoding(nn.Module, PositionEncoding):
 
 
 @LAYERS.register_module()
+class SinCosPositionEncoding(nn.Module, PositionEncoding):
+    """Encoding by the sines of the row, its cosines, and then those of the column, a quarter of the channels each.
+
+    Rows and columns count from 0; wavelengths grow from 2π to nearly temperature * 2π (MoCo v3, arXiv:2104.02057,
+    section 5; as in RT-DETR). Nothing depends on the padding.
+
+    Args:
+        embed_dims: channels, a multiple of 4.
+        temperature: ratio of the longest wavelength, were there one more, to the shortest.
+    """
+
+    def __init__(self, embed_dims: int = 256, temperature: float = 10000.0) -> None:
+        super().__init__()
+        if embed_dims < 4 or embed_dims % 4:
+            raise ValueError(f'SinCosPositionEncoding: embed_dims must be a multiple of 4, found {embed_dims}')
+        if temperature <= 0:
+            raise ValueError(f'SinCosPositionEncoding: temperature must be above 0, found {temperature}')
+        self.embed_dims = embed_dims
+        self.temperature = temperature
+
+    def forward(self, feats: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Return the encoding ``(1, embed_dims, h, w)`` of a map ``(B, channels, h, w)``; padding changes nothing."""
+        height, width = feats.shape[-2:]
+        # In half precision neighbouring cells would be equal.
+        like = dict(dtype=torch.promote_types(feats.dtype, torch.float32), device=feats.device)
+        quarter = self.embed_dims // 4
+        frequencies = self.temperature ** (torch.arange(quarter, **like) / -quarter)
+        rows = torch.arange(height, **like).unsqueeze(-1) * frequencies  # (h, C / 4)
+        columns = torch.arange(width, **like).unsqueeze(-1) * frequencies  # (w, C / 4)
+        rows = torch.cat((rows.sin(), rows.cos()), dim=-1).unsqueeze(1).expand(-1, width, -1)
+        columns = torch.cat((columns.sin(), columns.cos()), dim=-1).expand(height, -1, -1)
+        return torch.cat((rows, columns), dim=-1).permute(2, 0, 1).unsqueeze(0).to(feats.dtype)
+
+
+@LAYERS.register_module()
 class LearnedPositionEncoding(nn.Module, PositionEncoding):
     """Encoding by a learnt vector of the column in one half of the channels and of the row in the other.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from detkit.models.necks.hybrid_encoder import HybridEncoder
     from detkit.models.necks.last_block import LastBlock
     from detkit.models.necks.multi_scale_projector import MultiScaleProjector
     from detkit.models.necks.pan import PAN
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __getattr__ = lazy_names(
     __name__,
     {
+        'HybridEncoder': 'hybrid_encoder',
         'LastBlock': 'last_block',
         'MultiScaleProjector': 'multi_scale_projector',
         'PAN': 'pan',
@@ -23,6 +25,7 @@ __getattr__ = lazy_names(
 )
 
 __all__ = [
+    'HybridEncoder',
     'LastBlock',
     'MultiScaleProjector',
     'PAN',

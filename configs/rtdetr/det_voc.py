@@ -1,0 +1,14 @@
+"""RT-DETR on PASCAL VOC (https://arxiv.org/abs/2304.08069).
+
+There is no published result; start from converted weights (docs/rtdetr.md). Train with
+    python tools/train.py configs/rtdetr/det_voc.py --cfg-options data_root=/data/VOCdevkit load_from=rtdetr.pth
+"""
+
+_base_ = [
+    '../_base_/models/rtdetr.py',
+    '../_base_/datasets/voc_rtdetr.py',
+    '../_base_/schedules/rtdetr_72e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
+size = 'r18'
