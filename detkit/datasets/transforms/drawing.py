@@ -12,7 +12,7 @@ from PIL import Image
 from detkit.structures.polygons import move_points
 from detkit.structures.scene import Tile, scale_matrix, translation_matrix
 
-__all__ = ['Placement', 'Resampling', 'draw_tile', 'place_tile']
+__all__ = ['Placement', 'Resampling', 'draw_tile', 'fill_quad', 'place_tile']
 
 # Rounding a tile to whole source pixels moves the drawing by up to half of one; enlarged further than this,
 # it is drawn at its exact position instead.
@@ -140,7 +140,7 @@ def draw_tile(
     else:
         drawn = _warped(tile, placement, resampling.prefilter_above)
         if not tile.axis_aligned:
-            inside = _fill_quad(tile, placement)
+            inside = fill_quad(tile, placement)
             mask = inside if mask is None else mask & inside
     if mask is None:
         target[...] = drawn
@@ -201,7 +201,7 @@ def _prefiltered(img: np.ndarray, matrix: np.ndarray, prefilter_above: float) ->
     return img, matrix @ scale_matrix(width / new_width, height / new_height)
 
 
-def _fill_quad(tile: Tile, placement: Placement) -> np.ndarray:
+def fill_quad(tile: Tile, placement: Placement) -> np.ndarray:
     """Return ``(h, w)`` uint8 over the target: 255 where the clip rectangle comes to lie."""
     x0, y0, x1, y1 = placement.target
     quad = move_points(_rect_corners(tile.clip), placement.matrix) - (x0 + 0.5, y0 + 0.5)

@@ -1,0 +1,217 @@
+"""``BatchRenderer``: draws the images of a whole batch where they are stored, on any device.
+
+It computes what ``Render`` computes on a CPU, from the same matrices, and its images differ from those by a grey level
+at most. Nothing in it waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detkit.structures.render_plan import RenderPlan
+
+__all__ = ['BatchRenderer', 'ImageStore', 'area_weights', 'shift_hsv']
+
+# OpenCV's integer arithmetic of 8-bit HSV: numbers are scaled by 2 ** 12.
+_HSV_SHIFT = 12
+
+
+class ImageStore:
+    """Images ``(h, w, 3)`` uint8 of any sizes, in one block of memory.
+
+    Attributes:
+        pixels: ``(P, 3)`` uint8, the pixels of all images, row by row.
+        sizes: (h, w) of each image.
+        offsets: index of each image's first pixel.
+
+    Args:
+        images: the images.
+        device: where they are kept.
+    """
+
+    def __init__(self, images: Sequence[np.ndarray], device: torch.device | str = 'cpu') -> None:
+        self.sizes = [(img.shape[0], img.shape[1]) for img in images]
+        counts = [height * width for height, width in self.sizes]
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64).tolist()
+        self.pixels = torch.empty(sum(counts), 3, dtype=torch.uint8, device=device)
+        for img, first, count in zip(images, self.offsets, counts, strict=True):
+            flat = torch.from_numpy(np.ascontiguousarray(img)).view(-1, 3)
+            self.pixels[first : first + count] = flat.to(device, non_blocking=True)
+
+    def image(self, index: int) -> Tensor:
+        """Return one image ``(h, w, 3)``, without a copy."""
+        (height, width), first = self.sizes[index], self.offsets[index]
+        return self.pixels[first : first + height * width].view(height, width, 3)
+
+
+class BatchRenderer:
+    """Draw batches from a store.
+
+    Args:
+        store: the images.
+        chunk: images of a batch that are drawn at a time, which bounds the memory: some 150 bytes a pixel of theirs.
+    """
+
+    def __init__(self, store: ImageStore, chunk: int = 16) -> None:
+        self.store = store
+        self.chunk = chunk
+
+    @torch.no_grad()
+    def __call__(self, plan: RenderPlan) -> Tensor:
+        """Return the images ``(B, 3, H, W)`` uint8 of a plan that is on the store's device, channels last in memory."""
+        batch, (height, width) = len(plan.images), plan.size
+        drawn = torch.empty(batch, height, width, 3, dtype=torch.uint8, device=self.store.pixels.device)
+        for first in range(0, batch, self.chunk):
+            part = range(first, min(first + self.chunk, batch))
+            drawn[part.start : part.stop] = self._draw(plan, part)
+        return drawn.permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W)
+
+    def _draw(self, plan: RenderPlan, part: range) -> Tensor:
+        pixels, where = self._sources(plan, part)
+        rows = slice(part.start, part.stop)
+        num_layers = plan.weights.shape[1]
+        layers = [self._draw_layer(plan, rows, layer, pixels, where) for layer in range(num_layers)]
+        if num_layers == 1:
+            image = layers[0]
+        else:
+            shares = plan.weights[rows, :, None, None, None].unbind(1)
+            mixed = sum(share * layer for share, layer in zip(shares, layers, strict=True))
+            image = mixed.round().clamp(0, 255)
+        image = image.to(torch.uint8)
+        return image if plan.hsv_tables is None else shift_hsv(image, plan.hsv_tables[rows])
+
+    def _sources(self, plan: RenderPlan, part: range) -> tuple[Tensor, Tensor]:
+        """Return the pixels to read, ``(P, 3)``, and ``(b, K, 2)`` int64, each tile's first pixel and row length."""
+        table = np.zeros((len(part), plan.images.shape[1], 2), np.int64)
+        reduced, end = [], len(self.store.pixels)
+        for row, b in enumerate(part):
+            for k, index in enumerate(plan.images[b].tolist()):
+                if index < 0:
+                    continue
+                table[row, k] = self.store.offsets[index], self.store.sizes[index][1]
+                if (b, k) in plan.reductions:
+                    small = _reduced(self.store.image(index), plan.reductions[b, k])
+                    table[row, k] = end, small.shape[1]
+                    reduced.append(small.reshape(-1, 3))
+                    end += len(reduced[-1])
+        # What was averaged lies in a block of its own, whose pixels are counted on from the store's.
+        self._reduced = torch.cat(reduced) if reduced else None
+        where = torch.from_numpy(table)
+        if self.store.pixels.is_cuda:
+            where = where.pin_memory()
+        return self.store.pixels, where.to(self.store.pixels.device, non_blocking=True)
+
+    def _draw_layer(self, plan: RenderPlan, rows: slice, layer: int, pixels: Tensor, where: Tensor) -> Tensor:
+        """Return ``(b, H, W, 3)`` float32 of whole numbers."""
+        height, width = plan.size
+        device = pixels.device
+        columns = torch.arange(width, device=device)
+        lines = torch.arange(height, device=device)
+        slots = torch.full((rows.stop - rows.start, height, width), -1, dtype=torch.int64, device=device)
+        for k in range(plan.images.shape[1]):
+            first, end, gap, gap_end = plan.spans[rows, k].unsqueeze(-2).unbind(-1)  # four of (b, H, 1)
+            inside = (columns >= first) & (columns < end) & ~((columns >= gap) & (columns < gap_end))  # (b, H, W)
+            inside &= (plan.layers[rows, k] == layer)[:, None, None]
+            for row in range(rows.start, rows.stop):
+                if (row, k) in plan.masks:
+                    inside[row - rows.start] &= plan.masks[row, k]
+            slots = torch.where(inside, k, slots)
+        chosen = slots.clamp(min=0)  # (b, H, W)
+        xs, ys = _positions(plan.inverse[rows], chosen, columns, lines)
+        bounds = plan.bounds[rows].unbind(-1)  # four of (b, K)
+        x_low, y_low, x_high, y_high = (_of_slot(value, chosen) for value in bounds)
+        start, stride = (_of_slot(value, chosen) for value in where.unbind(-1))
+        x0, y0 = xs.floor(), ys.floor()
+        x_share, y_share = (xs - x0).float()[..., None], (ys - y0).float()[..., None]
+        left, top = x0.long(), y0.long()
+
+        def read(line: Tensor, column: Tensor) -> Tensor:
+            line = torch.minimum(torch.maximum(line, y_low), y_high - 1)
+            column = torch.minimum(torch.maximum(column, x_low), x_high - 1)
+            return self._read(pixels, start + line * stride + column).float()  # (b, H, W, 3)
+
+        upper = torch.lerp(read(top, left), read(top, left + 1), x_share)
+        lower = torch.lerp(read(top + 1, left), read(top + 1, left + 1), x_share)
+        value = (torch.lerp(upper, lower, y_share) + 0.5).floor().clamp(0, 255)
+        return torch.where((slots >= 0)[..., None], value, float(plan.fill))
+
+    def _read(self, pixels: Tensor, index: Tensor) -> Tensor:
+        if self._reduced is None:
+            return pixels[index]
+        own = index < len(pixels)
+        stored = pixels[torch.where(own, index, 0)]
+        reduced = self._reduced[torch.where(own, 0, index - len(pixels))]
+        return torch.where(own[..., None], stored, reduced)
+
+
+def _of_slot(values: Tensor, slots: Tensor) -> Tensor:
+    """Return ``(b, H, W)``: the value ``(b, K)`` of the slot ``(b, H, W)`` of each pixel."""
+    return values.gather(1, slots.flatten(1)).view(slots.shape)
+
+
+def _positions(inverse: Tensor, slots: Tensor, columns: Tensor, lines: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y ``(b, H, W)`` float64 in the image of the tile that covers each pixel."""
+    rows = []
+    for row in range(3):
+        by_x, by_y, shift = (_of_slot(inverse[:, :, row, axis], slots) for axis in range(3))
+        rows.append(by_x * columns + by_y * lines[:, None] + shift)
+    x, y, depth = rows
+    return x / depth, y / depth
+
+
+def _reduced(img: Tensor, reduction: tuple[int, int, int, int, int, int]) -> Tensor:
+    """Return a rectangle of an image averaged to a size, ``(height, width, 3)`` uint8."""
+    x0, y0, x1, y1, width, height = reduction
+    view = img[y0:y1, x0:x1].float()
+    columns, lines = area_weights(x1 - x0, width, img.device), area_weights(y1 - y0, height, img.device)
+    mean = torch.einsum('hy,yxc,wx->hwc', lines, view, columns)
+    return (mean + 0.5).floor().clamp(0, 255).to(torch.uint8)
+
+
+def area_weights(source: int, target: int, device: torch.device | str = 'cpu') -> Tensor:
+    """Return ``(target, source)`` float32: the share of each source pixel in each target pixel that covers it."""
+    scale = source / target
+    starts = torch.arange(target, device=device, dtype=torch.float64)[:, None] * scale
+    pixels = torch.arange(source, device=device, dtype=torch.float64)
+    overlap = torch.minimum(starts + scale, pixels + 1) - torch.maximum(starts, pixels)
+    return (overlap.clamp(min=0) / scale).float()
+
+
+def shift_hsv(images: Tensor, tables: Tensor) -> Tensor:
+    """Change hue, saturation and value by tables.
+
+    Args:
+        images: ``(b, H, W, 3)`` uint8 RGB.
+        tables: ``(b, 3, 256)`` uint8: the new value of each old one. Hue counts 180 steps round the circle, as in
+            OpenCV's 8-bit images, whose integer arithmetic this follows.
+    """
+    red, green, blue = images.to(torch.int32).unbind(-1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    spread = value - torch.minimum(torch.minimum(red, green), blue)
+    levels = torch.arange(256, device=images.device, dtype=torch.float64)
+    shares = torch.where(levels > 0, (255 << _HSV_SHIFT) / levels.clamp(min=1), 0).round().to(torch.int32)
+    sextants = torch.where(levels > 0, (180 << _HSV_SHIFT) / (6 * levels.clamp(min=1)), 0).round().to(torch.int32)
+    half = 1 << (_HSV_SHIFT - 1)
+    saturation = (spread * shares[value.long()] + half) >> _HSV_SHIFT
+    side = torch.where(
+        value == red, green - blue, torch.where(value == green, blue - red + 2 * spread, red - green + 4 * spread)
+    )
+    hue = (side * sextants[spread.long()] + half) >> _HSV_SHIFT
+    hue = torch.where(hue < 0, hue + 180, hue)
+    hue, saturation, value = (
+        tables[:, channel].gather(1, old.clamp(0, 255).long().flatten(1)).view(old.shape).float()
+        for channel, old in enumerate((hue, saturation, value))
+    )
+    # From HSV (a hexcone) to RGB: in each sextant one channel is the value, one the least, one in between.
+    sextant = hue / 30
+    share = saturation / 255
+    channels = []
+    for offset in (5, 3, 1):
+        turn = torch.remainder(offset + sextant, 6)
+        away = torch.minimum(turn, 4 - turn).clamp(0, 1)
+        channels.append(value - value * share * away)
+    return torch.stack(channels, -1).round().clamp(0, 255).to(torch.uint8)
