@@ -10,7 +10,7 @@ import torch
 from detkit.datasets.transforms.color import shift_hsv as shift_hsv_on_cpu
 from detkit.datasets.transforms.drawing import Resampling, draw_tile, place_tile
 from detkit.datasets.transforms.tile_drawings import describe_tile
-from detkit.models.batch_renderer import BatchRenderer, ImageStore, area_weights, shift_hsv
+from detkit.datasets.batch_renderer import BatchRenderer, ImageStore, area_weights, shift_hsv
 from detkit.structures.annotations import Annotations
 from detkit.structures.render_plan import stack_plans
 from detkit.structures.scene import Tile, scale_matrix, translation_matrix
