@@ -71,7 +71,7 @@ class RunPicturesHook(Hook):
         names = [Path(sample.metainfo.get('img_path') or '').name for sample in data_batch.get('data_samples') or ()]
         dataset = runner.train_dataloader.dataset
         sheet = batch_sheet(
-            data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images, dataset.metainfo
+            data_batch['inputs'].cpu(), data_batch['gt'], _classes(dataset), names, self.train_images, dataset.metainfo
         )
         # The counter moves on after the iteration.
         runner.log_picture(f'train_batch{runner.iter}.jpg', sheet, step=runner.iter + 1)

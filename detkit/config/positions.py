@@ -107,4 +107,5 @@ DATALOADER_KEYS = {
     'drop_last': bool,
     'prefetch_factor': int | None,
     'timeout': float,
+    'render_on': str,
 }

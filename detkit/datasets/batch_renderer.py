@@ -6,18 +6,21 @@ at most. Nothing in it waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from detkit.structures.render_plan import RenderPlan
+from detkit.utils.errors import ConfigError
 
 __all__ = ['BatchRenderer', 'ImageStore', 'area_weights', 'shift_hsv']
 
 # OpenCV's integer arithmetic of 8-bit HSV: numbers are scaled by 2 ** 12.
 _HSV_SHIFT = 12
+# Of the memory that a GPU has left, as training needs the rest.
+_LARGEST_SHARE = 0.5
 
 
 class ImageStore:
@@ -25,27 +28,40 @@ class ImageStore:
 
     Attributes:
         pixels: ``(P, 3)`` uint8, the pixels of all images, row by row.
-        sizes: (h, w) of each image.
-        offsets: index of each image's first pixel.
+        sizes: (h, w) of each image, by path.
+        offsets: index of each image's first pixel, by path.
 
     Args:
-        images: the images.
+        images: the images by path.
         device: where they are kept.
+
+    Raises:
+        ConfigError: a GPU has too little memory for them.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], device: torch.device | str = 'cpu') -> None:
-        self.sizes = [(img.shape[0], img.shape[1]) for img in images]
-        counts = [height * width for height, width in self.sizes]
-        self.offsets = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64).tolist()
+    def __init__(self, images: Mapping[str, np.ndarray], device: torch.device | str = 'cpu') -> None:
+        self.sizes = {path: (img.shape[0], img.shape[1]) for path, img in images.items()}
+        counts = [height * width for height, width in self.sizes.values()]
+        _check_memory(3 * sum(counts), torch.device(device))
+        self.offsets = dict(zip(images, np.cumsum([0, *counts]).tolist(), strict=False))
         self.pixels = torch.empty(sum(counts), 3, dtype=torch.uint8, device=device)
-        for img, first, count in zip(images, self.offsets, counts, strict=True):
-            flat = torch.from_numpy(np.ascontiguousarray(img)).view(-1, 3)
-            self.pixels[first : first + count] = flat.to(device, non_blocking=True)
+        for (path, img), count in zip(images.items(), counts, strict=True):
+            first = self.offsets[path]
+            self.pixels[first : first + count] = torch.from_numpy(np.ascontiguousarray(img)).view(-1, 3)
 
-    def image(self, index: int) -> Tensor:
+    def image(self, path: str) -> Tensor:
         """Return one image ``(h, w, 3)``, without a copy."""
-        (height, width), first = self.sizes[index], self.offsets[index]
+        (height, width), first = self.sizes[path], self.offsets[path]
         return self.pixels[first : first + height * width].view(height, width, 3)
+
+
+def _check_memory(needed: int, device: torch.device) -> None:
+    free = torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else needed
+    if needed > _LARGEST_SHARE * free and device.type == 'cuda':
+        raise ConfigError(
+            f"train_dataloader.render_on='device' keeps all images decoded on {device}: {needed / 1e9:.1f} GB, but "
+            f'{free / 1e9:.1f} GB are free, of which half at most is taken. Leave it out, so that workers draw images'
+        )
 
 
 class BatchRenderer:
@@ -63,7 +79,7 @@ class BatchRenderer:
     @torch.no_grad()
     def __call__(self, plan: RenderPlan) -> Tensor:
         """Return the images ``(B, 3, H, W)`` uint8 of a plan that is on the store's device, channels last in memory."""
-        batch, (height, width) = len(plan.images), plan.size
+        batch, (height, width) = len(plan), plan.size
         drawn = torch.empty(batch, height, width, 3, dtype=torch.uint8, device=self.store.pixels.device)
         for first in range(0, batch, self.chunk):
             part = range(first, min(first + self.chunk, batch))
@@ -86,15 +102,13 @@ class BatchRenderer:
 
     def _sources(self, plan: RenderPlan, part: range) -> tuple[Tensor, Tensor]:
         """Return the pixels to read, ``(P, 3)``, and ``(b, K, 2)`` int64, each tile's first pixel and row length."""
-        table = np.zeros((len(part), plan.images.shape[1], 2), np.int64)
+        table = np.zeros((len(part), plan.layers.shape[1], 2), np.int64)
         reduced, end = [], len(self.store.pixels)
         for row, b in enumerate(part):
-            for k, index in enumerate(plan.images[b].tolist()):
-                if index < 0:
-                    continue
-                table[row, k] = self.store.offsets[index], self.store.sizes[index][1]
+            for k, path in enumerate(plan.paths[b]):
+                table[row, k] = self.store.offsets[path], self.store.sizes[path][1]
                 if (b, k) in plan.reductions:
-                    small = _reduced(self.store.image(index), plan.reductions[b, k])
+                    small = _reduced(self.store.image(path), plan.reductions[b, k])
                     table[row, k] = end, small.shape[1]
                     reduced.append(small.reshape(-1, 3))
                     end += len(reduced[-1])
@@ -112,7 +126,7 @@ class BatchRenderer:
         columns = torch.arange(width, device=device)
         lines = torch.arange(height, device=device)
         slots = torch.full((rows.stop - rows.start, height, width), -1, dtype=torch.int64, device=device)
-        for k in range(plan.images.shape[1]):
+        for k in range(plan.layers.shape[1]):
             first, end, gap, gap_end = plan.spans[rows, k].unsqueeze(-2).unbind(-1)  # four of (b, H, 1)
             inside = (columns >= first) & (columns < end) & ~((columns >= gap) & (columns < gap_end))  # (b, H, W)
             inside &= (plan.layers[rows, k] == layer)[:, None, None]

@@ -13,6 +13,7 @@ from detkit.registry import FUNCTIONS
 from detkit.structures.annotations import Annotations, coco_segmentations
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.render_plan import RenderPlan, stack_plans
 
 __all__ = ['collate']
 
@@ -27,12 +28,17 @@ def collate(samples: Sequence[dict], pad_value: int = 114, size_divisor: int = 1
         size_divisor: the batch's height and width are rounded up to multiples of it.
 
     Returns:
-        ``inputs`` uint8 ``(B, 3, H, W)`` in channels-last memory order; ``gt``, a ``GtBatch``; ``data_samples``, one
+        ``inputs`` uint8 ``(B, 3, H, W)`` in channels-last memory order, or a ``RenderPlan`` of images that the loader
+        draws; ``gt``, a ``GtBatch``; ``data_samples``, one
         ``DetDataSample`` an image with its meta information and, where the sample has ``gt_raw``, ``gt_instances``
         (and ``gt_label`` where the whole image has a class);
         ``skipped``, the images that could not be read.
     """
-    inputs, img_shapes = _stack_images([sample['inputs'] for sample in samples], pad_value, size_divisor)
+    if all('drawing' in sample for sample in samples):
+        inputs: Tensor | RenderPlan = stack_plans([sample['drawing'] for sample in samples])
+        img_shapes = [inputs.size] * len(samples)
+    else:
+        inputs, img_shapes = _stack_images([sample['inputs'] for sample in samples], pad_value, size_divisor)
     annotations = [sample['annotations'] for sample in samples]
     gt = make_gt_batch(annotations, img_shapes)
     if any('masks' in sample for sample in samples):

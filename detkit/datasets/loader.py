@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,11 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
+from detkit.datasets.base import check_choice
+from detkit.datasets.batch_renderer import BatchRenderer, ImageStore
+from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.samplers import EpochSampler
+from detkit.datasets.transforms.render import Render
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.allocator import trim_memory
@@ -30,16 +35,41 @@ _DEFAULTS: dict[str, Any] = {
     'drop_last': False,
     'prefetch_factor': None,
     'timeout': 0,
+    'render_on': 'workers',
 }
+# The transforms behind Render whose work a renderer of batches can do.
+_DRAWN_LATER = {'RandomHSV', 'PackInputs'}
 
 
 class BatchLoader(DataLoader):
-    """PyTorch's loader, whose persistent workers can be ended, and are started again where one of them dies."""
+    """PyTorch's loader, whose persistent workers can be ended, and are started again where one of them dies.
+
+    Attributes:
+        render_device: where whole batches are drawn from the dataset's cached images; None where workers draw images.
+    """
+
+    render_device: torch.device | None = None
+    _renderer: BatchRenderer | None = None
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers == 0 or not isinstance(self.batch_sampler, EpochSampler):
-            return super().__iter__()
-        return _GuardedBatches(self)
+            batches = super().__iter__()
+        else:
+            batches = _GuardedBatches(self)
+        return batches if self.render_device is None else map(self._rendered, batches)
+
+    def make_batch(self, keys: Sequence[Any]) -> Any:
+        """Return the batch of some keys of the dataset, made in this process."""
+        batch = self.collate_fn(self.dataset.__getitems__(keys))
+        return batch if self.render_device is None else self._rendered(batch)
+
+    def _rendered(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch whose images are drawn."""
+        if self._renderer is None:
+            caches = [leaf.cached_images for leaf in leaf_datasets(self.dataset)]
+            self._renderer = BatchRenderer(ImageStore(dict(ChainMap(*caches)), self.render_device))
+        plan = batch['inputs'].to(self.render_device, non_blocking=True)
+        return {**batch, 'inputs': self._renderer(plan)}
 
     def start(self) -> Iterator[Any]:
         """Return PyTorch's iterator.
@@ -123,12 +153,15 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
     Args:
         cfg: ``dataset``, ``sampler`` and ``collate_fn`` (configs, or objects already built; the defaults are an
             ``EpochSampler`` and ``collate``), ``batch_size`` of one process, ``num_workers``, ``persistent_workers``,
-            ``pin_memory`` (default: where the device is a GPU), ``drop_last``, ``prefetch_factor``, ``timeout``.
+            ``pin_memory`` (default: where the device is a GPU), ``drop_last``, ``prefetch_factor``, ``timeout``;
+            ``render_on``: 'workers' to draw each image in a worker, or 'device' to draw whole batches on the device of the
+            run, where all images are kept decoded (``cache='ram'`` of each dataset).
         seed: the run's seed, which keys the order and every random choice of the pipeline.
         device_type: where the batches will be used, 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: a key is unknown, ``dataset`` is missing, or its ``mix_group_size`` does not divide ``batch_size``.
+        ConfigError: a key is unknown, ``dataset`` is missing, its ``mix_group_size`` does not divide ``batch_size``, or
+            its images cannot be drawn on the device.
         DataError: from the dataset.
     """
     cfg = dict(cfg)
@@ -152,8 +185,11 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
         sampler = DATA_SAMPLERS.build({**defaults, **sampler, 'dataset': dataset})
     if isinstance(collate, dict):
         collate = _build_function(collate)
+    check_choice('render_on', options['render_on'], ('workers', 'device'))
+    if options['render_on'] == 'device':
+        _defer_rendering(dataset)
     num_workers = options['num_workers']
-    return BatchLoader(
+    loader = BatchLoader(
         dataset,
         batch_sampler=sampler,
         collate_fn=collate,
@@ -166,6 +202,9 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
         # Its own generator, because the loader draws from it at each epoch's start and must leave the global one alone.
         generator=torch.Generator(),
     )
+    if options['render_on'] == 'device':
+        loader.render_device = torch.device(device_type)
+    return loader
 
 
 def init_worker(worker_id: int) -> None:
@@ -190,6 +229,35 @@ def _end_with_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid not in (parent, os.getpid()):
         pass
     os._exit(0)
+
+
+def _defer_rendering(dataset: Any) -> None:
+    """Let pipelines describe their images instead of drawing them.
+
+    Raises:
+        ConfigError: images are not cached, or a transform needs their pixels.
+    """
+    for leaf in leaf_datasets(dataset):
+        name = type(leaf).__name__
+        if not isinstance(leaf, PipelineDataset) or leaf.cached_images is None:
+            raise ConfigError(f"render_on='device' draws decoded images, but {name} keeps none: set cache='ram' in it")
+        kinds = [type(step).__name__ for step in leaf.transforms]
+        renders = [step for step in leaf.transforms if isinstance(step, Render)]
+        if len(renders) != 1:
+            raise ConfigError(
+                f"render_on='device' needs one Render in the pipeline of {name}, which has {len(renders)}"
+            )
+        behind = kinds[kinds.index('Render') + 1 :]
+        unfit = [kind for kind in behind if kind not in _DRAWN_LATER]
+        unfit += [kind for kind in kinds if kind in ('RandAugment', 'RandomChoice')]
+        if renders[0].resampling.antialias:
+            unfit.append('Render(antialias=True)')
+        if unfit:
+            raise ConfigError(
+                f"render_on='device' cannot do {', '.join(unfit)} in the pipeline of {name}: behind Render it knows "
+                f"{' and '.join(sorted(_DRAWN_LATER))}. Leave the transform out, or use render_on='workers'"
+            )
+        renders[0].deferred = True
 
 
 def _check_mix_groups(dataset: Any, batch_size: int) -> None:

@@ -151,7 +151,7 @@ class _Rehearsal:
             for leaf in watched:
                 leaf.transforms = [self.watch(step) for step in deepcopy(leaf.transforms)]
             with self.trying(key):
-                return loader.collate_fn(dataset.__getitems__(keys))
+                return loader.make_batch(keys)
         finally:
             for leaf, steps in zip(watched, transforms, strict=True):
                 leaf.transforms = steps

@@ -121,7 +121,7 @@ def check_batch_of_one(runner: Runner) -> None:
     if synchronised or 1 not in (size, last, count):
         return
     model = deepcopy(unwrap(runner.model)).cpu().float().train()
-    inputs = loader.collate_fn(loader.dataset.__getitems__([0]))['inputs']
+    inputs = loader.make_batch([0])['inputs']
     try:
         with torch.no_grad():
             model(inputs.float(), mode='tensor')

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detkit.structures.annotations import Annotations, Record
+from detkit.structures.render_plan import CanvasDrawing
 from detkit.structures.scene import Scene
 
 
@@ -76,7 +77,8 @@ class Sample:
         scene: the lazy image: tiles and matrices.
         ori_shape: (h, w) of the decoded image.
         pixel_operations: changes of colour that ``Render`` carries out, in this order.
-        img: the rendered image, uint8 RGB ``(H, W, 3)``.
+        img: the rendered image, uint8 RGB ``(H, W, 3)``; None where it is drawn later, by ``drawing``.
+        drawing: how the image will be drawn, where ``Render`` leaves that to the loader.
         annotations: the objects left in the rendered image, in its pixels.
         matrix: ``(3, 3)`` float64, original pixels of the sample's own image -> pixels of ``img``.
         masks: index map ``(h, w)`` or ``(N, h, w)`` bool, or None where none are drawn.
@@ -97,6 +99,7 @@ class Sample:
     pixel_operations: tuple[PixelOperation, ...] = ()
 
     img: np.ndarray | None = None
+    drawing: CanvasDrawing | None = None
     annotations: Annotations | None = None
     matrix: np.ndarray | None = None
     masks: np.ndarray | None = None

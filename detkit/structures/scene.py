@@ -34,6 +34,7 @@ class Tile:
         pasted: draw only inside the outlines of the tile's own objects (copy-paste).
         layer: tiles of one layer cover each other in the order of the list; layers are averaged.
         weight: the share of the tile's layer in that average; the same for all tiles of a layer (mixup).
+        path: the image's file, by which a store of decoded images knows it.
     """
 
     img: np.ndarray
@@ -43,6 +44,7 @@ class Tile:
     pasted: bool = False
     layer: int = 0
     weight: float = 1.0
+    path: str = ''
 
     @property
     def axis_aligned(self) -> bool:
@@ -86,10 +88,10 @@ class Scene:
     tiles: tuple[Tile, ...]
 
     @staticmethod
-    def of_image(img: np.ndarray, annotations: Annotations) -> Scene:
+    def of_image(img: np.ndarray, annotations: Annotations, path: str = '') -> Scene:
         """Return a scene of one unchanged image."""
         h, w = img.shape[:2]
-        return Scene((h, w), (Tile(img, annotations, np.eye(3), (0.0, 0.0, float(w), float(h))),))
+        return Scene((h, w), (Tile(img, annotations, np.eye(3), (0.0, 0.0, float(w), float(h)), path=path),))
 
     def moved(self, matrix: np.ndarray, size: tuple[int, int] | None = None) -> Scene:
         """Return everything taken through ``matrix`` (3x3, this scene's pixels -> the new one's).

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.datasets.batch_renderer import BatchRenderer, ImageStore, area_weights, shift_hsv
+from detkit.datasets.transforms.color import hsv_tables
 from detkit.datasets.transforms.color import shift_hsv as shift_hsv_on_cpu
 from detkit.datasets.transforms.drawing import Resampling, draw_tile, place_tile
 from detkit.datasets.transforms.tile_drawings import describe_tile
-from detkit.datasets.batch_renderer import BatchRenderer, ImageStore, area_weights, shift_hsv
 from detkit.structures.annotations import Annotations
-from detkit.structures.render_plan import stack_plans
+from detkit.structures.render_plan import CanvasDrawing, stack_plans
 from detkit.structures.scene import Tile, scale_matrix, translation_matrix
 
 SIZE = 96, 128
@@ -40,7 +41,7 @@ def turned(degrees: float, scale: float = 1.0) -> np.ndarray:
 def tile(index: int, matrix: np.ndarray, clip=None, **options) -> Tile:
     height, width = IMAGES[index].shape[:2]
     clip = clip or (0.0, 0.0, float(width), float(height))
-    return Tile(IMAGES[index], Annotations(), matrix, clip, **options)
+    return Tile(IMAGES[index], Annotations(), matrix, clip, path=str(index), **options)
 
 
 def draw_both(scenes, resampling=None, fill=114) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +50,7 @@ def draw_both(scenes, resampling=None, fill=114) -> tuple[np.ndarray, np.ndarray
     expected, drawings = [], []
     for scene in scenes:
         layers, weights, own = {}, {}, []
-        for index, one in scene:
+        for _, one in scene:
             placement = place_tile(one, SIZE)
             canvas = layers.setdefault(one.layer, np.full((*SIZE, 3), fill, np.uint8))
             weights[one.layer] = one.weight
@@ -58,15 +59,15 @@ def draw_both(scenes, resampling=None, fill=114) -> tuple[np.ndarray, np.ndarray
                 mask = np.zeros(SIZE, np.uint8)
                 cv2.circle(mask, (60, 40), 25, 1, -1)
             draw_tile(canvas, one, placement, resampling, mask)
-            own.append(describe_tile(one, placement, resampling, index, SIZE, mask))
-        drawings.append([drawing for drawing in own if drawing is not None])
+            own.append(describe_tile(one, placement, resampling, SIZE, mask))
+        drawings.append(CanvasDrawing(SIZE, fill, tuple(drawing for drawing in own if drawing is not None)))
         images = list(layers.values())
         if len(images) == 2:
             (first, second), (share, other) = images, weights.values()
             images = [cv2.addWeighted(first, share, second, other, 0)]
         expected.append(images[0] if images else np.full((*SIZE, 3), fill, np.uint8))
-    renderer = BatchRenderer(ImageStore(IMAGES), chunk=2)
-    drawn = renderer(stack_plans(SIZE, drawings, fill))
+    renderer = BatchRenderer(ImageStore({str(index): img for index, img in enumerate(IMAGES)}), chunk=2)
+    drawn = renderer(stack_plans(drawings))
     assert drawn.shape == (len(scenes), 3, *SIZE) and drawn.dtype == torch.uint8
     assert drawn.is_contiguous(memory_format=torch.channels_last)
     return np.stack(expected), drawn.permute(0, 2, 3, 1).numpy()
@@ -127,7 +128,7 @@ def test_aligned_corners():
 def test_antialiasing_is_refused():
     one = tile(0, np.eye(3))
     with pytest.raises(NotImplementedError, match='antialias'):
-        describe_tile(one, place_tile(one, SIZE, exact=True), Resampling(antialias=True), 0, SIZE)
+        describe_tile(one, place_tile(one, SIZE, exact=True), Resampling(antialias=True), SIZE)
 
 
 @pytest.mark.parametrize(('source', 'target'), [(7, 7), (8, 4), (9, 4), (5, 1), (100, 33)])
@@ -143,13 +144,6 @@ def test_colours_shift_as_by_the_pipeline(draws):
     rng = np.random.default_rng(1)
     img = rng.integers(0, 256, (90, 100, 3), dtype=np.uint8)
     img[:30] = np.repeat(rng.integers(0, 256, (30, 100, 1)), 3, 2)  # greys have no hue
-    steps = np.arange(256)
-    tables = np.stack(
-        [
-            np.round(steps + draws[0] * 180) % 180,
-            np.clip(steps * (1 + draws[1]), 0, 255),
-            np.clip(steps * (1 + draws[2]), 0, 255),
-        ]
-    ).astype(np.uint8)
-    found = shift_hsv(torch.from_numpy(img)[None], torch.from_numpy(tables)[None])[0].numpy()
+    tables = torch.from_numpy(hsv_tables(*draws))[None]
+    found = shift_hsv(torch.from_numpy(img)[None], tables)[0].numpy()
     assert np.abs(found.astype(int) - shift_hsv_on_cpu(img, *draws)).max() <= 1

@@ -1,5 +1,7 @@
 """Batches: the same for any number of workers, and entered midway without reading what is skipped."""
 
+from dataclasses import replace
+
 import cv2
 import pytest
 import torch
@@ -161,3 +163,64 @@ def test_mosaic_groups_must_fit_batches(yolo):
 def test_collate_options(yolo):
     config = {'dataset': yolo, 'batch_size': 2, 'collate_fn': {'type': 'collate', 'size_divisor': 64}}
     assert next(iter(build_dataloader(config, 0)))['inputs'].shape[2:] == (64, 64)
+
+
+def drawn(yolo, render, epoch=1, **options):
+    built = build_dataloader(
+        {'dataset': {**yolo, 'cache': 'ram'}, 'batch_size': 4, 'render_on': render, **options}, seed=1
+    )
+    built.batch_sampler.set_epoch(epoch)
+    return built
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_batches_drawn_on_the_device_are_those_of_workers_to_a_grey_level(yolo, num_workers):
+    yolo['pipeline'][2:2] = [{'type': 'CopyPaste', 'prob': 1.0}, {'type': 'RandomFlip'}]
+    yolo['pipeline'].insert(5, {'type': 'MixUp', 'prob': 0.5})
+    expected = list(drawn(yolo, 'workers'))
+    found = list(drawn(yolo, 'device', num_workers=num_workers))
+    assert len(found) == len(expected) == 2
+    for one, other in zip(expected, found, strict=True):
+        assert one['inputs'].shape == other['inputs'].shape and other['inputs'].dtype == torch.uint8
+        assert other['inputs'].is_contiguous(memory_format=torch.channels_last)
+        # Positions are rounded to 1/32 of a pixel by OpenCV before 5.
+        most = 1 if int(cv2.__version__.split('.')[0]) >= 5 else 8
+        # A grey level of saturation or hue is more than one of a colour.
+        assert (one['inputs'].int() - other['inputs'].int()).abs().max() <= 4 * most
+        assert (one['inputs'].int() - other['inputs'].int()).abs().float().mean() < 0.3
+        assert torch.equal(one['gt'].bboxes, other['gt'].bboxes) and torch.equal(one['gt'].masks, other['gt'].masks)
+        metas = [sample.metainfo['img_shape'] for sample in other['data_samples']]
+        assert metas == [sample.metainfo['img_shape'] for sample in one['data_samples']]
+    again = drawn(yolo, 'device').make_batch([0, 1])
+    assert again['inputs'].shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda cfg: cfg.update(cache=None), "YoloTxtDataset keeps none: set cache='ram' in it"),
+        (lambda cfg: cfg['pipeline'].insert(4, {'type': 'ColorJitter'}), 'cannot do ColorJitter in the pipeline'),
+        (lambda cfg: cfg['pipeline'].insert(2, {'type': 'RandAugment'}), 'cannot do RandAugment in the pipeline'),
+        (lambda cfg: cfg['pipeline'][3].update(antialias=True), r'cannot do Render\(antialias=True\)'),
+        (lambda cfg: cfg['pipeline'].pop(3), 'needs one Render in the pipeline of YoloTxtDataset, which has 0'),
+    ],
+    ids=['cache', 'pixels', 'operations', 'antialias', 'render'],
+)
+def test_what_cannot_be_drawn_on_the_device_is_refused(yolo, change, message):
+    yolo['cache'] = 'ram'
+    change(yolo)
+    with pytest.raises(ConfigError, match=message):
+        build_dataloader({'dataset': yolo, 'batch_size': 2, 'render_on': 'device'}, seed=0)
+
+
+def test_images_of_several_sizes_are_not_drawn_together(yolo):
+    yolo['pipeline'] = [{'type': kind} for kind in ('LoadImageFromFile', 'Render', 'PackInputs')]
+    loader = drawn(yolo, 'device')
+    sizes = [(10, 20), (30, 20), (10, 20), (10, 20)]
+    samples = loader.dataset.__getitems__(range(4))
+    changed = [
+        {**sample, 'drawing': replace(sample['drawing'], size=size)}
+        for sample, size in zip(samples, sizes, strict=True)
+    ]
+    with pytest.raises(ValueError, match='must have one size'):
+        loader.collate_fn(changed)

@@ -20,6 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from detkit.datasets import build_dataloader
+from detkit.datasets.batch_renderer import BatchRenderer, ImageStore
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.models.heads import anchor_slots
@@ -125,6 +127,19 @@ def test_neither_does_a_batch_that_is_resized(tiny_data):
     with on_fake_gpu():
         to_fake(preprocessor)
         assert preprocessor(batch, True)['inputs'].shape == (2, 3, 32, 32)
+
+
+def test_neither_does_drawing_a_batch(tiny_data):
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, render_on='device', cache='ram')
+    cfg = load_tiny(CONFIGS / 'yolov8/seg_n_coco8.py', options)
+    loader = build_dataloader(cfg.train_dataloader, seed=0)
+    batch = loader.collate_fn(loader.dataset.__getitems__([0, 1]))
+    (leaf,) = leaf_datasets(loader.dataset)
+    pixels = ImageStore(leaf.cached_images)
+    with on_fake_gpu():
+        pixels.pixels = torch.empty_like(pixels.pixels, device='cuda')
+        drawn = BatchRenderer(pixels)(batch['inputs'].to('cuda', non_blocking=True))
+        assert drawn.shape == (2, 3, 64, 64) and drawn.device.type == 'cuda'
 
 
 def recorded(function: type[torch.autograd.Function], calls: list[tuple[type, tuple, Any]]) -> Any:

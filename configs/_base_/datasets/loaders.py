@@ -4,6 +4,7 @@ batch_size = 16
 val_batch_size = 16
 num_workers = 2
 cache = None  # 'ram' decodes every image once and keeps it
+render_on = 'workers'  # 'device' draws whole training batches on the device of the run; needs cache='ram'
 fraction = 1.0  # of the training images
 max_skipped = 0.01  # the share of the data that may be unusable
 split = None  # 0.8: train on this share of the training images, validate on the others in place of a validation set
@@ -12,6 +13,7 @@ split_group = None  # images to keep on one side: 'folder', or an expression for
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
+    render_on=render_on,
     sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         cache=cache,

@@ -36,22 +36,24 @@ class RandomHSV:
         if not (self.hue or self.saturation or self.value):
             return sample
         draws = sample.rng.uniform(-1, 1, 3) * [self.hue, self.saturation, self.value]
+        if sample.drawing is not None:
+            return replace(sample, drawing=replace(sample.drawing, hsv_tables=hsv_tables(*draws)))
         return replace(sample, img=shift_hsv(sample.img, *draws))
 
 
 def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> np.ndarray:
     """Change each channel by a relative amount, 0 for none. OpenCV's 8-bit hue counts 180 steps round the circle."""
-    steps = np.arange(256)
-    tables = np.stack(
-        [
-            np.round(steps + hue * 180) % 180,
-            np.clip(steps * (1 + saturation), 0, 255),
-            np.clip(steps * (1 + value), 0, 255),
-        ],
-        axis=1,
-    ).astype(np.uint8)[None]  # (1, 256, 3): one table a channel
+    tables = hsv_tables(hue, saturation, value).T[None]  # (1, 256, 3): one table a channel
     hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
+
+
+def hsv_tables(hue: float, saturation: float, value: float) -> np.ndarray:
+    """Return ``(3, 256)`` uint8, the new hue, saturation and value of each old one."""
+    steps = np.arange(256)
+    shifted = np.round(steps + hue * 180) % 180
+    scaled = (np.clip(steps * (1 + factor), 0, 255) for factor in (saturation, value))
+    return np.stack([shifted, *scaled]).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()

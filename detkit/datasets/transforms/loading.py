@@ -71,7 +71,7 @@ class LoadImageFromFile:
             img = images[record.img_path] = read_image(record.img_path, self.max_pixels)
         if record.ori_shape is not None and img.shape[:2] != tuple(record.ori_shape):
             raise UnreadableImageError(record.img_path, size_mismatch(img.shape[:2], record.ori_shape, record.img_path))
-        return replace(sample, scene=Scene.of_image(img, record.annotations), ori_shape=img.shape[:2])
+        return replace(sample, scene=Scene.of_image(img, record.annotations, record.img_path), ori_shape=img.shape[:2])
 
 
 def size_mismatch(shape: tuple[int, ...], stated: tuple[int, ...], path: str) -> str:

@@ -8,12 +8,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from detkit.datasets.transforms.drawing import Resampling, draw_tile, place_tile
+from detkit.datasets.transforms.drawing import Placement, Resampling, draw_tile, place_tile
 from detkit.datasets.transforms.loading import UnreadableImageError
 from detkit.datasets.transforms.object_masks import Bitmap, draw_index_map, draw_instance_masks
 from detkit.datasets.transforms.photometry import apply_operation
 from detkit.datasets.transforms.scene_objects import SceneObjects, place_objects
+from detkit.datasets.transforms.tile_drawings import describe_tile
 from detkit.registry import TRANSFORMS
+from detkit.structures.render_plan import CanvasDrawing
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 from detkit.utils.limits import MAX_PIXELS, PIXELS_VARIABLE
@@ -45,6 +47,10 @@ class Render:
             shrink, as torchvision does; a little slower.
         align_corners: where a tile is resized to whole pixels, keep the centres of its corner pixels in the corners, as
             Darknet does; otherwise its edges stay at the edges.
+
+    Attributes:
+        deferred: whether the image is described instead of drawn (``Sample.drawing``), for a loader that draws whole
+            batches on its device; set by the loader.
     """
 
     stage = 'render'
@@ -71,6 +77,7 @@ class Render:
         self.max_aspect = max_aspect
         self.min_area_ratio = min_area_ratio
         self.min_outline_area_ratio = min_outline_area_ratio
+        self.deferred = False
         self.resampling = Resampling(math.inf if prefilter_above is None else prefilter_above, antialias, align_corners)
 
     def __call__(self, sample: Sample) -> Sample:
@@ -85,9 +92,13 @@ class Render:
         placements = [place_tile(tile, scene.size, self.resampling.antialias) for tile in scene.tiles]
         matrices = [placement.matrix for placement in placements]
         objects = place_objects(scene, matrices)
-        img = self._draw(scene, placements, objects)
-        for operation in sample.pixel_operations:
-            img = apply_operation(img, operation)
+        img = drawing = None
+        if self.deferred:
+            drawing = self._describe(scene, placements, objects)
+        else:
+            img = self._draw(scene, placements, objects)
+            for operation in sample.pixel_operations:
+                img = apply_operation(img, operation)
         objects, masks = objects.select(self._keep(objects)), None
         if self.with_masks:
             draw = draw_index_map if self.overlap_mask else draw_instance_masks
@@ -100,23 +111,20 @@ class Render:
         return replace(
             sample,
             img=img,
+            drawing=drawing,
             matrix=matrices[0] if matrices else np.eye(3),
             masks=masks,
             annotations=replace(objects.annotations, rles=None),
         )
 
-    def _draw(self, scene: Scene, placements: list, objects: SceneObjects) -> np.ndarray:
+    def _draw(self, scene: Scene, placements: list[Placement], objects: SceneObjects) -> np.ndarray:
         layers: dict[int, np.ndarray] = {}
         weights: dict[int, float] = {}
         for number, (tile, placement) in enumerate(zip(scene.tiles, placements, strict=True)):
             if tile.layer not in layers:
                 layers[tile.layer] = np.full((*scene.size, 3), self.fill, np.uint8)
                 weights[tile.layer] = tile.weight
-            mask = None
-            if tile.pasted:
-                own = objects.select(objects.tile_numbers == number)
-                bitmaps = _bitmaps(scene, [placement.matrix for placement in placements], own)
-                mask = draw_index_map(own.outlines, bitmaps, scene.size, 1).astype(bool).view(np.uint8)
+            mask = _pasted_mask(scene, placements, objects, number) if tile.pasted else None
             draw_tile(layers[tile.layer], tile, placement, self.resampling, mask)
         if not layers:
             return np.full((*scene.size, 3), self.fill, np.uint8)
@@ -128,6 +136,13 @@ class Render:
         total = sum(weights[number] * layer.astype(np.float32) for number, layer in layers.items())
         return np.round(total).astype(np.uint8)
 
+    def _describe(self, scene: Scene, placements: list[Placement], objects: SceneObjects) -> CanvasDrawing:
+        tiles = []
+        for number, (tile, placement) in enumerate(zip(scene.tiles, placements, strict=True)):
+            mask = _pasted_mask(scene, placements, objects, number) if tile.pasted else None
+            tiles.append(describe_tile(tile, placement, self.resampling, scene.size, mask))
+        return CanvasDrawing(scene.size, self.fill, tuple(tile for tile in tiles if tile is not None))
+
     def _keep(self, objects: SceneObjects) -> np.ndarray:
         """Return ``(N,)`` bool: which objects show enough of themselves."""
         bboxes = objects.annotations.bboxes
@@ -136,6 +151,13 @@ class Render:
         least = np.where(objects.has_outline, self.min_outline_area_ratio, self.min_area_ratio)
         keep = (short > self.min_size) & (objects.visible_ratios > least)
         return keep if self.max_aspect is None else keep & (long < self.max_aspect * short)
+
+
+def _pasted_mask(scene: Scene, placements: list[Placement], objects: SceneObjects, number: int) -> np.ndarray:
+    """Return ``(H, W)`` uint8: 1 inside the outlines of a tile's own objects."""
+    own = objects.select(objects.tile_numbers == number)
+    bitmaps = _bitmaps(scene, [placement.matrix for placement in placements], own)
+    return draw_index_map(own.outlines, bitmaps, scene.size, 1).astype(bool).view(np.uint8)
 
 
 def _bitmaps(scene: Scene, matrices: list[np.ndarray], objects: SceneObjects) -> list[Bitmap | None]:

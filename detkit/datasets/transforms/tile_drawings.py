@@ -15,7 +15,6 @@ def describe_tile(
     tile: Tile,
     placement: Placement,
     resampling: Resampling,
-    image: int,
     size: tuple[int, int],
     mask: np.ndarray | None = None,
 ) -> TileDrawing | None:
@@ -25,7 +24,6 @@ def describe_tile(
         tile: the tile; of its image the size alone is read.
         placement: as ``place_tile`` returned it.
         resampling: how it is resampled.
-        image: index of the tile's image in the renderer's store.
         size: (h, w) of the canvas.
         mask: ``(H, W)`` uint8; only where it is not 0 the tile is drawn.
 
@@ -41,7 +39,7 @@ def describe_tile(
     else:
         inverse, bounds, reduction = _warped(tile, placement, resampling)
     return TileDrawing(
-        image=image,
+        path=tile.path,
         inverse=inverse,
         bounds=bounds,
         spans=_spans(tile, placement, size),
