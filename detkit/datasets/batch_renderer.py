@@ -114,10 +114,7 @@ class BatchRenderer:
                     end += len(reduced[-1])
         # What was averaged lies in a block of its own, whose pixels are counted on from the store's.
         self._reduced = torch.cat(reduced) if reduced else None
-        where = torch.from_numpy(table)
-        if self.store.pixels.is_cuda:
-            where = where.pin_memory()
-        return self.store.pixels, where.to(self.store.pixels.device, non_blocking=True)
+        return self.store.pixels, torch.from_numpy(table).to(self.store.pixels.device, non_blocking=True)
 
     def _draw_layer(self, plan: RenderPlan, rows: slice, layer: int, pixels: Tensor, where: Tensor) -> Tensor:
         """Return ``(b, H, W, 3)`` float32 of whole numbers."""

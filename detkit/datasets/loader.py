@@ -154,8 +154,8 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
         cfg: ``dataset``, ``sampler`` and ``collate_fn`` (configs, or objects already built; the defaults are an
             ``EpochSampler`` and ``collate``), ``batch_size`` of one process, ``num_workers``, ``persistent_workers``,
             ``pin_memory`` (default: where the device is a GPU), ``drop_last``, ``prefetch_factor``, ``timeout``;
-            ``render_on``: 'workers' to draw each image in a worker, or 'device' to draw whole batches on the device of the
-            run, where all images are kept decoded (``cache='ram'`` of each dataset).
+            ``render_on``: 'workers' to draw each image in a worker, or 'device' to draw whole batches on the device of
+            the run, where all images are kept decoded (``cache='ram'`` of each dataset).
         seed: the run's seed, which keys the order and every random choice of the pipeline.
         device_type: where the batches will be used, 'cpu' or 'cuda'.
 
