@@ -4,6 +4,7 @@
     python tools/convert.py yolov5 yolov5s.pt yolov5s.pth
     python tools/convert.py darknet yolov3-spp.weights yolov3-spp.pth
     python tools/convert.py detr detr-r50-e632da11.pth detr-r50.pth
+    python tools/convert.py rfdetr rf-detr-nano.pth rfdetr-n.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
