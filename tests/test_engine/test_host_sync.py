@@ -207,3 +207,21 @@ def test_a_step_on_a_gpu_never_waits(tiny_data):
     finally:
         torch.cuda.set_sync_debug_mode('default')
     assert torch.isfinite(losses['loss'])
+
+
+@pytest.mark.gpu
+def test_drawing_a_batch_on_a_gpu_never_waits(tiny_data):
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, render_on='device', cache='ram')
+    cfg = load_tiny(CONFIGS / 'yolov8/seg_n_coco8.py', options)
+    loader = build_dataloader(cfg.train_dataloader, seed=0)
+    plan = loader.collate_fn(loader.dataset.__getitems__([0, 1]))['inputs']
+    (leaf,) = leaf_datasets(loader.dataset)
+    expected = BatchRenderer(ImageStore(leaf.cached_images))(plan)
+    renderer, plan = BatchRenderer(ImageStore(leaf.cached_images, 'cuda')), plan.pin_memory()
+    renderer(plan.to('cuda', non_blocking=True))  # the first time chooses kernels
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        drawn = renderer(plan.to('cuda', non_blocking=True))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert (drawn.cpu().int() - expected.int()).abs().float().mean() < 0.1  # a rounding apart, magnified by a hue
