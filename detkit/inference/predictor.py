@@ -191,19 +191,17 @@ class Predictor:
         remaining = iter(images)
         numbers = count()
 
-        def take_batch() -> tuple[list[tuple[SourceImage, Prepared | DataError]], dict | None]:
-            taken = list(islice(remaining, self.options.batch_size))
-            items = list(zip(taken, readers.map(self.prepare, taken, numbers), strict=True))
-            packed = [item.packed for _, item in items if isinstance(item, Prepared)]
-            return items, self.make_batch(packed) if packed else None
+        def take_batch() -> list[tuple[SourceImage, Prepared | DataError]]:
+            batch = list(islice(remaining, self.options.batch_size))
+            return list(zip(batch, readers.map(self.prepare, batch, numbers), strict=True))
 
         with ThreadPoolExecutor(min(_READERS, self.options.batch_size)) as readers, ThreadPoolExecutor(1) as taker:
             ahead = taker.submit(take_batch)
-            while (taken := ahead.result())[0]:
-                items, batch = taken
+            while batch := ahead.result():
                 ahead = taker.submit(take_batch)  # while the network works on this one
-                samples = iter(() if batch is None else self.predict_batch(batch))
-                for image, item in items:
+                packed = [item.packed for _, item in batch if isinstance(item, Prepared)]
+                samples = iter(self._run(packed) if packed else ())
+                for image, item in batch:
                     if isinstance(item, Prepared):
                         yield Predicted(image, item.img, next(samples))
                     else:
