@@ -1,6 +1,6 @@
-"""A small RT-DETR with ResNet-18 that learns COCO8's four training images by heart (https://arxiv.org/abs/2304.08069).
+"""A small RT-DETR with ResNet-18 for COCO8's four training images (https://arxiv.org/abs/2304.08069).
 
-There is no published result; validated on the training images, the drawn set's box mAP50 ends above 0.9. Train with
+There is no published result, and none was measured; validation reads the training images. Train with
     python tools/train.py configs/rtdetr/det_r18_coco8.py
 """
 

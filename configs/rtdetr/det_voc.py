@@ -1,7 +1,7 @@
 """RT-DETR on PASCAL VOC (https://arxiv.org/abs/2304.08069).
 
-There is no published result; start from converted weights (docs/rtdetr.md). Train with
-    python tools/train.py configs/rtdetr/det_voc.py --cfg-options data_root=/data/VOCdevkit load_from=rtdetr.pth
+There is no published result; from scratch it learns slowly, see docs/rtdetr.md. Train with
+    python tools/train.py configs/rtdetr/det_voc.py --cfg-options data_root=/data/VOCdevkit
 """
 
 _base_ = [
