@@ -225,4 +225,4 @@ def shift_hsv(images: Tensor, tables: Tensor) -> Tensor:
         turn = torch.remainder(offset + sextant, 6)
         away = torch.minimum(turn, 4 - turn).clamp(0, 1)
         channels.append(value - value * share * away)
-    return torch.stack(channels, -1).round().clamp(0, 255).to(torch.uint8)
+    return torch.stack(channels, -1).clamp(0, 255).to(torch.uint8)  # OpenCV cuts off fractions here
