@@ -120,6 +120,10 @@ def _distributions(size: int) -> tuple:
     return torch.zeros(2, 4, size), torch.zeros(2, 4), torch.ones(2)
 
 
+def _teachers(size: int) -> tuple:
+    return torch.zeros(2, 4, size), torch.ones(2, 4, size), torch.ones(2)
+
+
 def _prototype_masks(size: int) -> tuple:
     bboxes, _, weight = _boxes(size)
     target = BoxMasks(bboxes[None], torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 2, dtype=torch.int64))
@@ -149,6 +153,7 @@ _SAMPLES: dict[type, Callable[[int], tuple]] = {
     protocols.RotatedBoxLoss: _rotated_boxes,
     protocols.AngleLoss: _angles,
     protocols.DistributionLoss: _distributions,
+    protocols.DistributionTeacherLoss: _teachers,
     protocols.PrototypeMaskLoss: _prototype_masks,
     protocols.PixelMaskLoss: _pixel_masks,
     protocols.KeypointPositionLoss: _keypoints,

@@ -215,6 +215,34 @@ class QueryDecoder(Protocol):
         ...
 
 
+class EdgeDecoder(Protocol):
+    """A ``QueryDecoder`` whose layers also make a distribution of each edge of a box, without groups.
+
+    Attributes:
+        embed_dims: C, length of the vectors.
+        num_layers: L.
+        bin_scale: what the bins of the distributions stand for.
+    """
+
+    embed_dims: int
+    num_layers: int
+    bin_scale: Any
+
+    def __call__(
+        self,
+        content: Tensor,
+        bboxes: Tensor,
+        memory: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        query_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return vectors, boxes, logits of edges ``(L, B, Q, 4, bins)`` and the boxes that edges start from.
+
+        The arguments and the first two results are those of ``QueryDecoder``; the last is ``(B, Q, 4)``.
+        """
+        ...
+
+
 # ---- Priors
 
 
@@ -382,6 +410,10 @@ class AngleLoss(Loss, Protocol):
 
 class DistributionLoss(Loss, Protocol):
     """Logits ``(S, 4, bins)`` of distances against distances ``(S, 4)`` in [0, bins - 1); weight ``(S,)``."""
+
+
+class DistributionTeacherLoss(Loss, Protocol):
+    """Logits ``(S, 4, bins)`` of distances against a teacher's logits of that shape; weight ``(S,)``."""
 
 
 class PrototypeMaskLoss(Loss, Protocol):

@@ -20,6 +20,7 @@ PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.pa
 # What a detector's step must report, by family.
 LOSSES = {
     'detr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux'},
+    'dfine': {'loss_cls', 'loss_box', 'loss_giou', 'loss_dfl', 'loss_aux', 'loss_enc', 'loss_distill', 'loss_dn'},
     'rfdetr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc'},
     'rtdetr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc', 'loss_dn'},
     'yolov3': {'loss_box', 'loss_cls', 'loss_obj'},
@@ -31,6 +32,7 @@ LOSSES = {
 def by_cost(path):
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
+    large |= path.parent.name == 'dfine' and path.stem == 'det_coco'
     large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc')
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
@@ -120,7 +122,9 @@ def test_every_size_builds_and_differs(path, size):
         model = DETECTORS.build(
             dict(cfg.model, head=dict(cfg.model.head, num_classes=cfg.model.head.get('num_classes', 3)))
         )
-    assert all(param.requires_grad for param in model.head.parameters())
+    # D-FINE holds two constants as its authors do.
+    frozen = [name for name, param in model.head.named_parameters() if not param.requires_grad]
+    assert all(name.startswith('decoder.bin_scale.') for name in frozen)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_every_size_builds_and_differs(path, size):
         ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc rtdetr/det_voc', 'voc', dict(classes=None)),
         (
             'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom rfdetr/det_custom '
-            'rtdetr/det_custom',
+            'rtdetr/det_custom dfine/det_custom',
             '',
             dict(data_yaml='data.yaml'),
         ),

@@ -19,6 +19,7 @@ SMALL_DECODER = dict(embed_dims=16, num_heads=2, num_layers=2, num_points=2, fee
 SMALL['RFDETRHead'] = dict(num_queries=6, num_groups=3, decoder=dict(type='LiteDecoder', **SMALL_DECODER))
 SMALL['RTDETRHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='DeformableDecoder', **SMALL_DECODER))
 SMALL['RFDETRSegmentHead'] = SMALL['RFDETRHead']
+SMALL['DFINEHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='DistributionDecoder', **SMALL_DECODER))
 NUM_CLASSES = 3
 
 

@@ -166,6 +166,13 @@ def test_a_layer_keeps_the_shapes_of_its_kind(name):
             encoded = encoding(torch.rand(2, 3, 5, 6), mask)
             assert encoding.embed_dims == 8 and encoded.shape in ((1, 8, 5, 6), (2, 8, 5, 6))
         return
+    if kind is protocols.EdgeDecoder:
+        decoder = LAYERS.build(dict(type=name, num_levels=2, **SMALL_DECODER))
+        shapes = (3, 6, 16), (3, 6, 4), (3, 26, 16)
+        made = decoder(*(torch.rand(shape) for shape in shapes), [(4, 5), (2, 3)], torch.eye(6, dtype=torch.bool))
+        bins = len(decoder.bin_scale.distances())
+        assert [each.shape for each in made] == [(2, 3, 6, 16), (2, 3, 6, 4), (2, 3, 6, 4, bins), (3, 6, 4)]
+        return
     if kind is protocols.QueryDecoder:
         decoder = LAYERS.build(dict(type=name, num_levels=2, **SMALL_DECODER))
         assert (decoder.embed_dims, decoder.num_layers) == (16, 2)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.dense_head import DenseHead
     from detkit.models.heads.detr_head import DETRHead
     from detkit.models.heads.detr_segment_head import DETRSegmentHead
+    from detkit.models.heads.dfine_head import DFINEHead
     from detkit.models.heads.mlp_classify_head import MLPClassifyHead
     from detkit.models.heads.query_head import QueryHead
     from detkit.models.heads.rfdetr_head import RFDETRHead
@@ -31,6 +32,7 @@ __getattr__ = lazy_names(
         'DETRHead': 'detr_head',
         'DETRSegmentHead': 'detr_segment_head',
         'DenseHead': 'dense_head',
+        'DFINEHead': 'dfine_head',
         'MLPClassifyHead': 'mlp_classify_head',
         'QueryHead': 'query_head',
         'RTDETRHead': 'rtdetr_head',
@@ -52,6 +54,7 @@ __all__ = [
     'DETRHead',
     'DETRSegmentHead',
     'DenseHead',
+    'DFINEHead',
     'MLPClassifyHead',
     'QueryHead',
     'RTDETRHead',

@@ -164,6 +164,13 @@ class QueryHead(BaseHead):
             bbox_preds: ``(L, B, Q, 4)`` cxcywh relative to the image.
             gt_bboxes: ``(B, M, 4)`` in the same form.
         """
+        loss_cls = self.class_losses(cls_logits, bbox_preds, matches, gt, gt_bboxes)
+        return dict(loss_cls=loss_cls, **self.box_losses(bbox_preds, matches, gt_bboxes))
+
+    def class_losses(
+        self, cls_logits: Tensor, bbox_preds: Tensor, matches: Matches, gt: GtBatch, gt_bboxes: Tensor
+    ) -> Tensor:
+        """Return ``loss_cls`` of ``matched_losses``, whose arguments these are, ``(L,)``."""
         labels = gt.labels.flatten().index_select(0, matches.object_idx)  # (N,)
         targets = cxcywh_to_xyxy(gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx))  # (N, 4)
         loss_cls = []
@@ -172,7 +179,7 @@ class QueryHead(BaseHead):
             flat_index = matches.query_idx[layer] * self.num_classes + labels
             quality = QualityTargets(flat_index, aligned_iou(bboxes, targets, 'iou', _EPS), weight > 0)
             loss_cls.append(self.loss_cls(cls_logits[layer], quality, avg_factor=matches.avg_factor))
-        return dict(loss_cls=torch.stack(loss_cls), **self.box_losses(bbox_preds, matches, gt_bboxes))
+        return torch.stack(loss_cls)
 
     def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
         """Return detections in pixels of the original images, best first.

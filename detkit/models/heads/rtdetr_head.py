@@ -149,19 +149,22 @@ class RTDETRHead(QueryHead):
             content = torch.cat((noisy.content, content), dim=1)
             bboxes = torch.cat((noisy.bboxes, bboxes), dim=1)
             query_mask = denoising_mask(num_denoising, selected.content.shape[1], 2 * gt.max_instances, content.device)
-        queries, bbox_preds = self.decoder(content, bboxes, memory, sizes, query_mask)
+        layered = self._predictions(self.decoder(content, bboxes, memory, sizes, query_mask))
+        return dict(
+            **{name: value[:, :, num_denoising:] for name, value in layered.items()},
+            enc_cls_logits=selected.cls_logits,
+            enc_bbox_preds=selected.bbox_preds,
+            **{f'dn_{name}': value[:, :, :num_denoising] for name, value in layered.items()},
+            img_shapes=img_shapes,
+        )
+
+    def _predictions(self, decoded: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return what every layer predicts for every query, ``(L, B, D + Q, …)``, by the keys of ``forward``."""
+        queries, bbox_preds = decoded
         with full_precision(queries):
             queries = queries.to(bbox_preds.dtype)
             cls_logits = torch.stack([fc_cls(own) for fc_cls, own in zip(self.fc_cls, queries, strict=False)])
-        return dict(
-            cls_logits=cls_logits[:, :, num_denoising:],
-            bbox_preds=bbox_preds[:, :, num_denoising:],
-            enc_cls_logits=selected.cls_logits,
-            enc_bbox_preds=selected.bbox_preds,
-            dn_cls_logits=cls_logits[:, :, :num_denoising],
-            dn_bbox_preds=bbox_preds[:, :, :num_denoising],
-            img_shapes=img_shapes,
-        )
+        return dict(cls_logits=cls_logits, bbox_preds=bbox_preds)
 
     def _denoising_queries(self, gt: GtBatch, selected: SelectedQueries) -> DenoisingQueries:
         gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(selected.bbox_preds.dtype), gt.img_shapes)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from detkit.models.layers.deformable_decoder import DeformableDecoder
     from detkit.models.layers.denoising import ContrastiveDenoising
     from detkit.models.layers.detr_transformer import DETRTransformer
+    from detkit.models.layers.distribution_decoder import DistributionDecoder
+    from detkit.models.layers.elan import RepNCSPELAN4, SCDown
     from detkit.models.layers.fuse import fuse_conv_bn, fused
     from detkit.models.layers.group_selection import GroupSelection
     from detkit.models.layers.keyed_dropout import KeyedDropout
@@ -46,6 +48,7 @@ __getattr__ = lazy_names(
         'DETRTransformer': 'detr_transformer',
         'DeformableAttention': 'deformable_attention',
         'DeformableDecoder': 'deformable_decoder',
+        'DistributionDecoder': 'distribution_decoder',
         'FrozenBatchNorm2d': 'normalization',
         'GroupSelection': 'group_selection',
         'KeyedDropout': 'keyed_dropout',
@@ -58,6 +61,8 @@ __getattr__ = lazy_names(
         'MultiHeadAttention': 'attention',
         'QuerySelection': 'query_selection',
         'RepVGGBlock': 'csp_rep',
+        'RepNCSPELAN4': 'elan',
+        'SCDown': 'elan',
         'SinCosPositionEncoding': 'position_encodings',
         'SinePositionEncoding': 'position_encodings',
         'SyncBatchNorm2d': 'sync_batch_norm',
@@ -87,6 +92,7 @@ __all__ = [
     'DETRTransformer',
     'DeformableAttention',
     'DeformableDecoder',
+    'DistributionDecoder',
     'FrozenBatchNorm2d',
     'GroupSelection',
     'KeyedDropout',
@@ -99,6 +105,8 @@ __all__ = [
     'MultiHeadAttention',
     'QuerySelection',
     'RepVGGBlock',
+    'RepNCSPELAN4',
+    'SCDown',
     'SinCosPositionEncoding',
     'SinePositionEncoding',
     'SyncBatchNorm2d',

@@ -184,7 +184,11 @@ class DeformableDecoderLayer(TransformerLayer):
             attended = attended.unflatten(0, (-1, num_groups)).flatten(1, 2)  # and back
         queries = self.norm_self(queries + self.dropout(attended))
         attended = self.cross_attn(queries + positions, bboxes, memory, sizes)
-        return self.feedforward(self.norm_cross(queries + self.dropout(attended)))
+        return self.feedforward(self.norm_cross(self.join(queries, self.dropout(attended))))
+
+    def join(self, queries: Tensor, attended: Tensor) -> Tensor:
+        """Return the queries with what they found at the points, both ``(B, Q, C)``."""
+        return queries + attended
 
 
 def logit(coordinates: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         BinaryCrossEntropyLoss,
         BinaryFocalLoss,
         CrossEntropyLoss,
+        DistillationLoss,
         DistributionFocalLoss,
     )
     from detkit.models.losses.keypoints import KeypointLoss, KeypointVisibilityLoss
@@ -23,6 +24,7 @@ __getattr__ = lazy_names(
         'BinaryCrossEntropyLoss': 'classification',
         'BinaryFocalLoss': 'classification',
         'CrossEntropyLoss': 'classification',
+        'DistillationLoss': 'classification',
         'DistributionFocalLoss': 'classification',
         'IoUAwareBCELoss': 'quality',
         'IoULoss': 'boxes',
@@ -45,6 +47,7 @@ __all__ = [
     'BinaryCrossEntropyLoss',
     'BinaryFocalLoss',
     'CrossEntropyLoss',
+    'DistillationLoss',
     'DistributionFocalLoss',
     'IoUAwareBCELoss',
     'IoULoss',

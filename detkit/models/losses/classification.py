@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detkit.protocols import BinaryClassLoss, ClassLoss, DistributionLoss
+from detkit.protocols import BinaryClassLoss, ClassLoss, DistributionLoss, DistributionTeacherLoss
 from detkit.registry import LOSSES
 from detkit.structures.targets import SparseTargets
 from detkit.utils.ranks import num_ranks, shared_divisor
@@ -181,6 +181,33 @@ class DistributionFocalLoss(BaseLoss, DistributionLoss):
         two_bins = log_shares.gather(-1, torch.stack((below, below + 1), -1))  # (S, 4, bins) -> (S, 4, 2)
         losses = -(two_bins[..., 0] * (1 - nearness) + two_bins[..., 1] * nearness)
         return self.reduce(losses.mean(-1), weight, avg_factor)
+
+
+@LOSSES.register_module()
+class DistillationLoss(BaseLoss, DistributionTeacherLoss):
+    """Kullback-Leibler divergence of distributions from those of a teacher, at a temperature (arXiv:1503.02531).
+
+    Args:
+        loss_weight: factor of the result.
+        temperature: T; logits are divided by it, and the divergence is multiplied by its square.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, temperature: float = 5.0) -> None:
+        super().__init__(loss_weight)
+        if temperature <= 0:
+            raise ValueError(f'DistillationLoss: temperature must be above 0, found {temperature}')
+        self.temperature = temperature
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the mean over the four sides of each slot, as a scalar; see ``DistributionTeacherLoss``.
+
+        The teacher's logits have no gradient.
+        """
+        shares = F.log_softmax(target.detach() / self.temperature, -1)
+        divergences = F.kl_div(F.log_softmax(pred / self.temperature, -1), shares, reduction='none', log_target=True)
+        return self.reduce(self.temperature**2 * divergences.sum(-1).mean(-1), weight, avg_factor)
 
 
 def divisor(pred: Tensor, weight: Tensor | None, avg_factor: Tensor | float | None) -> Tensor | float:

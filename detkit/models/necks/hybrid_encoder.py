@@ -36,7 +36,8 @@ class HybridEncoder(BaseModule):
         encoder_levels: indices of the maps that have encoder layers.
         num_encoder_layers: encoder layers of each of them.
         num_heads, feedforward_dims, dropout, encoder_act: arguments of ``EncoderLayer``.
-        num_blocks, deepen_factor, block, act: arguments of ``PAN``; ``block`` is ``dict(type='CSPRep')`` when left out.
+        num_blocks, deepen_factor, block, act, linear_reduce, light_down: arguments of ``PAN``; ``block`` is
+            ``dict(type='CSPRep')`` when left out. D-FINE has ``dict(type='RepNCSPELAN4')`` and both of the last.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -58,6 +59,8 @@ class HybridEncoder(BaseModule):
         deepen_factor: float = 1.0,
         block: dict | None = None,
         act: Activation = 'SiLU',
+        linear_reduce: bool = False,
+        light_down: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -77,7 +80,18 @@ class HybridEncoder(BaseModule):
         )
         channels = (out_channels,) * len(levels)
         block = block or dict(type='CSPRep')
-        self.fusion = PAN(channels, in_strides, None, num_blocks, deepen_factor, block, reduce=True, act=act)
+        self.fusion = PAN(
+            channels,
+            in_strides,
+            None,
+            num_blocks,
+            deepen_factor,
+            block,
+            reduce=True,
+            act=act,
+            linear_reduce=linear_reduce,
+            light_down=light_down,
+        )
         self.out_channels = channels
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

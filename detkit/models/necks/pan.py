@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from detkit.registry import NECKS
 
 from ..base_module import BaseModule
-from ..layers import Activation, ConvModule, build_block, scale_blocks, upsample_nearest
+from ..layers import Activation, ConvModule, SCDown, build_block, scale_blocks, upsample_nearest
 
 
 @NECKS.register_module()
@@ -39,6 +39,8 @@ class PAN(BaseModule):
         reduce: whether a 1x1 convolution brings a map to the finer one's ``out_channels`` before it is upsampled; the
             downward path then continues from its result.
         act: activation of every convolution, see ``ConvModule``; also passed to the blocks.
+        linear_reduce: leave out the activation after the 1x1 convolutions of ``reduce``.
+        light_down: halve maps by ``SCDown`` instead of one convolution.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -55,6 +57,8 @@ class PAN(BaseModule):
         block: dict | None = None,
         reduce: bool = False,
         act: Activation = 'SiLU',
+        linear_reduce: bool = False,
+        light_down: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -73,11 +77,16 @@ class PAN(BaseModule):
         steps = range(len(outs) - 1)  # step i joins levels i and i + 1
         # Channels of the map that step i upsamples: the coarsest is unchanged, the others have their out_channels.
         coarse = (*outs[1:-1], in_channels[-1])
-        self.reduce_convs = nn.ModuleList(ConvModule(coarse[i], outs[i], 1, act=act) for i in steps if reduce)
+        self.reduce_convs = nn.ModuleList(
+            ConvModule(coarse[i], outs[i], 1, act=None if linear_reduce else act) for i in steps if reduce
+        )
         if reduce:
             coarse = outs[:-1]
         self.up_blocks = nn.ModuleList(build(coarse[i] + in_channels[i], outs[i]) for i in steps)
-        self.down_convs = nn.ModuleList(ConvModule(outs[i], outs[i], 3, stride=2, act=act) for i in steps)
+        self.down_convs = nn.ModuleList(
+            SCDown(outs[i], outs[i]) if light_down else ConvModule(outs[i], outs[i], 3, stride=2, act=act)
+            for i in steps
+        )
         self.down_blocks = nn.ModuleList(build(outs[i] + coarse[i], outs[i + 1]) for i in steps)
         self.out_channels = outs
 
