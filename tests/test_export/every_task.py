@@ -33,9 +33,9 @@ TASKS = {
     'yolov3 det': ('yolov3', {}, 'det'),
     'detr det': ('detr_r18', {}, 'det'),
     'detr seg': ('detr_seg', {}, 'seg'),
+    'detr panoptic': ('detr_seg', {'stuff_labels': (2, 3)}, 'seg'),
     'rfdetr det': ('rfdetr_tiny', {'num_queries': 20}, 'det'),
     'rfdetr seg': ('rfdetr_tiny', {'num_queries': 20, 'type': 'RFDETRSegmentHead'}, 'seg'),
-    'detr panoptic': ('detr_seg', {'stuff_labels': (2, 3)}, 'seg'),
 }
 
 
