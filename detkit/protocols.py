@@ -436,7 +436,7 @@ class KeypointClassLoss(Loss, Protocol):
 
 
 class OptimWrapper(Protocol):
-    """What a detector's ``train_step`` is given."""
+    """The optimiser wrapper that a detector's ``train_step`` takes."""
 
     def optim_context(self, model: torch.nn.Module) -> AbstractContextManager[None]:
         """Return the context of a forward pass."""

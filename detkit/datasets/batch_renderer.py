@@ -1,7 +1,8 @@
 """``BatchRenderer``: draws the images of a whole batch where they are stored, on any device.
 
-It computes what ``Render`` computes on a CPU, from the same matrices, and its images differ from those by a grey level
-at most. Nothing in it waits for the device.
+It computes what ``Render`` computes on a CPU, from the same matrices. With OpenCV 5 its images differ from those by a
+grey level at most before colours are shifted, which may magnify it (by up to 9 levels were found); earlier versions of
+OpenCV round positions to 1/32 of a pixel. Nothing in it waits for the device.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ['BatchRenderer', 'ImageStore', 'area_weights', 'shift_hsv']
 
 # OpenCV's integer arithmetic of 8-bit HSV: numbers are scaled by 2 ** 12.
 _HSV_SHIFT = 12
-# Of the memory that a GPU has left, as training needs the rest.
+# The images take at most this share of the memory that a GPU has left, as training needs the rest.
 _LARGEST_SHARE = 0.5
 
 
@@ -56,8 +57,10 @@ class ImageStore:
 
 
 def _check_memory(needed: int, device: torch.device) -> None:
-    free = torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else needed
-    if needed > _LARGEST_SHARE * free and device.type == 'cuda':
+    if device.type != 'cuda':
+        return
+    free = torch.cuda.mem_get_info(device)[0]
+    if needed > _LARGEST_SHARE * free:
         raise ConfigError(
             f"train_dataloader.render_on='device' keeps all images decoded on {device}: {needed / 1e9:.1f} GB, but "
             f'{free / 1e9:.1f} GB are free, of which half at most is taken. Leave it out, so that workers draw images'
@@ -87,10 +90,10 @@ class BatchRenderer:
         return drawn.permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W)
 
     def _draw(self, plan: RenderPlan, part: range) -> Tensor:
-        pixels, where = self._sources(plan, part)
+        where, reduced = self._sources(plan, part)
         rows = slice(part.start, part.stop)
         num_layers = plan.weights.shape[1]
-        layers = [self._draw_layer(plan, rows, layer, pixels, where) for layer in range(num_layers)]
+        layers = [self._draw_layer(plan, rows, layer, where, reduced) for layer in range(num_layers)]
         if num_layers == 1:
             image = layers[0]
         else:
@@ -100,8 +103,11 @@ class BatchRenderer:
         image = image.to(torch.uint8)
         return image if plan.hsv_tables is None else shift_hsv(image, plan.hsv_tables[rows])
 
-    def _sources(self, plan: RenderPlan, part: range) -> tuple[Tensor, Tensor]:
-        """Return the pixels to read, ``(P, 3)``, and ``(b, K, 2)`` int64, each tile's first pixel and row length."""
+    def _sources(self, plan: RenderPlan, part: range) -> tuple[Tensor, Tensor | None]:
+        """Return ``(b, K, 2)`` int64, each tile's first pixel and row length, and the pixels of reduced images.
+
+        The pixels of reduced images, ``(R, 3)`` or None, are counted on from those of the store.
+        """
         table = np.zeros((len(part), plan.layers.shape[1], 2), np.int64)
         reduced, end = [], len(self.store.pixels)
         for row, b in enumerate(part):
@@ -112,14 +118,13 @@ class BatchRenderer:
                     table[row, k] = end, small.shape[1]
                     reduced.append(small.reshape(-1, 3))
                     end += len(reduced[-1])
-        # What was averaged lies in a block of its own, whose pixels are counted on from the store's.
-        self._reduced = torch.cat(reduced) if reduced else None
-        return self.store.pixels, torch.from_numpy(table).to(self.store.pixels.device, non_blocking=True)
+        where = torch.from_numpy(table).to(self.store.pixels.device, non_blocking=True)
+        return where, torch.cat(reduced) if reduced else None
 
-    def _draw_layer(self, plan: RenderPlan, rows: slice, layer: int, pixels: Tensor, where: Tensor) -> Tensor:
+    def _draw_layer(self, plan: RenderPlan, rows: slice, layer: int, where: Tensor, reduced: Tensor | None) -> Tensor:
         """Return ``(b, H, W, 3)`` float32 of whole numbers."""
         height, width = plan.size
-        device = pixels.device
+        device = self.store.pixels.device
         columns = torch.arange(width, device=device)
         lines = torch.arange(height, device=device)
         slots = torch.full((rows.stop - rows.start, height, width), -1, dtype=torch.int64, device=device)
@@ -143,20 +148,23 @@ class BatchRenderer:
         def read(line: Tensor, column: Tensor) -> Tensor:
             line = torch.minimum(torch.maximum(line, y_low), y_high - 1)
             column = torch.minimum(torch.maximum(column, x_low), x_high - 1)
-            return self._read(pixels, start + line * stride + column).float()  # (b, H, W, 3)
+            return self._read(start + line * stride + column, reduced).float()  # (b, H, W, 3)
 
         upper = torch.lerp(read(top, left), read(top, left + 1), x_share)
         lower = torch.lerp(read(top + 1, left), read(top + 1, left + 1), x_share)
         value = (torch.lerp(upper, lower, y_share) + 0.5).floor().clamp(0, 255)
         return torch.where((slots >= 0)[..., None], value, float(plan.fill))
 
-    def _read(self, pixels: Tensor, index: Tensor) -> Tensor:
-        if self._reduced is None:
+    def _read(self, index: Tensor, reduced: Tensor | None) -> Tensor:
+        pixels = self.store.pixels
+        if reduced is None:
             return pixels[index]
-        own = index < len(pixels)
-        stored = pixels[torch.where(own, index, 0)]
-        reduced = self._reduced[torch.where(own, 0, index - len(pixels))]
-        return torch.where(own[..., None], stored, reduced)
+        stored = index < len(pixels)
+        return torch.where(
+            stored[..., None],
+            pixels[torch.where(stored, index, 0)],
+            reduced[torch.where(stored, 0, index - len(pixels))],
+        )
 
 
 def _of_slot(values: Tensor, slots: Tensor) -> Tensor:

@@ -23,6 +23,15 @@ from .base_head import BaseHead
 
 # B images of at most M objects, N objects in all, Q queries, L layers that predict.
 
+# The matching of RT-DETR, D-FINE and RF-DETR: the weights are those of DINO (arXiv:2203.03605).
+FOCAL_MATCHING = dict(
+    type='HungarianAssigner',
+    match_costs=[
+        dict(type='FocalClassCost', weight=2.0),
+        dict(type='BBoxL1Cost', weight=5.0),
+        dict(type='GIoUCost', weight=2.0),
+    ],
+)
 # For boxes without area only: relative to the image, one pixel has an area of about 1e-6.
 _EPS = 1e-12
 

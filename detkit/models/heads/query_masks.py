@@ -23,7 +23,7 @@ from .query_head import Matches
 # B images of at most M objects, N objects in all, G groups of Q queries, L decoder layers, P points of a mask; K maps
 # of pixels: those of the L layers and of the selection in training, otherwise that of the last layer alone.
 
-# Of the points at which a mask is learnt: how many times as many are drawn, and the share of the least certain ones.
+# How many times as many points are drawn as a mask is learnt at, and the share of them that is taken as least certain.
 _OVERSAMPLING, _UNCERTAIN = 3, 0.75
 # Pixels of a mask for one point.
 _PIXELS_PER_POINT = 16

@@ -20,7 +20,7 @@ from ..layers.group_selection import GroupSelection, SelectedCells
 from ..layers.lite_decoder import change_boxes
 from ..layers.precision import full_precision
 from ..layers.query_selection import cell_anchors, init_class_layer
-from .query_head import Matches, QueryHead, image_of, stack_costs
+from .query_head import FOCAL_MATCHING, Matches, QueryHead, image_of, stack_costs
 
 # B images of at most M objects, N objects in all, S cells of all maps, G groups of Q queries, L decoder layers.
 
@@ -59,14 +59,7 @@ class RFDETRHead(QueryHead):
     takes = {'decoder': QueryDecoder, 'loss_cls': QualityClassLoss, **QueryHead.takes}
     default_parts = {
         'decoder': dict(type='LiteDecoder'),
-        'assigner': dict(
-            type='HungarianAssigner',
-            match_costs=[
-                dict(type='FocalClassCost', weight=2.0),
-                dict(type='BBoxL1Cost', weight=5.0),
-                dict(type='GIoUCost', weight=2.0),
-            ],
-        ),
+        'assigner': FOCAL_MATCHING,
         'loss_cls': dict(type='IoUAwareBCELoss'),
         **QueryHead.default_parts,
     }

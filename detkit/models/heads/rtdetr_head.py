@@ -18,7 +18,7 @@ from ..layers import ConvModule
 from ..layers.denoising import ContrastiveDenoising, DenoisingQueries, denoising_mask
 from ..layers.precision import full_precision
 from ..layers.query_selection import QuerySelection, SelectedQueries, init_class_layer
-from .query_head import Matches, QueryHead, find_matches, image_of
+from .query_head import FOCAL_MATCHING, Matches, QueryHead, find_matches, image_of
 
 # B images of at most M objects, N objects in all, S cells of all maps, Q queries, D for denoising, L decoder layers.
 
@@ -57,14 +57,7 @@ class RTDETRHead(QueryHead):
     takes = {'decoder': QueryDecoder, 'loss_cls': QualityClassLoss, **QueryHead.takes}
     default_parts = {
         'decoder': dict(type='DeformableDecoder'),
-        'assigner': dict(
-            type='HungarianAssigner',
-            match_costs=[
-                dict(type='FocalClassCost', weight=2.0),
-                dict(type='BBoxL1Cost', weight=5.0),
-                dict(type='GIoUCost', weight=2.0),
-            ],
-        ),
+        'assigner': FOCAL_MATCHING,
         'loss_cls': dict(type='VarifocalLoss'),
         **QueryHead.default_parts,
     }

@@ -9,7 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detkit.utils.errors import ConfigError
+
 # B images, Q queries, H heads of D channels each, S cells of all maps together, P points of all maps together.
+
+
+def points_of_levels(owner: str, num_points: int | Sequence[int], num_levels: int) -> tuple[int, ...]:
+    """Return the points of a head and query in each feature map.
+
+    Args:
+        owner: the class that takes the numbers, for the error.
+        num_points: one number for all maps, or one for each.
+        num_levels: the number of maps.
+
+    Raises:
+        ConfigError: there are more or fewer numbers than maps.
+    """
+    points = (num_points,) * num_levels if isinstance(num_points, int) else tuple(num_points)
+    if len(points) != num_levels:
+        raise ConfigError(f'{owner}: num_points has {len(points)} numbers for {num_levels} feature maps')
+    return points
 
 
 def attend_to_points(

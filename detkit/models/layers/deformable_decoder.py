@@ -13,7 +13,7 @@ from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
 from .attention import MultiHeadAttention
-from .deformable_attention import DeformableAttention
+from .deformable_attention import DeformableAttention, points_of_levels
 from .detr_transformer import TransformerLayer
 from .mlp import MLP
 from .precision import full_precision
@@ -80,9 +80,7 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         look_forward_twice: bool = False,
     ) -> None:
         super().__init__()
-        points = (num_points,) * num_levels if isinstance(num_points, int) else tuple(num_points)
-        if len(points) != num_levels:
-            raise ConfigError(f'DeformableDecoder: num_points has {len(points)} numbers for {num_levels} feature maps')
+        points = points_of_levels('DeformableDecoder', num_points, num_levels)
         if num_layers < 1 or not 1 <= (num_layers if eval_layers is None else eval_layers) <= num_layers:
             raise ConfigError(
                 f'DeformableDecoder: num_layers must be at least 1 and eval_layers within 1 … num_layers, found '

@@ -12,7 +12,7 @@ from detkit.protocols import EdgeDecoder
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
-from .deformable_attention import DeformableAttention
+from .deformable_attention import DeformableAttention, points_of_levels
 from .deformable_decoder import DeformableDecoderLayer, logit
 from .mlp import MLP
 from .precision import full_precision
@@ -77,11 +77,7 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         reg_scale: float = 4.0,
     ) -> None:
         super().__init__()
-        points = (num_points,) * num_levels if isinstance(num_points, int) else tuple(num_points)
-        if len(points) != num_levels:
-            raise ConfigError(
-                f'DistributionDecoder: num_points has {len(points)} numbers for {num_levels} feature maps'
-            )
+        points = points_of_levels('DistributionDecoder', num_points, num_levels)
         if num_layers < 1:
             raise ConfigError(f'DistributionDecoder: num_layers must be at least 1, found {num_layers}')
         self.embed_dims = embed_dims

@@ -12,6 +12,7 @@ from detkit.protocols import QueryDecoder
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
+from .deformable_attention import points_of_levels
 from .deformable_decoder import Decoded, DeformableDecoderLayer
 from .mlp import MLP
 from .precision import full_precision
@@ -63,9 +64,7 @@ class LiteDecoder(nn.Module, QueryDecoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        points = (num_points,) * num_levels if isinstance(num_points, int) else tuple(num_points)
-        if len(points) != num_levels:
-            raise ConfigError(f'LiteDecoder: num_points has {len(points)} numbers for {num_levels} feature maps')
+        points = points_of_levels('LiteDecoder', num_points, num_levels)
         if num_layers < 1:
             raise ConfigError(f'LiteDecoder: num_layers must be at least 1, found {num_layers}')
         if embed_dims % 4:

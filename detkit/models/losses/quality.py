@@ -12,7 +12,7 @@ from detkit.structures.targets import QualityTargets
 from .base_loss import BaseLoss
 from .classification import divisor
 
-# Of a matched query's class, however poor its box and its probability are.
+# The least target of a matched query's class, however poor its box and its probability are.
 _LEAST_TARGET = 0.01
 
 
