@@ -19,6 +19,8 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 # What a detector's step must report, by family.
 LOSSES = {
+    'deim': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc', 'loss_dn'},
+    'deimv2': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc', 'loss_dn'},
     'detr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux'},
     'dfine': {'loss_cls', 'loss_box', 'loss_giou', 'loss_dfl', 'loss_aux', 'loss_enc', 'loss_distill', 'loss_dn'},
     'rfdetr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc'},
@@ -32,7 +34,7 @@ LOSSES = {
 def by_cost(path):
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
-    large |= path.parent.name == 'dfine' and path.stem == 'det_coco'
+    large |= path.parent.name in ('dfine', 'deim', 'deimv2') and path.stem.endswith('_coco')
     large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc')
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
@@ -135,7 +137,7 @@ def test_every_size_builds_and_differs(path, size):
         ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc rtdetr/det_voc', 'voc', dict(classes=None)),
         (
             'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom rfdetr/det_custom '
-            'rtdetr/det_custom dfine/det_custom',
+            'rtdetr/det_custom dfine/det_custom deim/det_custom deimv2/det_custom',
             '',
             dict(data_yaml='data.yaml'),
         ),

@@ -114,24 +114,8 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
             f'{source} was trained for other classes; resume with the same data, or start a new run '
             'from it with load_from.'
         )
-    try:
-        model.load_state_dict(checkpoint['model'])
-    except RuntimeError as error:
-        raise CheckpointError(f'{source} belongs to another model: {error}') from error
+    _load_weights(runner, checkpoint, source)
     notes = []
-    optimizer, saved = runner.optim_wrapper, checkpoint['optimizer']
-    if saved['type'] != type(optimizer.optimizer).__name__:
-        raise CheckpointError(
-            f'{source} was trained with {saved["type"]}, this run uses '
-            f'{type(optimizer.optimizer).__name__}: start a new run from it with load_from.'
-        )
-    try:
-        optimizer.load_state_dict(saved)
-    except ValueError as error:
-        raise CheckpointError(f'{source} does not fit the optimiser (were other parts frozen?): {error}') from error
-    if runner.ema:
-        runner.ema.load_state_dict(checkpoint['state_dict'])
-        runner.ema.num_updates = (checkpoint['ema'] or {'num_updates': optimizer.num_steps})['num_updates']
     runner.train_loop.load_state_dict(checkpoint['loop'])
     for name, hook in _stateful_hooks(runner):
         if name in checkpoint['hooks']:
@@ -145,12 +129,49 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
             # Fused optimisers rely on the gradient having the weight's memory layout.
             param.grad = None if gradient is None else torch.empty_like(param).copy_(gradient)
     else:
-        optimizer.pending = 0
+        runner.optim_wrapper.pending = 0
         notes.append(
             f'{len(checkpoint["ranks"])} processes wrote {source} and {get_world_size()} resume it: random '
             'states and unfinished gradients are not restored'
         )
     return notes
+
+
+def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
+    """Load the weights, the optimiser's state and the averages of a checkpoint."""
+    try:
+        unwrap(runner.model).load_state_dict(checkpoint['model'])
+    except RuntimeError as error:
+        raise CheckpointError(f'{source} belongs to another model: {error}') from error
+    optimizer, saved = runner.optim_wrapper, checkpoint['optimizer']
+    if saved['type'] != type(optimizer.optimizer).__name__:
+        raise CheckpointError(
+            f'{source} was trained with {saved["type"]}, this run uses '
+            f'{type(optimizer.optimizer).__name__}: start a new run from it with load_from.'
+        )
+    try:
+        optimizer.load_state_dict(saved)
+    except ValueError as error:
+        raise CheckpointError(f'{source} does not fit the optimiser (were other parts frozen?): {error}') from error
+    if runner.ema:
+        runner.ema.load_state_dict(checkpoint['state_dict'])
+        runner.ema.num_updates = (checkpoint['ema'] or {'num_updates': optimizer.num_steps})['num_updates']
+
+
+def restore_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
+    """Go back to the weights, averages and optimiser's state of a checkpoint, while the run goes on where it is.
+
+    The position of the run, its random draws and its hooks stay as they are; gradients of an unfinished step are
+    dropped. Arguments and errors are those of ``restore_training_state``.
+    """
+    if 'loop' not in checkpoint:
+        raise CheckpointError(f'{source} holds weights only, so that training cannot go on from it.')
+    optimizer = runner.optim_wrapper
+    num_steps = optimizer.num_steps
+    _load_weights(runner, checkpoint, source)
+    optimizer.num_steps, optimizer.pending = num_steps, 0
+    for param in unwrap(runner.model).parameters():
+        param.grad = None
 
 
 @runtime_checkable

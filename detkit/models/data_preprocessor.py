@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,6 +45,8 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
         multi_scale: in training, resize each batch by a factor between these two, e.g. ``(0.5, 1.5)``.
         multi_scale_interval: iterations between two draws of the factor; None draws one for each step of the optimiser,
             so that batches whose gradients are summed have one size.
+        multi_scale_repeat: draw the longer side from the multiples of ``size_divisor`` in the range instead, the
+            unscaled one counting so many times, as D-FINE and DEIM do; None for any factor.
         size_divisor: the resized batch's height and width are multiples of it.
         non_blocking: let copies to the device overlap with other work.
     """
@@ -55,6 +59,7 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
         channels_last: bool = True,
         multi_scale: tuple[float, float] | None = None,
         multi_scale_interval: int | None = 1,
+        multi_scale_repeat: int | None = None,
         size_divisor: int = 32,
         non_blocking: bool = True,
     ) -> None:
@@ -67,6 +72,8 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
             )
         if min(std) <= 0:
             raise ValueError(f'DetDataPreprocessor: std must be above 0, found {tuple(std)}')
+        if multi_scale_repeat is not None and multi_scale_repeat < 1:
+            raise ValueError(f'DetDataPreprocessor: multi_scale_repeat must be at least 1, found {multi_scale_repeat}')
         if multi_scale is not None and not 0 < multi_scale[0] <= multi_scale[1]:
             raise ValueError(
                 f'DetDataPreprocessor: multi_scale must be (lowest, highest) with 0 < lowest <= highest, found '
@@ -81,6 +88,7 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
         self.channels_last = channels_last
         self.multi_scale = multi_scale
         self.multi_scale_interval = multi_scale_interval
+        self.multi_scale_repeat = multi_scale_repeat
         self.size_divisor = size_divisor
         self.non_blocking = non_blocking
 
@@ -146,13 +154,23 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
         """Resize a batch by the factor drawn for its step, boxes and masks with it."""
         interval = self.multi_scale_interval
         rng = keyed_rng(key.seed, key.step if interval is None else key.iteration // interval)
-        factor = rng.uniform(*self.multi_scale)
         old = inputs.shape[-2:]
+        factor = self._draw_factor(rng, max(old))
         new = tuple(max(round(side * factor / self.size_divisor), 1) * self.size_divisor for side in old)
         if new == tuple(old):
             return inputs, gt
         inputs = F.interpolate(inputs, size=new, mode='bilinear', align_corners=False)
         return inputs, gt if gt is None else rescale_gt(gt, old, new)
+
+    def _draw_factor(self, rng: np.random.Generator, side: int) -> float:
+        """Return the factor of a batch whose longer side is ``side`` pixels."""
+        low, high = self.multi_scale
+        if self.multi_scale_repeat is None:
+            return rng.uniform(low, high)
+        base = max(side / self.size_divisor, 1)
+        steps = range(math.ceil(base * low - 1e-6), math.floor(base * high + 1e-6) + 1)
+        factors = [step / base for step in steps if step != base] + [1.0] * self.multi_scale_repeat
+        return factors[int(rng.integers(len(factors)))]
 
 
 def inside_images(img_shapes: Tensor, size: tuple[int, int]) -> Tensor:

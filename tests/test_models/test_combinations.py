@@ -33,6 +33,7 @@ NECKS = {
     'pan': dict(type='PAN', deepen_factor=0.1),
     'spp_pan': [dict(type='SPP'), dict(type='PAN', deepen_factor=0.1, block=dict(type='C3'), reduce=True)],
     'yolov3': dict(type='YOLOv3Neck', spp=dict(type='SPP')),
+    'lite': dict(type='LiteEncoder', out_channels=16, num_blocks=1),
     'hybrid': dict(type='HybridEncoder', out_channels=16, num_heads=2, feedforward_dims=16, num_blocks=1),
     'projector': dict(type='MultiScaleProjector', out_channels=16, num_blocks=1),
 }
@@ -50,6 +51,17 @@ HEADS = {
     'obb': dict(type='YOLOv8OBBHead'),
     'rtdetr': dict(
         type='RTDETRHead', num_queries=8, num_denoising=2, decoder=dict(type='DeformableDecoder', **DECODER)
+    ),
+    'deimv2': dict(
+        type='DFINEHead',
+        num_queries=8,
+        num_denoising=2,
+        project_cells=False,
+        edge_losses=False,
+        unite_matches=False,
+        decoder=dict(
+            type='DistributionDecoder', **DECODER, act='SiLU', feedforward_act='SwiGLU', norm='RMS', gated=False
+        ),
     ),
     'rfdetr': dict(type='RFDETRHead', num_queries=8, num_groups=2, decoder=dict(type='LiteDecoder', **DECODER)),
 }
@@ -80,7 +92,8 @@ def ground_truth(mask_stride: int) -> GtBatch:
 def neck_of(backbone: str, neck: str) -> list[dict]:
     """The config of a neck behind a backbone."""
     own = NECKS[neck] or []
-    return BETWEEN.get(backbone, []) + (own if isinstance(own, list) else [own])
+    between = [] if neck == 'lite' else BETWEEN.get(backbone, [])  # it takes the last map alone
+    return between + (own if isinstance(own, list) else [own])
 
 
 def build(backbone: str, neck: str, head: str) -> torch.nn.Module:
@@ -91,7 +104,7 @@ def build(backbone: str, neck: str, head: str) -> torch.nn.Module:
         head=dict(HEADS[head], num_classes=3),
     )
     if head in ('yolov3', 'yolov5'):
-        cfg['head']['anchors'] = ANCHORS[2 if backbone == 'darknet_tiny' else 3]
+        cfg['head']['anchors'] = ANCHORS[2 if backbone == 'darknet_tiny' or neck == 'lite' else 3]
     return DETECTORS.build(cfg)
 
 

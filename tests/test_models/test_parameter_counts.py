@@ -70,6 +70,36 @@ def test_parameter_counts_of_rtdetr(size):
     assert sum(p.numel() for p in model.parameters()) == RTDETR_COUNTS[size]
 
 
+DEIM_COUNTS = {
+    ('deim', 'n'): 3_782_693,
+    ('deim', 's'): 10_321_877,
+    ('deim', 'm'): 19_590_064,
+    ('deim', 'l'): 31_289_848,
+    ('deim', 'x'): 62_715_480,
+    ('deimv2', 'atto'): 508_985,
+    ('deimv2', 'femto'): 983_945,
+    ('deimv2', 'pico'): 1_539_539,
+    ('deimv2', 'n'): 3_600_421,
+}
+
+
+@pytest.mark.parametrize(('base', 'size'), DEIM_COUNTS)
+def test_parameter_counts_of_deim(base, size):
+    model = build_model(base, device='meta', size=size)
+    assert sum(p.numel() for p in model.parameters()) == DEIM_COUNTS[base, size]
+
+
+@pytest.mark.parametrize('size', ['r18', 'r34', 'r50_m', 'r50', 'r101'])
+def test_deim_on_rtdetr_has_another_mlp_of_positions_and_normalisation_that_is_trained(size):
+    plain = build_model('rtdetr', device='meta', size=size).state_dict()
+    deim = build_model('deim_rtdetr', device='meta', size=size)
+    shapes = {name: value.shape for name, value in deim.state_dict().items() if 'num_batches' not in name}
+    assert {name for name, shape in shapes.items() if name not in plain or plain[name].shape != shape} == {
+        f'head.decoder.position_mlp.layers.{name}' for name in ('0.weight', '0.bias', '1.weight', '2.weight', '2.bias')
+    }
+    assert all(p.requires_grad for p in deim.parameters())
+
+
 def test_other_class_counts_change_the_class_branches_only():
     few, many = (build_yolov8('seg', num_classes=n, device='meta').state_dict() for n in (3, 80))
     differing = {name for name in many if few[name].shape != many[name].shape}

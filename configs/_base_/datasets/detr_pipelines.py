@@ -8,7 +8,7 @@ one at most 1333; crops are 384 to 600 pixels wide and high, of an image whose s
 _base_ = './loaders.py'
 
 task = 'det'  # or 'seg', 'panoptic'
-augment = 'crop'  # 'ssd': zoom-out, crops by IoU and photometric distortion, as RT-DETR and D-FINE
+augment = 'crop'  # 'ssd': zoom-out, crops by IoU and photometric distortion, as RT-DETR and D-FINE; 'dense': as DEIM
 keep_ratio = True  # False: the images are stretched to a square of side img_size instead
 img_size = 800
 batch_size = 2
@@ -22,6 +22,13 @@ short_sides = list(range(img_size * 3 // 5, img_size + 1, max(img_size // 25, 1)
 sides_before_crop = [img_size // 2, img_size * 5 // 8, img_size * 3 // 4]
 crop_sides = (img_size * 12 // 25, img_size * 3 // 4)
 
+# Of augment='dense': a mosaic of four images, or what 'ssd' does; and two images, or objects of another, averaged.
+mosaic_prob = 0.5
+mosaic_size = img_size // 2
+mixup_prob = 0.5
+copy_blend_prob = 0.0
+min_box_size = 1 if augment == 'dense' else 0  # smaller objects are left out
+
 load = [dict(type='LoadImageFromFile')]
 stretch = dict(type='Resize', size=img_size, keep_ratio=False)
 resize = dict(type='ResizeShortestEdge', size=short_sides, max_size=max_size) if keep_ratio else stretch
@@ -32,7 +39,7 @@ crop = [
 render = dict(
     type='Render',
     # An object stays as long as any of it is in the picture.
-    min_size=0,
+    min_size=min_box_size,
     max_aspect=None,
     min_area_ratio=0,
     min_outline_area_ratio=0,
@@ -40,18 +47,32 @@ render = dict(
     mask_stride=1,
     overlap_mask=False,
 )
+_ssd = [dict(type='RandomZoomOut', prob=0.5), dict(type='RandomIoUCrop', prob=0.8)]
+_mosaic = [
+    dict(type='GridMosaic', size=mosaic_size),
+    dict(type='RandomAffine', translate=0.1, scale=0.5, degrees=10.0),
+]
 _geometry = dict(
     crop=[
         dict(type='RandomFlip', prob=flip_prob),
         dict(type='RandomChoice', transforms=[[], crop], prob=[1 - crop_prob, crop_prob]),
     ],
-    ssd=[
-        dict(type='RandomZoomOut', prob=0.5),
-        dict(type='RandomIoUCrop', prob=0.8),
+    ssd=[*_ssd, dict(type='RandomFlip', prob=flip_prob)],
+    dense=[
+        dict(type='RandomChoice', transforms=[_mosaic, _ssd], prob=[mosaic_prob, 1 - mosaic_prob]),
         dict(type='RandomFlip', prob=flip_prob),
     ],
 )
-_rendered = dict(crop=[render], ssd=[dict(render, fill=0), dict(type='RandomPhotometricDistort', prob=0.5)])
+_distorted = [dict(render, fill=0), dict(type='RandomPhotometricDistort', prob=0.5)]
+_rendered = dict(
+    crop=[render],
+    ssd=_distorted,
+    dense=[
+        dict(type='MixUp', prob=mixup_prob, share=(0.45, 0.55)),
+        *_distorted,
+        *([dict(type='CopyBlend', prob=copy_blend_prob)] if copy_blend_prob else []),
+    ],
+)
 train_pipeline = [*load, *_geometry[augment], resize, *_rendered[augment], dict(type='PackInputs')]
 val_pipeline = [
     *load,

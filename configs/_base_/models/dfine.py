@@ -28,6 +28,7 @@ size = 's'
     reg_scale,
 ) = sizes[size]
 pretrained = None
+multi_scale_repeat = dict(n=None, s=20, m=6, l=4, x=3)[size]  # how often 640 is among the sizes of 480 to 800
 
 model = dict(
     type='SingleStageDetector',
@@ -36,6 +37,7 @@ model = dict(
         type='DetDataPreprocessor',
         multi_scale=None if size == 'n' else (0.75, 1.25),
         multi_scale_interval=None,
+        multi_scale_repeat=multi_scale_repeat,
     ),
     backbone=dict(type='HGNetV2', out_indices=out_indices, weights=pretrained, **backbone),
     neck=dict(

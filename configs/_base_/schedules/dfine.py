@@ -15,6 +15,7 @@ recipes = dict(
 recipe = recipes['s']
 max_epochs = recipe[3]
 plain_epochs = recipe[4]
+tail_epochs = plain_epochs if plain_epochs < max_epochs else 0  # at one size, and from the best weights
 
 train_cfg = dict(type='TrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
@@ -44,4 +45,6 @@ default_hooks = dict(
         num_epochs=plain_epochs,
         names=['RandomPhotometricDistort', 'RandomZoomOut', 'RandomIoUCrop'],
     ),
+    close_multi_scale=dict(type='CloseMultiScaleHook', num_epochs=tail_epochs),
+    ema_restart=dict(type='EMARestartHook', num_epochs=tail_epochs, decay=0.9999),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from detkit.datasets.transforms.blending import CopyBlend
     from detkit.datasets.transforms.choice import RandomChoice
     from detkit.datasets.transforms.color import ColorJitter, RandomHSV, RandomPhotometricDistort
     from detkit.datasets.transforms.cropping import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from detkit.datasets.transforms.erasing import RandomErasing
     from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
     from detkit.datasets.transforms.loading import LoadImageFromFile
-    from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
+    from detkit.datasets.transforms.mixing import CopyPaste, GridMosaic, MixUp, Mosaic
     from detkit.datasets.transforms.packing import PackInputs
     from detkit.datasets.transforms.rand_augment import RandAugment
     from detkit.datasets.transforms.render import Render
@@ -36,7 +37,9 @@ __getattr__ = lazy_names(
     {
         'CenterCrop': 'cropping',
         'ColorJitter': 'color',
+        'CopyBlend': 'blending',
         'CopyPaste': 'mixing',
+        'GridMosaic': 'mixing',
         'LetterBox': 'geometry',
         'LoadImageFromFile': 'loading',
         'LoadSegments': 'segments',
@@ -63,7 +66,9 @@ __getattr__ = lazy_names(
 __all__ = [
     'CenterCrop',
     'ColorJitter',
+    'CopyBlend',
     'CopyPaste',
+    'GridMosaic',
     'RandomHSV',
     'LetterBox',
     'LoadImageFromFile',

@@ -17,10 +17,13 @@ __all__ = ['RandomChoice', 'mixing_names', 'nested_transforms']
 class RandomChoice:
     """Run one of several lists of transforms, drawn for each sample.
 
+    A list whose first transform is turned off in the sample's epoch (``CloseTransformsHook``) is not drawn, and the
+    others are in its place; where all are turned off, the sample stays as it is. Images that a mosaic in a list mixes
+    in are as they are before the choice.
+
     Args:
         transforms: the lists, of config dicts or built objects; an empty one leaves the sample as it is.
-        prob: the probability of each, summing up to 1; None: all the same. Images that a
-            mosaic in a list mixes in are as they are before the choice.
+        prob: the probability of each, summing up to 1; None: all the same.
     """
 
     def __init__(
@@ -40,11 +43,20 @@ class RandomChoice:
                 f'RandomChoice(prob={tuple(prob)}): expected {len(self.transforms)} probabilities, one for each list '
                 'of transforms, that sum up to 1'
             )
+        self.prob = tuple(prob)
         self._ends = np.cumsum(prob)[:-1]
 
     def choose(self, sample: Sample) -> list[Callable[[Sample], Sample]]:
         """Draw the list of transforms that this sample goes through; whoever runs the pipeline applies them."""
-        return self.transforms[int(np.searchsorted(self._ends, sample.rng.random(), side='right'))]
+        drawn, ends = sample.rng.random(), self._ends
+        is_off = [bool(steps) and sample.skips(steps[0]) for steps in self.transforms]
+        if any(is_off):
+            left = np.where(is_off, 0.0, self.prob)
+            if not left.any():
+                return []
+            ends = np.cumsum(left / left.sum())[:-1]
+            drawn = min(drawn, np.nextafter(ends[-1], 0)) if is_off[-1] and len(ends) else drawn
+        return self.transforms[int(np.searchsorted(ends, drawn, side='right'))]
 
 
 def nested_transforms(transforms: Iterable[Any]) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from detkit.structures.bboxes import bbox_overlap_ratios
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene, scale_matrix, translation_matrix
 
-__all__ = ['CopyPaste', 'MixTransform', 'MixUp', 'Mosaic']
+__all__ = ['CopyPaste', 'GridMosaic', 'MixTransform', 'MixUp', 'Mosaic']
 
 
 class MixTransform:
@@ -83,6 +83,42 @@ class Mosaic(MixTransform):
             scale = scale_matrix(inner[1] / scene.size[1], inner[0] / scene.size[0])
             moved = scene.moved(translation_matrix(left, top) @ scale, (2 * height, 2 * width))
             placed.append(moved.cropped((0, 0, 2 * width, 2 * height)))
+        return replace(sample, scene=Scene.joined((2 * height, 2 * width), placed))
+
+
+@TRANSFORMS.register_module()
+class GridMosaic(MixTransform):
+    """Put four samples into the quarters of a canvas, each scaled to ``size`` on its short side.
+
+    A quarter is as large as the largest of the four, and each begins in its upper left corner. ``RandomAffine`` behind
+    it turns, scales and shifts the canvas. This is the mosaic of DEIM's dense one-to-one matching (arXiv:2412.04234,
+    section 3.2); ``Mosaic`` is that of the YOLO families.
+
+    Args:
+        size: the short side of each sample.
+        prob: the probability of a mosaic.
+    """
+
+    num_mix_images = 3
+
+    def __init__(self, size: int = 320, prob: float = 1.0) -> None:
+        self.size = size
+        self.prob = prob
+
+    def draw(self, sample: Sample) -> tuple | None:
+        """Return an empty tuple, as nothing is drawn but whether there is a mosaic."""
+        return None if sample.rng.random() >= self.prob or sample.skips(self) else ()
+
+    def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple) -> Sample:
+        scenes = [sample.scene, *(other.scene for other in others)]
+        # The short side first exactly, the long side rounded down, as torchvision resizes.
+        sizes = [tuple(side * self.size // min(scene.size) for side in scene.size) for scene in scenes]
+        height, width = (max(sides) for sides in zip(*sizes, strict=True))
+        placed = []
+        for corner, (scene, inner) in enumerate(zip(scenes, sizes, strict=True)):
+            scale = scale_matrix(inner[1] / scene.size[1], inner[0] / scene.size[0])
+            shift = translation_matrix(width * (corner % 2), height * (corner // 2))
+            placed.append(scene.moved(shift @ scale, (2 * height, 2 * width)))
         return replace(sample, scene=Scene.joined((2 * height, 2 * width), placed))
 
 

@@ -6,7 +6,7 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.models.assigners.hungarian_assigner import HungarianAssigner
-    from detkit.models.assigners.match_costs import BBoxL1Cost, ClassCost, FocalClassCost, GIoUCost
+    from detkit.models.assigners.match_costs import BBoxL1Cost, ClassCost, FocalClassCost, GIoUCost, ScoreIoUCost
     from detkit.models.assigners.rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
     from detkit.models.assigners.task_aligned_assigner import TaskAlignedAssigner
     from detkit.models.assigners.yolov3_anchor_assigner import YOLOv3AnchorAssigner
@@ -21,6 +21,7 @@ __getattr__ = lazy_names(
         'GIoUCost': 'match_costs',
         'HungarianAssigner': 'hungarian_assigner',
         'RotatedTaskAlignedAssigner': 'rotated_task_aligned_assigner',
+        'ScoreIoUCost': 'match_costs',
         'TaskAlignedAssigner': 'task_aligned_assigner',
         'YOLOv3AnchorAssigner': 'yolov3_anchor_assigner',
         'YOLOv5AnchorAssigner': 'yolov5_anchor_assigner',
@@ -34,6 +35,7 @@ __all__ = [
     'GIoUCost',
     'HungarianAssigner',
     'RotatedTaskAlignedAssigner',
+    'ScoreIoUCost',
     'YOLOv3AnchorAssigner',
     'YOLOv5AnchorAssigner',
     'TaskAlignedAssigner',

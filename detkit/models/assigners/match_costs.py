@@ -94,3 +94,27 @@ class GIoUCost(BaseMatchCost):
         # (..., B, Q, 1, 4) against (B, 1, M, 4)
         pairs = cxcywh_to_xyxy(bboxes).unsqueeze(-2), cxcywh_to_xyxy(gt_bboxes).unsqueeze(-3)
         return -self.weight * aligned_iou(*pairs, 'giou', _EPS)
+
+
+@MATCH_COSTS.register_module()
+class ScoreIoUCost(BaseMatchCost):
+    """Negative probability (sigmoid) of the object's class times a power of the IoU.
+
+    It is the only cost of the last epochs of DEIMv2 (arXiv:2509.20787; its published code has the power 4).
+
+    Args:
+        weight: factor of the cost.
+        power: exponent of the IoU.
+    """
+
+    def __init__(self, weight: float = 1.0, power: float = 4.0) -> None:
+        super().__init__(weight)
+        if power < 0:
+            raise ConfigError(f'ScoreIoUCost: power must not be negative, found {power}')
+        self.power = power
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        class_idx = labels.unsqueeze(-2).expand(*cls_logits.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
+        probs = cls_logits.gather(-1, class_idx).sigmoid()
+        pairs = cxcywh_to_xyxy(bboxes).unsqueeze(-2), cxcywh_to_xyxy(gt_bboxes).unsqueeze(-3)
+        return -self.weight * probs * aligned_iou(*pairs, 'iou', _EPS) ** self.power

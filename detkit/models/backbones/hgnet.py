@@ -25,8 +25,13 @@ _ARCHS = {
     'B3': (24, 32, 5, ((32, 128, 1), (64, 512, 1), (128, 1024, 3), (256, 2048, 1))),
     'B4': (32, 48, 6, ((48, 128, 1), (96, 512, 1), (192, 1024, 3), (384, 2048, 1))),
     'B5': (32, 64, 6, ((64, 128, 1), (128, 512, 2), (256, 1024, 5), (512, 2048, 2))),
+    'Atto': (16, 16, 3, ((16, 64, 1), (32, 256, 1), (64, 256, 1))),
+    'Femto': (16, 16, 3, ((16, 64, 1), (32, 256, 1), (64, 512, 1))),
+    'Pico': (16, 16, 3, ((16, 64, 1), (32, 256, 1), (64, 512, 2))),
 }
-_LIGHT = (False, False, True, True)  # whether a stage's layers are 1x1 and depthwise 5x5, instead of 3x3
+_LIGHT = (False, False, True, True)  # whether a stage's layers are 1x1 and depthwise, instead of 3x3
+_LIGHT_KERNEL = 5
+_LIGHT_KERNELS = {'Atto': 3}
 
 
 @BACKBONES.register_module()
@@ -45,7 +50,8 @@ class HGNetV2(StagedBackbone):
     detector load.
 
     Args:
-        arch: 'B0' (the smallest) to 'B5'. D-FINE N and S have B0, M has B2, L and RT-DETR-L B4, X and RT-DETR-X B5.
+        arch: 'B0' to 'B5'. D-FINE N and S have B0, M has B2, L and RT-DETR-L B4, X and RT-DETR-X B5. 'Atto', 'Femto'
+            and 'Pico' of DEIMv2 are smaller than B0 and have three stages.
         lab: multiply by a learnable scale, and add a bias, after each activation (D-FINE N, S and M).
         in_channels: channels of the image.
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
@@ -82,6 +88,9 @@ class HGNetV2(StagedBackbone):
         if arch not in _ARCHS:
             raise ConfigError(f'HGNetV2: arch is {arch!r}; it must be one of {", ".join(_ARCHS)}.')
         middle, width, num_layers, stages = _ARCHS[arch]
+        if out_indices[-1] > len(stages):
+            raise ConfigError(f'HGNetV2: out_indices {tuple(out_indices)} exceed the {len(stages)} stages of {arch}')
+        light_kernel = _LIGHT_KERNELS.get(arch, _LIGHT_KERNEL)
         conv = partial(HGConv, lab=lab, norm=self.norm)
         self.weights = weights
         self.stem = HGStem(conv, in_channels, middle, width)
@@ -90,7 +99,16 @@ class HGNetV2(StagedBackbone):
         for index in range(out_indices[-1]):
             layer_channels, channels, num_blocks = stages[index]
             self.stages.append(
-                HGStage(conv, widths[index], layer_channels, channels, num_blocks, num_layers, index > 0, _LIGHT[index])
+                HGStage(
+                    conv,
+                    widths[index],
+                    layer_channels,
+                    channels,
+                    num_blocks,
+                    num_layers,
+                    downsample=index > 0,
+                    light_kernel=light_kernel if _LIGHT[index] else None,
+                )
             )
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple((4, 4, 8, 16, 32)[i] for i in self.out_indices)
@@ -185,11 +203,11 @@ class HGBlock(nn.Module):
         layer_channels: int,
         out_channels: int,
         num_layers: int,
-        light: bool,
+        light_kernel: int | None,
         shortcut: bool,
     ) -> None:
         super().__init__()
-        layer = partial(LightLayer, conv) if light else partial(conv, kernel_size=3)
+        layer = partial(LightLayer, conv, light_kernel) if light_kernel else partial(conv, kernel_size=3)
         widths = (in_channels, *[layer_channels] * num_layers)
         self.layers = nn.ModuleList(layer(before, layer_channels) for before in widths[:-1])
         half = out_channels // 2
@@ -205,19 +223,19 @@ class HGBlock(nn.Module):
 
 
 class LightLayer(nn.Module):
-    """Convolution of 1x1 without activation, and a depthwise one of 5x5."""
+    """Convolution of 1x1 without activation, and a depthwise one."""
 
-    def __init__(self, conv: Callable[..., HGConv], in_channels: int, out_channels: int) -> None:
+    def __init__(self, conv: Callable[..., HGConv], kernel_size: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv1 = conv(in_channels, out_channels, act=False)
-        self.conv2 = conv(out_channels, out_channels, 5, groups=out_channels)
+        self.conv2 = conv(out_channels, out_channels, kernel_size, groups=out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv2(self.conv1(x))
 
 
 class HGStage(nn.Module):
-    """Blocks, after a depthwise convolution that halves the size, if ``downsample``."""
+    """Blocks, after a depthwise convolution that halves the size, if ``downsample``; light ones with a kernel."""
 
     def __init__(
         self,
@@ -228,7 +246,7 @@ class HGStage(nn.Module):
         num_blocks: int,
         num_layers: int,
         downsample: bool,
-        light: bool,
+        light_kernel: int | None,
     ) -> None:
         super().__init__()
         self.downsample = (
@@ -237,7 +255,7 @@ class HGStage(nn.Module):
         widths = (in_channels, *[out_channels] * num_blocks)
         self.blocks = nn.Sequential(
             *(
-                HGBlock(conv, before, layer_channels, out_channels, num_layers, light, shortcut=index > 0)
+                HGBlock(conv, before, layer_channels, out_channels, num_layers, light_kernel, shortcut=index > 0)
                 for index, before in enumerate(widths[:-1])
             )
         )

@@ -38,9 +38,13 @@ class DFINEHead(RTDETRHead):
     The decoder returns a distribution for each edge of a box. Its four highest probabilities and their mean also change
     the class logits (location quality estimator). Of the losses, those of the classes are RT-DETR's; those of boxes and
     distributions concern all matches of any layer, each query with the object that it has in most of them; and every
-    layer learns the last layer's distributions (self-distillation).
+    layer learns the last layer's distributions (self-distillation). The smallest DEIMv2 (arXiv:2509.20787) have neither
+    the matches of all layers nor the losses of distributions.
 
     Args:
+        num_classes: number of classes.
+        unite_matches: whether boxes and distributions learn from the matches of all layers, instead of their own.
+        edge_losses: whether ``loss_dfl`` and ``loss_distill`` are computed.
         loss_dfl: config of the loss of the distributions; it is weighted by the IoU of the box. The published weight
             of .15 counts the sum of four sides, which is .6 for their mean.
         loss_distill: config of the loss of the last layer's distributions as teachers.
@@ -63,17 +67,21 @@ class DFINEHead(RTDETRHead):
     def __init__(
         self,
         num_classes: int,
+        unite_matches: bool = True,
+        edge_losses: bool = True,
         loss_dfl: dict | None = None,
         loss_distill: dict | None = None,
         **options: Any,
     ) -> None:
         super().__init__(num_classes, **options)
+        self.unite_matches = unite_matches
+        self.edge_losses = edge_losses
         dims, bins = self.decoder.embed_dims, self.decoder.bin_scale.reg_max + 1
         for index, channels in enumerate(self.in_channels):
             if channels == dims:
                 self.in_convs[index] = nn.Identity()
         self.quality_mlps = nn.ModuleList(
-            MLP(4 * (_TOP + 1), _QUALITY_DIMS, 1, 2) for _ in range(self.decoder.num_layers)
+            MLP(4 * (_TOP + 1), _QUALITY_DIMS, 1, 2, options.get('act', 'ReLU')) for _ in range(self.decoder.num_layers)
         )
         for mlp in self.quality_mlps:
             init_bbox_mlp(mlp)
@@ -105,16 +113,18 @@ class DFINEHead(RTDETRHead):
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` and ``loss_dfl`` of the last layer, and sums of others.
 
         These are ``loss_aux`` of the layers before the last and of the box that edges start from, ``loss_enc`` of the
-        selection, ``loss_distill`` of all layers, and in training ``loss_dn`` of the denoising queries.
+        selection, ``loss_distill`` of all layers, and in training ``loss_dn`` of the denoising queries. Without
+        ``edge_losses`` there is no ``loss_dfl`` and no ``loss_distill``.
         """
         layers, denoising = self.layer_losses(preds, gt)
         last = len(preds['cls_logits']) - 1
-        distill = layers.pop('loss_distill')
+        distill = layers.pop('loss_distill', None)
         losses = {name: values[last] for name, values in layers.items()}
         losses['loss_enc'] = sum(values[-1] for name, values in layers.items() if name != 'loss_dfl')
         rest = {name: torch.cat((values[:last], values[last + 1 : -1])) for name, values in layers.items()}
         losses['loss_aux'] = sum(values.sum() for values in rest.values())
-        losses['loss_distill'] = distill.sum()
+        if distill is not None:
+            losses['loss_distill'] = distill.sum()
         if denoising:
             losses['loss_dn'] = sum(values.sum() for values in denoising.values())
         return losses
@@ -124,8 +134,8 @@ class DFINEHead(RTDETRHead):
 
         Returns:
             The losses ``loss_cls``, ``loss_box`` and ``loss_giou``, each ``(L + 2,)``, with those of the box that edges
-            start from and of the selection at the end; ``loss_dfl`` and ``loss_distill``, each ``(L,)``; and the same
-            of the denoising queries, without the selection, or an empty dict without denoising.
+            start from and of the selection at the end; with ``edge_losses`` ``loss_dfl`` and ``loss_distill``, each
+            ``(L,)``; and the same of the denoising queries, without the selection, or an empty dict without denoising.
         """
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
             gt = replace(gt, img_shapes=preds['img_shapes'])
@@ -136,12 +146,13 @@ class DFINEHead(RTDETRHead):
             gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(bbox_preds.dtype), gt.img_shapes)
             assigned = self.assigner(Candidates(cls_logits, bbox_preds), None, gt)
             matches = find_matches(assigned, gt, bbox_preds.shape[2])
-            union = union_of_layers(matches, gt, bbox_preds.shape[2])
+            learned = union_of_layers(matches, gt, bbox_preds.shape[2]) if self.unite_matches else matches
             losses = dict(
                 loss_cls=self.class_losses(cls_logits, bbox_preds, matches, gt, gt_bboxes),
-                **self.box_losses(bbox_preds, union, gt_bboxes),
-                **self._edge_losses(preds, '', union, union, gt_bboxes),
+                **self.box_losses(bbox_preds, learned, gt_bboxes),
             )
+            if self.edge_losses:
+                losses |= self._edge_losses(preds, '', learned, learned, gt_bboxes)
             if not self.training or self.denoising is None:
                 return losses, {}
             cls_logits, bbox_preds = (
@@ -152,10 +163,12 @@ class DFINEHead(RTDETRHead):
                 return losses, dict.fromkeys(losses, cls_logits.sum((1, 2, 3)))
             own = self._denoising_matches(matches, gt, num_layers, num_denoising)
             denoising = self.matched_losses(cls_logits, bbox_preds, own, gt, gt_bboxes)
-            return losses, {**denoising, **self._edge_losses(preds, 'dn_', own, union, gt_bboxes)}
+            if self.edge_losses:
+                denoising |= self._edge_losses(preds, 'dn_', own, learned, gt_bboxes)
+            return losses, denoising
 
     def _edge_losses(
-        self, preds: dict[str, Tensor], prefix: str, matches: Matches, union: Matches, gt_bboxes: Tensor
+        self, preds: dict[str, Tensor], prefix: str, matches: Matches, main: Matches, gt_bboxes: Tensor
     ) -> dict[str, Tensor]:
         """Return ``loss_dfl`` and ``loss_distill`` of every layer, each ``(L,)``.
 
@@ -163,7 +176,8 @@ class DFINEHead(RTDETRHead):
             preds: the output of ``forward``.
             prefix: 'dn_' for the denoising queries, otherwise ''.
             matches: of those queries.
-            union: of the others, whose numbers with and without an object weigh the two parts of the distillation.
+            main: of the queries that are not for denoising, whose numbers with and without an object weigh the two
+                parts of the distillation.
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
         """
         edge_logits, bbox_preds = preds[f'{prefix}edge_logits'], preds[f'{prefix}bbox_preds'].detach()
@@ -172,7 +186,7 @@ class DFINEHead(RTDETRHead):
             initial = matches.gather(preds[f'{prefix}pre_bbox_preds'], 0)
             bins = self.decoder.bin_scale.bins(initial, targets)
             teacher_scores = preds[f'{prefix}cls_logits'][-1].sigmoid().amax(-1).flatten()  # (B * Q,)
-            num_matched = union.weight[0].sum()
+            num_matched = main.weight[0].sum()
             num_others = preds['cls_logits'][0, :, :, 0].numel() - num_matched
             share = num_matched.sqrt() / (num_matched.sqrt() + num_others.sqrt())
         losses: dict[str, list[Tensor]] = dict(loss_dfl=[], loss_distill=[])

@@ -14,7 +14,7 @@ from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
 
-from ..layers import ConvModule
+from ..layers import Activation, ConvModule
 from ..layers.denoising import ContrastiveDenoising, DenoisingQueries, denoising_mask
 from ..layers.precision import full_precision
 from ..layers.query_selection import QuerySelection, SelectedQueries, init_class_layer
@@ -46,6 +46,8 @@ class RTDETRHead(QueryHead):
             cells.
         num_denoising: about how many positive denoising queries an image has in training; 0 for none.
         label_noise, box_noise: see ``ContrastiveDenoising``.
+        act: activation of the MLPs that are not the decoder's, see ``ConvModule``.
+        project_cells: whether a linear layer and a normalisation precede the selection, see ``QuerySelection``.
         decoder, assigner, bbox_coder, loss_cls, loss_bbox, loss_iou: configs of the parts; ``default_parts`` when left
             out. The decoder's ``num_levels`` is the number of maps. ``loss_bbox`` compares boxes as cxcywh,
             ``loss_iou`` as xyxy, both relative to the image.
@@ -76,6 +78,8 @@ class RTDETRHead(QueryHead):
         num_denoising: int = 100,
         label_noise: float = 0.5,
         box_noise: float = 1.0,
+        act: Activation = 'ReLU',
+        project_cells: bool = True,
         decoder: dict | None = None,
         assigner: dict | None = None,
         bbox_coder: dict | None = None,
@@ -99,7 +103,7 @@ class RTDETRHead(QueryHead):
         self.decoder = self.build_part(LAYERS, 'decoder', decoder)
         dims = self.decoder.embed_dims
         self.in_convs = nn.ModuleList(ConvModule(channels, dims, 1, act=None) for channels in self.in_channels)
-        self.selection = QuerySelection(num_classes, dims, num_queries)
+        self.selection = QuerySelection(num_classes, dims, num_queries, act=act, project=project_cells)
         self.fc_cls = nn.ModuleList(nn.Linear(dims, num_classes) for _ in range(self.decoder.num_layers))
         for layer in self.fc_cls:
             init_class_layer(layer)

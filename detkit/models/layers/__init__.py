@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from detkit.models.layers.lite_decoder import LiteDecoder
     from detkit.models.layers.mask_decoder import MaskDecoder
     from detkit.models.layers.mlp import MLP
-    from detkit.models.layers.normalization import FrozenBatchNorm2d, LayerNorm2d, set_batch_norm
+    from detkit.models.layers.normalization import FrozenBatchNorm2d, LayerNorm2d, RMSNorm, set_batch_norm
     from detkit.models.layers.position_encodings import (
         LearnedPositionEncoding,
         SinCosPositionEncoding,
         SinePositionEncoding,
     )
     from detkit.models.layers.query_selection import QuerySelection
+    from detkit.models.layers.swiglu import SwiGLU
     from detkit.models.layers.sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
     from detkit.models.layers.upsampling import BlockDeconv2d, upsample_nearest
 
@@ -61,10 +62,12 @@ __getattr__ = lazy_names(
         'MultiHeadAttention': 'attention',
         'QuerySelection': 'query_selection',
         'RepVGGBlock': 'csp_rep',
+        'RMSNorm': 'normalization',
         'RepNCSPELAN4': 'elan',
         'SCDown': 'elan',
         'SinCosPositionEncoding': 'position_encodings',
         'SinePositionEncoding': 'position_encodings',
+        'SwiGLU': 'swiglu',
         'SyncBatchNorm2d': 'sync_batch_norm',
         'build_activation': 'conv_module',
         'build_block': 'block',
@@ -105,10 +108,12 @@ __all__ = [
     'MultiHeadAttention',
     'QuerySelection',
     'RepVGGBlock',
+    'RMSNorm',
     'RepNCSPELAN4',
     'SCDown',
     'SinCosPositionEncoding',
     'SinePositionEncoding',
+    'SwiGLU',
     'SyncBatchNorm2d',
     'build_activation',
     'build_block',

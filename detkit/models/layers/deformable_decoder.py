@@ -13,9 +13,11 @@ from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
 from .attention import MultiHeadAttention
+from .conv_module import Activation
 from .deformable_attention import DeformableAttention, points_of_levels
 from .detr_transformer import TransformerLayer
 from .mlp import MLP
+from .normalization import build_vector_norm
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
 
@@ -60,6 +62,8 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         discrete: whether points take the value of one cell, see ``attend_to_points``.
         eval_layers: layers that evaluation runs, at most L (RT-DETR-R50-m trains 6 and uses 3); None for all.
         look_forward_twice: a layer's loss also reaches the MLP of the layer before it (DINO, section 3.5).
+        act: activation of all MLPs and between the two linear layers, see ``ConvModule``.
+        num_position_layers: linear layers of the MLP of positions, see ``build_position_mlp``.
 
     Raises:
         ConfigError: ``num_points`` and ``num_levels`` differ, or ``eval_layers`` is not within 1 … L.
@@ -78,6 +82,8 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         discrete: bool = False,
         eval_layers: int | None = None,
         look_forward_twice: bool = False,
+        act: Activation = 'ReLU',
+        num_position_layers: int = 2,
     ) -> None:
         super().__init__()
         points = points_of_levels('DeformableDecoder', num_points, num_levels)
@@ -91,13 +97,11 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         self.eval_layers = eval_layers or num_layers
         self.look_forward_twice = look_forward_twice
         self.layers = nn.ModuleList(
-            DeformableDecoderLayer(embed_dims, num_heads, points, feedforward_dims, dropout, discrete)
+            DeformableDecoderLayer(embed_dims, num_heads, points, feedforward_dims, dropout, discrete, act=act)
             for _ in range(num_layers)
         )
-        self.position_mlp = MLP(4, 2 * embed_dims, embed_dims, 2)
-        self.bbox_mlps = nn.ModuleList(MLP(embed_dims, embed_dims, 4, num_bbox_layers) for _ in range(num_layers))
-        for layer in self.position_mlp.layers:
-            nn.init.xavier_uniform_(layer.weight)
+        self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act)
+        self.bbox_mlps = nn.ModuleList(MLP(embed_dims, embed_dims, 4, num_bbox_layers, act) for _ in range(num_layers))
         for mlp in self.bbox_mlps:
             init_bbox_mlp(mlp)
 
@@ -145,6 +149,8 @@ class DeformableDecoderLayer(TransformerLayer):
         embed_dims, num_heads, feedforward_dims, dropout, discrete: see ``DeformableDecoder``.
         num_points: points in each map.
         cross_heads: heads of the attention to points; ``num_heads`` when left out.
+        project: whether the attention to points has projections, see ``DeformableAttention``.
+        act, norm: see ``TransformerLayer``.
     """
 
     def __init__(
@@ -156,12 +162,17 @@ class DeformableDecoderLayer(TransformerLayer):
         dropout: float = 0.0,
         discrete: bool = False,
         cross_heads: int | None = None,
+        project: bool = True,
+        act: Activation = 'ReLU',
+        norm: str = 'LN',
     ) -> None:
-        super().__init__(embed_dims, feedforward_dims, dropout)
+        super().__init__(embed_dims, feedforward_dims, dropout, act, norm)
         self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout)
-        self.cross_attn = DeformableAttention(embed_dims, cross_heads or num_heads, num_points, discrete=discrete)
-        self.norm_self = nn.LayerNorm(embed_dims)
-        self.norm_cross = nn.LayerNorm(embed_dims)
+        self.cross_attn = DeformableAttention(
+            embed_dims, cross_heads or num_heads, num_points, discrete=discrete, project=project
+        )
+        self.norm_self = build_vector_norm(norm, embed_dims)
+        self.norm_cross = build_vector_norm(norm, embed_dims)
 
     def forward(
         self,
@@ -187,6 +198,20 @@ class DeformableDecoderLayer(TransformerLayer):
     def join(self, queries: Tensor, attended: Tensor) -> Tensor:
         """Return the queries with what they found at the points, both ``(B, Q, C)``."""
         return queries + attended
+
+
+def build_position_mlp(embed_dims: int, num_layers: int, act: Activation) -> MLP:
+    """Return an MLP that makes position encodings ``(..., C)`` of boxes ``(..., 4)``.
+
+    Args:
+        embed_dims: C.
+        num_layers: 2 linear layers with 2 C values between them, as RT-DETR and D-FINE have, or more of them with C.
+        act: see ``MLP``.
+    """
+    mlp = MLP(4, 2 * embed_dims if num_layers == 2 else embed_dims, embed_dims, num_layers, act)
+    for layer in mlp.layers:
+        nn.init.xavier_uniform_(layer.weight)
+    return mlp
 
 
 def logit(coordinates: Tensor) -> Tensor:

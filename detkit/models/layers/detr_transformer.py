@@ -13,6 +13,8 @@ from detkit.registry import LAYERS
 from .attention import MultiHeadAttention
 from .conv_module import Activation, build_activation
 from .keyed_dropout import KeyedDropout
+from .normalization import build_vector_norm
+from .swiglu import SwiGLU
 
 # B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.
 
@@ -106,16 +108,20 @@ class TransformerLayer(nn.Module):
         embed_dims: C.
         feedforward_dims: width between the two linear layers.
         dropout: see ``DETRTransformer``.
-        act: activation between the two linear layers, see ``ConvModule``.
+        act: activation between the two linear layers, see ``ConvModule``; 'SwiGLU' halves the width.
+        norm: normalisation after each part of the layer, 'LN' or 'RMS', see ``build_vector_norm``.
     """
 
-    def __init__(self, embed_dims: int, feedforward_dims: int, dropout: float, act: Activation = 'ReLU') -> None:
+    def __init__(
+        self, embed_dims: int, feedforward_dims: int, dropout: float, act: Activation = 'ReLU', norm: str = 'LN'
+    ) -> None:
         super().__init__()
-        self.act = None if act == 'ReLU' else build_activation(act)
+        self.act = None if act == 'ReLU' else SwiGLU() if act == 'SwiGLU' else build_activation(act)
         self.dropout = KeyedDropout(dropout)
         self.linear1 = nn.Linear(embed_dims, feedforward_dims)
-        self.linear2 = nn.Linear(feedforward_dims, embed_dims)
-        self.norm_ffn = nn.LayerNorm(embed_dims)
+        width = feedforward_dims // 2 if isinstance(self.act, SwiGLU) else feedforward_dims
+        self.linear2 = nn.Linear(width, embed_dims)
+        self.norm_ffn = build_vector_norm(norm, embed_dims)
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from detkit.protocols import EdgeDecoder
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
-from .deformable_attention import DeformableAttention, points_of_levels
-from .deformable_decoder import DeformableDecoderLayer, logit
+from .conv_module import Activation
+from .deformable_attention import points_of_levels
+from .deformable_decoder import DeformableDecoderLayer, build_position_mlp, logit
 from .mlp import MLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
@@ -52,12 +53,21 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         logits       0 ── + ─────── + ── …      + : MLP(query); edges = means of W under softmax(logits)
 
     An edge of the box is moved by the mean of the ``BinScale`` under the distribution of the edge, to which every layer
-    adds logits. Boxes pass from layer to layer without a gradient, logits with one.
+    adds logits. Boxes pass from layer to layer without a gradient, logits with one. The defaults are D-FINE's; DEIMv2
+    (arXiv:2509.20787) differs in all that follows ``reg_scale``.
 
     Args:
         embed_dims, num_heads, num_levels, num_layers, num_points, feedforward_dims, dropout: see ``DeformableDecoder``.
         reg_max: the number of bins, less one; even.
         up, reg_scale: see ``BinScale``.
+        act: activation of all MLPs, see ``ConvModule``.
+        feedforward_act: activation between the two linear layers that follow the attentions, see ``TransformerLayer``.
+        norm: normalisation inside the layers, 'LN' or 'RMS'.
+        gated: whether a gate weighs what a query finds at its points.
+        share_edge_mlp: whether all layers have one MLP of edges.
+        fixed_positions: whether the position encoding of the boxes that enter the first layer serves all layers,
+            instead of each having its own.
+        num_position_layers: linear layers of the MLP of positions, see ``build_position_mlp``.
 
     Raises:
         ConfigError: ``num_points`` and ``num_levels`` differ, or there is no layer.
@@ -75,6 +85,13 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         reg_max: int = 32,
         up: float = 0.5,
         reg_scale: float = 4.0,
+        act: Activation = 'ReLU',
+        feedforward_act: Activation = 'ReLU',
+        norm: str = 'LN',
+        gated: bool = True,
+        share_edge_mlp: bool = False,
+        fixed_positions: bool = False,
+        num_position_layers: int = 2,
     ) -> None:
         super().__init__()
         points = points_of_levels('DistributionDecoder', num_points, num_levels)
@@ -83,14 +100,26 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         self.embed_dims = embed_dims
         self.num_layers = num_layers
         self.bin_scale = BinScale(reg_max, up, reg_scale)
+        self.fixed_positions = fixed_positions
+        layer = GatedDecoderLayer if gated else DeformableDecoderLayer
         self.layers = nn.ModuleList(
-            GatedDecoderLayer(embed_dims, num_heads, points, feedforward_dims, dropout) for _ in range(num_layers)
+            layer(
+                embed_dims,
+                num_heads,
+                points,
+                feedforward_dims,
+                dropout,
+                project=False,
+                act=feedforward_act,
+                norm=norm,
+            )
+            for _ in range(num_layers)
         )
-        self.position_mlp = MLP(4, 2 * embed_dims, embed_dims, 2)
-        self.initial_mlp = MLP(embed_dims, embed_dims, 4, 3)
-        self.edge_mlps = nn.ModuleList(MLP(embed_dims, embed_dims, 4 * (reg_max + 1), 3) for _ in range(num_layers))
-        for layer in self.position_mlp.layers:
-            nn.init.xavier_uniform_(layer.weight)
+        self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act)
+        self.initial_mlp = MLP(embed_dims, embed_dims, 4, 3, act)
+        self.edge_mlps = nn.ModuleList(
+            MLP(embed_dims, embed_dims, 4 * (reg_max + 1), 3, act) for _ in range(1 if share_edge_mlp else num_layers)
+        )
         for mlp in (self.initial_mlp, *self.edge_mlps):
             init_bbox_mlp(mlp)
 
@@ -103,11 +132,13 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         query_mask: Tensor | None = None,
     ) -> DecodedDistributions:
         """Decode queries; the arguments are those of ``DeformableDecoder.forward``."""
-        queries, edge_logits, before = content, None, None
+        queries, positions, edge_logits, before = content, None, None, None
         decoded: list[tuple[Tensor, Tensor, Tensor]] = []
-        for layer, edge_mlp in zip(self.layers, self.edge_mlps, strict=True):
-            with full_precision(bboxes):
-                positions = self.position_mlp(bboxes).clamp(-_MAX_POSITION, _MAX_POSITION)
+        for index, layer in enumerate(self.layers):
+            edge_mlp = self.edge_mlps[index % len(self.edge_mlps)]  # there may be one for all
+            if positions is None or not self.fixed_positions:
+                with full_precision(bboxes):
+                    positions = self.position_mlp(bboxes).clamp(-_MAX_POSITION, _MAX_POSITION)
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask)
             with full_precision(bboxes):
                 precise = queries.to(bboxes.dtype)
@@ -186,23 +217,14 @@ class BinScale(nn.Module):
 
 
 class GatedDecoderLayer(DeformableDecoderLayer):
-    """Decoder layer whose attention to points has no projections, and whose result a gate weighs.
+    """Decoder layer in which a gate weighs the queries and what they found at their points.
 
     Args:
-        embed_dims, num_heads, feedforward_dims, dropout: see ``DistributionDecoder``.
-        num_points: points in each map.
+        embed_dims, *args, **options: the arguments of ``DeformableDecoderLayer``.
     """
 
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        num_points: Sequence[int],
-        feedforward_dims: int,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(embed_dims, num_heads, num_points, feedforward_dims, dropout)
-        self.cross_attn = DeformableAttention(embed_dims, num_heads, num_points, project=False)
+    def __init__(self, embed_dims: int, *args: Any, **options: Any) -> None:
+        super().__init__(embed_dims, *args, **options)
         self.gate = nn.Linear(2 * embed_dims, 2 * embed_dims)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)

@@ -1,19 +1,24 @@
-"""``MLP``: linear layers with ReLU between them."""
+"""``MLP``: linear layers with an activation between them."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .conv_module import Activation, build_activation
+
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them: ``(..., in_dims) -> (..., out_dims)``.
+    """Linear layers with an activation between them: ``(..., in_dims) -> (..., out_dims)``.
 
     Args:
         in_dims, hidden_dims, out_dims: widths before, between and after the layers.
         num_layers: at least 1.
+        act: the activation, see ``ConvModule``.
     """
 
-    def __init__(self, in_dims: int, hidden_dims: int, out_dims: int, num_layers: int) -> None:
+    def __init__(
+        self, in_dims: int, hidden_dims: int, out_dims: int, num_layers: int, act: Activation = 'ReLU'
+    ) -> None:
         super().__init__()
         if num_layers < 1:
             raise ValueError(f'an MLP has at least 1 layer, not {num_layers}')
@@ -21,8 +26,9 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(
             nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
         )
+        self.act = build_activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = layer(x).relu()
+            x = self.act(layer(x))
         return self.layers[-1](x)

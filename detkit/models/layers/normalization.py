@@ -1,4 +1,4 @@
-"""Batch normalisation, frozen or with other constants, and normalisation of the channels of each cell."""
+"""Batch normalisation, frozen or with other constants, and normalisation of the channels of each cell or query."""
 
 from __future__ import annotations
 
@@ -63,6 +63,47 @@ class LayerNorm2d(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, C, H, W) -> (B, H, W, C) and back
+
+
+class RMSNorm(nn.Module):
+    """Division of vectors by the root of their mean square (arXiv:1910.07467), without a mean and a bias.
+
+    ``nn.RMSNorm`` of PyTorch 2.4 has the same weight; this one works in earlier releases too.
+
+    Args:
+        num_channels: C.
+        eps: is added to the mean square.
+
+    Shape: ``(..., C)`` to the same; half-precision vectors are normalised in float32.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(num_channels))
+
+    def extra_repr(self) -> str:
+        return f'{len(self.weight)}, eps={self.eps}'
+
+    def forward(self, x: Tensor) -> Tensor:
+        precise = x.to(torch.promote_types(x.dtype, torch.float32))
+        scale = (precise.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return (precise * scale).to(x.dtype) * self.weight
+
+
+# The normalisation of vectors by name.
+VECTOR_NORMS = {'LN': nn.LayerNorm, 'RMS': RMSNorm}
+
+
+def build_vector_norm(norm: str, num_channels: int) -> nn.Module:
+    """Return a normalisation of vectors of ``num_channels`` values, by its name in ``VECTOR_NORMS``.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if norm not in VECTOR_NORMS:
+        raise ConfigError(f'norm is {norm!r}; it must be one of {", ".join(map(repr, VECTOR_NORMS))}')
+    return VECTOR_NORMS[norm](num_channels)
 
 
 _SETTINGS = ('eps', 'momentum')

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .conv_module import Activation
 from .mlp import MLP
 from .precision import full_precision
 
@@ -48,16 +49,27 @@ class QuerySelection(nn.Module):
         embed_dims: C.
         num_queries: Q; fewer where the maps have fewer cells.
         num_bbox_layers: linear layers of the MLP.
+        act: activation of the MLP, see ``ConvModule``.
+        project: whether a linear layer and a normalisation precede both; DEIMv2 has neither.
     """
 
-    def __init__(self, num_classes: int, embed_dims: int, num_queries: int, num_bbox_layers: int = 3) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        embed_dims: int,
+        num_queries: int,
+        num_bbox_layers: int = 3,
+        act: Activation = 'ReLU',
+        project: bool = True,
+    ) -> None:
         super().__init__()
         self.num_queries = num_queries
-        self.linear = nn.Linear(embed_dims, embed_dims)
-        self.norm = nn.LayerNorm(embed_dims)
+        self.linear = nn.Linear(embed_dims, embed_dims) if project else nn.Identity()
+        self.norm = nn.LayerNorm(embed_dims) if project else nn.Identity()
         self.fc_cls = nn.Linear(embed_dims, num_classes)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, 4, num_bbox_layers)
-        nn.init.xavier_uniform_(self.linear.weight)
+        self.bbox_mlp = MLP(embed_dims, embed_dims, 4, num_bbox_layers, act)
+        if project:
+            nn.init.xavier_uniform_(self.linear.weight)
         init_class_layer(self.fc_cls)
         init_bbox_mlp(self.bbox_mlp)
 

@@ -7,6 +7,7 @@ from detkit.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from detkit.models.necks.hybrid_encoder import HybridEncoder
     from detkit.models.necks.last_block import LastBlock
+    from detkit.models.necks.lite_encoder import LiteEncoder
     from detkit.models.necks.multi_scale_projector import MultiScaleProjector
     from detkit.models.necks.pan import PAN
     from detkit.models.necks.spp import SPP
@@ -17,6 +18,7 @@ __getattr__ = lazy_names(
     {
         'HybridEncoder': 'hybrid_encoder',
         'LastBlock': 'last_block',
+        'LiteEncoder': 'lite_encoder',
         'MultiScaleProjector': 'multi_scale_projector',
         'PAN': 'pan',
         'SPP': 'spp',
@@ -27,6 +29,7 @@ __getattr__ = lazy_names(
 __all__ = [
     'HybridEncoder',
     'LastBlock',
+    'LiteEncoder',
     'MultiScaleProjector',
     'PAN',
     'SPP',

@@ -36,8 +36,9 @@ class HybridEncoder(BaseModule):
         encoder_levels: indices of the maps that have encoder layers.
         num_encoder_layers: encoder layers of each of them.
         num_heads, feedforward_dims, dropout, encoder_act: arguments of ``EncoderLayer``.
-        num_blocks, deepen_factor, block, act, linear_reduce, light_down: arguments of ``PAN``; ``block`` is
-            ``dict(type='CSPRep')`` when left out. D-FINE has ``dict(type='RepNCSPELAN4')`` and both of the last.
+        num_blocks, deepen_factor, block, act, linear_reduce, light_down, fuse: arguments of ``PAN``; ``block`` is
+            ``dict(type='CSPRep')`` when left out. D-FINE has ``dict(type='RepNCSPELAN4')``, ``linear_reduce`` and
+            ``light_down``, DEIMv2 also ``fuse='sum'``.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -61,6 +62,7 @@ class HybridEncoder(BaseModule):
         act: Activation = 'SiLU',
         linear_reduce: bool = False,
         light_down: bool = False,
+        fuse: str = 'concat',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -91,6 +93,7 @@ class HybridEncoder(BaseModule):
             act=act,
             linear_reduce=linear_reduce,
             light_down=light_down,
+            fuse=fuse,
         )
         self.out_channels = channels
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from detkit.registry import NECKS
+from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
 from ..layers import Activation, ConvModule, SCDown, build_block, scale_blocks, upsample_nearest
@@ -41,6 +42,7 @@ class PAN(BaseModule):
         act: activation of every convolution, see ``ConvModule``; also passed to the blocks.
         linear_reduce: leave out the activation after the 1x1 convolutions of ``reduce``.
         light_down: halve maps by ``SCDown`` instead of one convolution.
+        fuse: how two maps are joined, 'concat' or 'sum'; a sum needs maps of equal channels.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -59,6 +61,7 @@ class PAN(BaseModule):
         act: Activation = 'SiLU',
         linear_reduce: bool = False,
         light_down: bool = False,
+        fuse: str = 'concat',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -69,10 +72,15 @@ class PAN(BaseModule):
         outs = tuple(in_channels if out_channels is None else out_channels)
         if len(outs) != len(in_channels):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
+        if fuse not in ('concat', 'sum'):
+            raise ConfigError(f"PAN: fuse is {fuse!r}; it must be 'concat' or 'sum'")
+        self.fuse = fuse
         block, num_blocks = block or dict(type='C2f'), scale_blocks(num_blocks, deepen_factor)
 
-        def build(before: int, after: int) -> nn.Module:
-            return build_block(block, before, after, num_blocks, act)
+        def build(first: int, second: int, after: int) -> nn.Module:
+            if fuse == 'sum' and first != second:
+                raise ConfigError(f"PAN: maps of {first} and {second} channels have no sum; use fuse='concat'")
+            return build_block(block, first if fuse == 'sum' else first + second, after, num_blocks, act)
 
         steps = range(len(outs) - 1)  # step i joins levels i and i + 1
         # Channels of the map that step i upsamples: the coarsest is unchanged, the others have their out_channels.
@@ -82,12 +90,12 @@ class PAN(BaseModule):
         )
         if reduce:
             coarse = outs[:-1]
-        self.up_blocks = nn.ModuleList(build(coarse[i] + in_channels[i], outs[i]) for i in steps)
+        self.up_blocks = nn.ModuleList(build(coarse[i], in_channels[i], outs[i]) for i in steps)
         self.down_convs = nn.ModuleList(
             SCDown(outs[i], outs[i]) if light_down else ConvModule(outs[i], outs[i], 3, stride=2, act=act)
             for i in steps
         )
-        self.down_blocks = nn.ModuleList(build(outs[i] + coarse[i], outs[i + 1]) for i in steps)
+        self.down_blocks = nn.ModuleList(build(outs[i], coarse[i], outs[i + 1]) for i in steps)
         self.out_channels = outs
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -96,7 +104,10 @@ class PAN(BaseModule):
             if self.reduce_convs:
                 maps[i + 1] = self.reduce_convs[i](maps[i + 1])
             up = upsample_nearest(maps[i + 1], maps[i].shape[-2:])
-            maps[i] = self.up_blocks[i](torch.cat((up, maps[i]), dim=1))
+            maps[i] = self.up_blocks[i](self._join(up, maps[i]))
         for i, (conv, block) in enumerate(zip(self.down_convs, self.down_blocks, strict=True)):
-            maps[i + 1] = block(torch.cat((conv(maps[i]), maps[i + 1]), dim=1))
+            maps[i + 1] = block(self._join(conv(maps[i]), maps[i + 1]))
         return tuple(maps)
+
+    def _join(self, first: Tensor, second: Tensor) -> Tensor:
+        return first + second if self.fuse == 'sum' else torch.cat((first, second), dim=1)

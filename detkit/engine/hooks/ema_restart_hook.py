@@ -1,0 +1,99 @@
+"""``EMARestartHook``: the last epochs start again from the best weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.dist import barrier, is_main_process
+
+from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.hooks.hook import Hook
+from detkit.engine.training_state import restore_weights
+from detkit.registry import HOOKS
+from detkit.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
+
+# The best checkpoint before the last epochs, beside best.pth, which these replace where they are better.
+_STORED = 'best_before_restart.pth'
+
+
+@HOOKS.register_module()
+class EMARestartHook(Hook):
+    """Go on from the best weights when strong augmentation stops, as D-FINE and DEIM do (arXiv:2410.13842).
+
+    Before the first of the last epochs, weights, their averages and the optimiser's state are set back to those of
+    ``best.pth``, and the averages get another decay; epochs, learning rates and random draws go on. After each of these
+    epochs that is no better than the best so far they are set back again, and the decay becomes a little smaller.
+    Without a validation before them nothing is set back. Gradients that wait for an accumulated step are dropped.
+
+    Args:
+        num_epochs: the number of these last epochs; 0 for none.
+        decay: limit of the decay of the averages in them, see ``ModelEMA``.
+        decay_step: what is taken from it each time that they are set back again.
+
+    Raises:
+        ConfigError: ``decay`` is not within 0 … 1.
+    """
+
+    def __init__(self, num_epochs: int, decay: float = 0.9999, decay_step: float = 1e-4) -> None:
+        if not 0 <= decay <= 1:
+            raise ConfigError(f'EMARestartHook: decay must be within 0 … 1, found {decay}')
+        self.num_epochs = num_epochs
+        self.first_decay = decay
+        self.decay_step = decay_step
+        self.decay: float | None = None  # before the restart
+        self.pending = False
+
+    def before_train(self, runner: Runner) -> None:
+        self._set_decay(runner)
+
+    def after_restore(self, runner: Runner) -> None:
+        self._set_decay(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        if loop.batch:  # a resumed run is within an epoch
+            return
+        if self.decay is None and self.num_epochs > 0 and loop.epoch >= max(loop.max_epochs - self.num_epochs, 1):
+            self.decay, self.pending = self.first_decay, True
+        if self.pending:
+            self.pending = False
+            self._restart(runner)
+
+    def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
+        if self.decay is not None and metrics is not None and not improved:
+            self.decay = max(self.decay - self.decay_step, 0.0)
+            self.pending = True
+
+    def _restart(self, runner: Runner) -> None:
+        runner.checkpoint_writer.wait()
+        barrier()
+        best, stored = Path(runner.work_dir) / 'best.pth', Path(runner.work_dir) / _STORED
+        if is_main_process() and best.exists() and not stored.exists():
+            part = stored.with_suffix('.part')
+            shutil.copyfile(best, part)
+            part.replace(stored)
+        barrier()
+        if not stored.exists():
+            runner.console.line('note     EMARestartHook: no weights were validated, so that none are gone back to')
+            return
+        checkpoint = load_checkpoint(stored)
+        restore_weights(runner, checkpoint, str(stored))
+        self._set_decay(runner)
+        runner.console.line(
+            f'restart  from {stored.name}, of epoch {checkpoint["meta"]["epoch"]}; averages decay by {self.decay:g}'
+        )
+
+    def _set_decay(self, runner: Runner) -> None:
+        if runner.ema and self.decay is not None:
+            runner.ema.decay = self.decay
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.decay is None else {'decay': self.decay, 'pending': self.pending}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.decay, self.pending = state.get('decay'), state.get('pending', False)

@@ -1,0 +1,45 @@
+"""``SwitchAssignerHook``: the last epochs match objects by another assigner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detkit.engine.hooks.hook import Hook
+from detkit.engine.training_state import unwrap
+from detkit.models.heads import BaseHead
+from detkit.registry import ASSIGNERS, HOOKS
+from detkit.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
+
+
+@HOOKS.register_module()
+class SwitchAssignerHook(Hook):
+    """Give the head another assigner from an epoch on, as DEIMv2 does (arXiv:2509.20787).
+
+    It depends on the epoch alone, so that a resumed run has the assigner of its epoch.
+
+    Args:
+        epoch: the number of epochs with the head's own assigner.
+        assigner: config of the one that follows; it must be of the kind that the head takes.
+
+    Raises:
+        ConfigError: no head has an assigner, or takes one of this kind.
+    """
+
+    def __init__(self, epoch: int, assigner: dict) -> None:
+        self.epoch = epoch
+        self.assigner = assigner
+
+    def before_train(self, runner: Runner) -> None:
+        self._late = self._build(unwrap(runner.model).head)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.train_loop.epoch >= self.epoch:
+            unwrap(runner.model).head.assigner = self._late
+
+    def _build(self, head: BaseHead) -> object:
+        if 'assigner' not in head.takes:
+            raise ConfigError(f'SwitchAssignerHook: {type(head).__name__} has no assigner; leave the hook out')
+        return head.build_part(ASSIGNERS, 'assigner', self.assigner)

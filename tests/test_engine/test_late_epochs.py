@@ -1,0 +1,183 @@
+"""Hooks of the last epochs: going on from the best weights, one size of images, another assigner."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from detkit.engine import Runner, load_checkpoint
+from detkit.engine.hooks import CloseMultiScaleHook, EMARestartHook, SwitchAssignerHook
+from detkit.models.assigners import HungarianAssigner
+from detkit.models.data_preprocessor import DetDataPreprocessor
+from detkit.utils.errors import ConfigError
+
+from .dummy import dummy_config
+from .test_resume import Killed, assert_same_end
+
+EPOCHS = 6
+HOOKS = dict(
+    checkpoint=dict(type='CheckpointHook', interval_iters=1),
+    ema=dict(type='EMAHook', decay=0.99, tau=5),
+    restart=dict(type='EMARestartHook', num_epochs=3, decay=0.9, decay_step=0.1),
+)
+
+
+def config(work_dir: Path, resume: bool = False, **hooks) -> dict:
+    return dummy_config(
+        work_dir,
+        resume=resume,
+        train_cfg=dict(max_epochs=EPOCHS, val_interval=1),
+        default_hooks={**HOOKS, **hooks},
+    )
+
+
+def fitness_by_epoch(runner: Runner, values: list[float]) -> Runner:
+    """Let validations have these results."""
+    runner.validate = lambda keep=False: {'coco/bbox_mAP': values[runner.epoch - 1], 'coco/bbox_mAP50': 0.0}
+    return runner
+
+
+def watch(runner: Runner) -> list[tuple[int, dict[str, torch.Tensor], float]]:
+    """Collect epoch, weights and the averages' decay at the start of each epoch, after the hooks."""
+    seen, original = [], runner.call_hook
+
+    def call_hook(name: str, **kwargs) -> None:
+        original(name, **kwargs)
+        if name == 'before_train_epoch':
+            weights = {key: value.clone() for key, value in runner.model.state_dict().items()}
+            seen.append((runner.epoch, weights, runner.ema.decay))
+
+    runner.call_hook = call_hook
+    return seen
+
+
+def same(a: dict, b: dict) -> bool:
+    return all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_the_last_epochs_go_on_from_the_best_weights(tmp_path):
+    runner = fitness_by_epoch(Runner(config(tmp_path / 'run')), [0.1, 0.5, 0.2, 0.6, 0.3, 0.4])
+    seen = watch(runner)
+    runner.train()
+    best = load_checkpoint(tmp_path / 'run' / 'best_before_restart.pth')
+    assert best['meta']['epoch'] == 2
+    starts = {epoch: (weights, decay) for epoch, weights, decay in seen}
+    assert [round(starts[epoch][1], 6) for epoch in range(EPOCHS)] == [0.99, 0.99, 0.99, 0.9, 0.9, 0.8]
+    # Epoch 4 is better than all before, so that training goes on from it; epoch 5 is not.
+    assert [same(starts[epoch][0], best['model']) for epoch in range(2, EPOCHS)] == [True, True, False, True]
+    assert load_checkpoint(tmp_path / 'run' / 'last.pth')['loop']['epoch'] == EPOCHS
+
+
+def test_restart_keeps_epochs_and_random_draws(tmp_path):
+    runner = fitness_by_epoch(Runner(config(tmp_path / 'run')), [0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    runner.train()
+    last = load_checkpoint(tmp_path / 'run' / 'last.pth')
+    assert last['loop']['iter'] == 3 * EPOCHS
+    assert last['optimizer']['num_steps'] == runner.optim_wrapper.num_steps > 3 * EPOCHS // 2 - 3
+
+
+@pytest.mark.parametrize('iterations', [8, 9, 10, 13, 15, 16])
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, iterations):
+    values = [0.1, 0.5, 0.2, 0.6, 0.3, 0.4]
+    straight = fitness_by_epoch(Runner(config(tmp_path / 'a')), values)
+    straight.train()
+    killed = fitness_by_epoch(Runner(config(tmp_path / 'b')), values)
+    original = killed.call_hook
+
+    def call_hook(name: str, **kwargs) -> None:
+        original(name, **kwargs)
+        if name == 'after_fit_iter' and killed.iter == iterations:
+            raise Killed
+
+    killed.call_hook = call_hook
+    with pytest.raises(Killed):
+        killed.train()
+    resumed = fitness_by_epoch(Runner(config(tmp_path / 'b', resume=True)), values)
+    resumed.train()
+    ends = [load_checkpoint(tmp_path / name / 'last.pth') for name in 'ab']
+    assert_same_end(*ends)
+    assert ends[0]['hooks']['EMARestartHook'] == ends[1]['hooks']['EMARestartHook']
+
+
+def test_without_a_validation_nothing_is_gone_back_to(tmp_path, capsys):
+    cfg = config(tmp_path / 'run')
+    cfg |= dict(val_dataloader=None, val_evaluator=None, val_cfg=None)
+    Runner(cfg).train()
+    assert 'no weights were validated' in capsys.readouterr().out
+    assert not (tmp_path / 'run' / 'best_before_restart.pth').exists()
+
+
+@pytest.mark.parametrize('epochs', [0, 3])
+def test_images_have_one_size_in_the_last_epochs(tmp_path, epochs):
+    hooks = dict(HOOKS, sizes=dict(type='CloseMultiScaleHook', num_epochs=epochs), restart=None)
+    runner = Runner(config(tmp_path / 'run', **hooks))
+    runner.model.data_preprocessor.__class__ = type(
+        'Watched', (type(runner.model.data_preprocessor), DetDataPreprocessor), {}
+    )
+    runner.model.data_preprocessor.multi_scale = (0.5, 1.5)
+    seen, original = [], runner.call_hook
+
+    def call_hook(name: str, **kwargs) -> None:
+        original(name, **kwargs)
+        if name == 'before_train_epoch':
+            seen.append(runner.model.data_preprocessor.multi_scale)
+
+    runner.call_hook = call_hook
+    runner.train()
+    assert seen == [(0.5, 1.5)] * (EPOCHS - epochs) + [None] * epochs
+
+
+def test_a_preprocessor_without_sizes_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='is a DummyPreprocessor; leave the hook out'):
+        Runner(config(tmp_path / 'run', sizes=dict(type='CloseMultiScaleHook', num_epochs=2))).train()
+
+
+class Loop:
+    epoch, max_epochs = 0, 10
+
+
+class FakeRunner:
+    """What the hook reads of a runner."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.train_loop = model, Loop()
+
+
+def test_the_assigner_changes_with_the_epoch():
+    from builders import build_model
+
+    late = dict(type='HungarianAssigner', match_costs=[dict(type='ScoreIoUCost')])
+    runner = FakeRunner(build_model('deimv2', 3, size='atto'))
+    hook = SwitchAssignerHook(4, late)
+    hook.before_train(runner)
+    costs = []
+    for epoch in range(6):
+        runner.train_loop.epoch = epoch
+        hook.before_train_epoch(runner)
+        assert isinstance(runner.model.head.assigner, HungarianAssigner)
+        costs.append([type(cost).__name__ for cost in runner.model.head.assigner.match_costs])
+    assert costs[3] == ['FocalClassCost', 'BBoxL1Cost', 'GIoUCost'] and costs[4] == costs[5] == ['ScoreIoUCost']
+    # A resumed run has only its epoch to go by.
+    resumed = FakeRunner(build_model('deimv2', 3, size='atto'))
+    resumed.train_loop.epoch = 5
+    hook = SwitchAssignerHook(4, late)
+    hook.before_train(resumed)
+    hook.before_train_epoch(resumed)
+    assert [type(cost).__name__ for cost in resumed.model.head.assigner.match_costs] == ['ScoreIoUCost']
+
+
+def test_an_assigner_of_another_kind_is_refused():
+    from builders import build_model
+
+    with pytest.raises(ConfigError, match='DFINEHead.assigner must follow QueryAssigner'):
+        SwitchAssignerHook(1, dict(type='TaskAlignedAssigner')).before_train(
+            FakeRunner(build_model('deim', 3, size='n'))
+        )
+
+
+@pytest.mark.parametrize('decay', [-0.1, 1.5])
+def test_a_decay_outside_its_range_is_refused(decay):
+    with pytest.raises(ConfigError, match='decay must be within'):
+        EMARestartHook(2, decay=decay)
+    CloseMultiScaleHook(0)
