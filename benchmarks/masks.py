@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     height, width = args.img_size
     rng = np.random.default_rng(0)
     coeffs = rng.normal(size=(args.objects, CHANNELS)).astype(np.float32)
-    protos = rng.normal(size=(CHANNELS, height // STRIDE, width // STRIDE)).astype(np.float32)
+    # Each side's as its own network leaves them on a CPU: with channels last here, in planes there.
+    protos = rng.normal(size=(height // STRIDE, width // STRIDE, CHANNELS)).astype(np.float32).transpose(2, 0, 1)
     centres = rng.uniform(0, 1, (args.objects, 2)) * (width, height)
     sides = np.exp(rng.normal(3.6, 0.8, (args.objects, 2)))  # half of them below 37 pixels, as COCO's
     limits = (width, height, width, height)
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     if peer:
         from ultralytics.utils.ops import process_mask
 
-        tensors = [torch.from_numpy(array) for array in (protos, coeffs, bboxes)]
+        tensors = [torch.from_numpy(array).contiguous() for array in (protos, coeffs, bboxes)]
         what[peer] = lambda: process_mask(*tensors, shape=(height, width), upsample=True)
     seconds = {name: [1e3 * each for each in taken] for name, taken in take_turns(what, args.rounds).items()}
     title = f'masks of {args.objects} objects, {width} x {height} px'
