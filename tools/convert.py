@@ -5,6 +5,7 @@
     python tools/convert.py darknet yolov3-spp.weights yolov3-spp.pth
     python tools/convert.py detr detr-r50-e632da11.pth detr-r50.pth
     python tools/convert.py rfdetr rf-detr-nano.pth rfdetr-n.pth
+    python tools/convert.py deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """

@@ -5,6 +5,7 @@
     detkit convert darknet yolov3-spp.weights yolov3-spp.pth
     detkit convert detr detr-r50-e632da11.pth detr-r50.pth
     detkit convert rfdetr rf-detr-nano.pth rfdetr-n.pth
+    detkit convert deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
@@ -51,6 +52,15 @@ CONVERTERS = {
         "RF-DETR, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",
         'detkit.converters.rfdetr',
         'convert_rfdetr',
+        {
+            'config': 'the config of the same model, instead of the one that the weights are found to be of',
+            'names': 'class names, one a line, where neither the file nor COCO says them',
+        },
+    ),
+    'deimv2': (
+        "DEIMv2 Atto, Femto, Pico or N: its authors' .pth or model.safetensors, or transformers' model.safetensors",
+        'detkit.converters.deim',
+        'convert_deimv2',
         {
             'config': 'the config of the same model, instead of the one that the weights are found to be of',
             'names': 'class names, one a line, where neither the file nor COCO says them',

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from detkit.converters.common import Conversion
 from detkit.converters.darknet import load_darknet
+from detkit.converters.deim import load_deimv2
+from detkit.converters.deim_layout import layout_of as deimv2_layout_of
 from detkit.converters.detr import load_detr
 from detkit.converters.detr_file import NoDETRError, read_state
 from detkit.converters.inert_pickle import StandIn, TorchArchive
@@ -26,8 +28,8 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
 
     Args:
-        source: a YOLOv8 of ultralytics or a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR or
-            RF-DETR of its authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
+        source: a YOLOv8 of ultralytics or a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR,
+            RF-DETR or DEIMv2 of its authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:
@@ -43,8 +45,11 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
             read = read_ultralytics if whole_model.path.startswith('ultralytics.') else read_yolov5
             return load_pickled(source, configs, read)
     try:
-        if layout_of(read_state(source)[1]) is not None:
+        tensors = read_state(source)[1]
+        if layout_of(tensors) is not None:
             return load_rfdetr(source, configs)
+        if deimv2_layout_of(tensors) is not None:
+            return load_deimv2(source, configs)
         return load_detr(source, configs)
     except NoDETRError as error:
         raise CheckpointError(

@@ -117,7 +117,11 @@ HUB_KEYS = KeyTable(
 AUTHORS_KEYS = KeyTable(
     (
         ('backbone', 'backbone'),
-        *_convs('encoder', 'neck.0', (('input_proj.{}', 'in_convs.{}'), ('bi_fusion.cv', 'mean_conv'))),
+        *_convs(
+            'encoder',
+            'neck.0',
+            (('in_proj', 'in_conv'), ('input_proj.{}', 'in_convs.{}'), ('bi_fusion.cv', 'mean_conv')),
+        ),
         *_convs('encoder', 'neck.0', (('down_sample1', 'down_convs.0'), ('down_sample2', 'down_convs.1'))),
         *(
             (f'encoder.encoder.{{}}.layers.{{}}.{theirs}', f'neck.0.encoders.{{}}.{{}}.{ours}')
@@ -158,6 +162,17 @@ AUTHORS_KEYS = KeyTable(
     # Constants: of the points, and of images of one size.
     dropped=r'.*\.num_points_scale$|decoder\.(anchors|valid_mask)$',
 )
+
+
+def layout_of(state: Mapping[str, Tensor]) -> str | None:
+    """Return whose names a file's tensors have, 'hugging_face' or 'original'; None where it is no DEIMv2."""
+    for layout, part, backbone in (
+        ('hugging_face', 'model.decoder.layers.0.mlp.gate_proj.weight', 'model.conv_encoder.model.'),
+        ('original', 'decoder.decoder.layers.0.swish_ffn.w12.weight', 'backbone.stem.'),
+    ):
+        if part in state and any(name.startswith(backbone) for name in state):
+            return layout
+    return None
 
 
 def unpack(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
