@@ -65,9 +65,14 @@ def peer_name() -> str:
     return 'ultralytics' if importlib.util.find_spec('ultralytics') else ''
 
 
-def answers(script: str, argv: Sequence[str], rounds: int, warmup: int = 1) -> dict[str, list[list[float]]]:
-    """Let the sides of a script work in turns; return what each answered, without the first ``warmup`` rounds."""
-    names = list(filter(None, ('detkit', peer_name())))
+def answers(
+    script: str, argv: Sequence[str], rounds: int, warmup: int = 1, peer: str | None = None
+) -> dict[str, list[list[float]]]:
+    """Let the sides of a script work in turns; return what each answered, without the first ``warmup`` rounds.
+
+    ``peer`` is the name of the other side, '' for none; None for ultralytics where it is installed.
+    """
+    names = list(filter(None, ('detkit', peer_name() if peer is None else peer)))
     found: dict[str, list[list[float]]] = {name: [] for name in names}
     with ExitStack() as stack:
         sides = {name: stack.enter_context(started(script, name, argv)) for name in names}

@@ -13,16 +13,17 @@ import torch
 from detkit.datasets.records import Records
 from detkit.datasets.wrappers import RecordDataset, leaf_datasets
 from detkit.engine.run_folder import display_path
+from detkit.engine.schedule_problems import schedule_problems
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.models.heads import BaseHead
 from detkit.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
 
-# Steps of the optimiser below which little is learnt: from other weights, and from random ones.
+# Steps of the optimiser below which little is learnt from other weights; from random ones a head has its own number.
 _FEW_STEPS = 100
-_FEW_STEPS_FROM_RANDOM = 300
 
 # Annotations that a task or a metric needs, see ``GatheredMetric.needs``: their name, and where they come from.
 NEEDS = {
@@ -36,7 +37,7 @@ NEED_OF_TASK = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'labe
 
 def start_notes(runner: Runner) -> Iterator[str]:
     """Yield a sentence on each circumstance that makes a prepared training, or its validation, say little."""
-    notes = [_few_steps(runner)]
+    notes = [_few_steps(runner), *(f'{text}: {remedy}' for text, remedy in schedule_problems(runner))]
     counts = {'train': _objects_per_image(runner.train_loop.dataloader.dataset)}
     if runner.val_loop is not None:
         counts['val'] = _objects_per_image(runner.val_loop.dataloader.dataset)
@@ -56,7 +57,9 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     """Return the optimiser's steps, what they are made of, and the remedy, where they are too few to learn much."""
     loop, summed = runner.train_loop, runner.optim_wrapper.accumulate
     steps = loop.max_iters // summed
-    if steps >= (_FEW_STEPS if _starts_from_weights(runner) else _FEW_STEPS_FROM_RANDOM):
+    head = getattr(unwrap(runner.model), 'head', None)
+    from_random = getattr(head, 'few_steps_from_random', BaseHead.few_steps_from_random)
+    if steps >= (_FEW_STEPS if _starts_from_weights(runner) else from_random):
         return None
     made_of = f'{_number(loop.max_epochs, "epoch", "epochs")} of {_number(loop.epoch_length, "batch", "batches")}'
     made_of += f', the gradients of {summed} summed,' if summed > 1 else ''

@@ -85,6 +85,15 @@ def test_notes_before_a_run(tmp_path, capsys):
     assert 'max_dets=(1, 10, 200)' in out and 'none of the' not in out
 
 
+def test_schedules_that_do_not_fit_the_run_are_noted(tmp_path, capsys):
+    """As `detkit check` finds them; the warm-up of YOLOv8 has at least 100 iterations, and the run has 2."""
+    start(tmp_path, 1, 1, **{'default_hooks.ema.tau': 1e-3, 'optim_wrapper.accumulate': 1})
+    out = capsys.readouterr().out
+    assert 'note     the warm-up of 100 iterations is as long as the whole run of 2, so that the full learning' in out
+    assert 'param_scheduler.warmup_epochs=... or .warmup_min_iters=... shorter' in out
+    assert 'the averaged weights, which are validated and saved, are 2 steps old' in out
+
+
 def start_task(tmp_path, task, **options):
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\nkpt_shape: [2, 3]\n')
     config = CONFIGS / 'yolov8' / f'{task}_custom.py'

@@ -6,7 +6,6 @@ The backbone has 1.5e-4 * 0.7², and less in each part towards the image; the de
 _base_ = './detr_300e.py'
 
 max_epochs = 100
-lr_drop = 100
 
 optim_wrapper = dict(
     accumulate=8,
@@ -17,6 +16,7 @@ optim_wrapper = dict(
         no_decay=['backbone.embed'],
     ),
 )
+param_scheduler = dict(_delete_=True, type='WarmupDecay', warmup_epochs=0, warmup_momentum=None, decay='constant')
 default_hooks = dict(
     ema=dict(type='EMAHook', decay=0.993, tau=100),
 )

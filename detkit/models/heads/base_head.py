@@ -39,6 +39,7 @@ class BaseHead(BaseModule):
         needs_gt: whether ``forward`` takes the ground truth as ``gt`` in training, for queries that are made of it.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         has_whole_cells: whether the sides of its images must be multiples of its strides.
+        few_steps_from_random: steps of the optimiser below which little is learnt from random weights.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
         TEST_KEYS: the keys that ``test_cfg`` may have; empty where unknown.
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
@@ -54,6 +55,7 @@ class BaseHead(BaseModule):
     has_whole_cells: bool = False
     takes: ClassVar[Mapping[str, type]] = {}
     default_parts: ClassVar[Mapping[str, dict]] = {}
+    few_steps_from_random: int = 300
     added_parts: tuple[str, ...] = ()
     TEST_KEYS: tuple[str, ...] = ()
     SUPPRESSION: str | None = None

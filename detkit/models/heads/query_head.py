@@ -110,6 +110,7 @@ class QueryHead(BaseHead):
     }
     provides = ('bbox',)
     loss_reduction = 'mean'  # over the batch's queries and objects
+    few_steps_from_random = 800  # a set of four images is learnt by heart in so many, larger sets take thousands
     SUPPRESSION = 'none'
     HALF_GRAPH = False  # ONNX's attention mixes the two precisions
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')

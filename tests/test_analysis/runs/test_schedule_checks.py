@@ -9,12 +9,14 @@ from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, StepLR
 from detkit.analysis.runs.checklist import CheckList
 from detkit.analysis.runs.schedule_checks import check_schedule
 from detkit.engine.hooks import CloseTransformsHook
+from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.schedule import Schedules, WarmupDecay
+from detkit.models.heads import QueryHead
 
 EPOCHS, LENGTH = 20, 10
 
 
-def found(*schedulers, accumulate=1, hooks=(), **loop):
+def found(*schedulers, accumulate=1, hooks=(), ema=None, head=None, resumed=True, **loop):
     loop = {'max_epochs': EPOCHS, 'epoch_length': LENGTH, 'val_begin': 1, 'val_interval': 1, **loop}
     dataset = SimpleNamespace(mixing_transforms=('Mosaic',), active_epochs={})
     runner = SimpleNamespace(
@@ -25,7 +27,9 @@ def found(*schedulers, accumulate=1, hooks=(), **loop):
         hooks=list(hooks),
         optim_wrapper=SimpleNamespace(accumulate=accumulate),
         cfg={},
-        resumed=True,
+        ema=ema,
+        model=SimpleNamespace(head=head),
+        resumed=resumed,
         started_from={},
     )
     checks = CheckList(lambda line: None)
@@ -82,6 +86,33 @@ def test_one_that_does_not(schedule, text):
 def test_too_few_steps():
     (check,) = found(warmup_decay(), accumulate=16)
     assert check.status == 'warned' and '12 steps of the optimiser' in check.text
+
+
+def test_few_steps_of_a_head_that_learns_slowly():
+    """From random weights queries need more steps than a dense head, from trained ones no more."""
+    queries, dense = SimpleNamespace(few_steps_from_random=QueryHead.few_steps_from_random), SimpleNamespace()
+    for head, resumed, status in ((queries, False, 'warned'), (dense, False, 'passed'), (queries, True, 'passed')):
+        (check,) = found(warmup_decay(), head=head, resumed=resumed, max_epochs=40)
+        assert check.status == status, (head, resumed)
+
+
+@pytest.mark.parametrize(
+    ('decay', 'tau', 'accumulate', 'is_old'),
+    [(0.9999, 10, 1, True), (0.9999, 10, 4, True), (0.9999, 2000, 1, False), (0.993, 100, 1, False)],
+)
+def test_averages_that_stay_behind(decay, tau, accumulate, is_old):
+    """200 steps of the optimiser each; the age is that of a simulation with an average of step numbers."""
+    ema, age = ModelEMA(torch.nn.Linear(1, 1, bias=False), decay, tau), 200
+    with torch.no_grad():
+        for average in ema.state_dict().values():
+            average.zero_()
+        for step in range(1, 201):
+            ema.model.weight.fill_(step)
+            ema.update()
+    age -= float(ema.state_dict()['weight'])
+    (check,) = found(warmup_decay(), accumulate=accumulate, ema=ema, max_epochs=20 * accumulate)
+    assert (check.status == 'warned') == is_old == (age > 80)
+    assert not is_old or f'are {age:.0f} steps old' in check.text
 
 
 def test_mosaic_that_is_never_made_and_validations_that_are_never_due():

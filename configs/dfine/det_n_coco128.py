@@ -1,0 +1,18 @@
+"""D-FINE-N on COCO128, 128 images of train2017, from scratch (https://arxiv.org/abs/2410.13842).
+
+There is no published result. Train with
+    python tools/train.py configs/dfine/det_n_coco128.py --cfg-options data_root=/data/coco128
+"""
+
+_base_ = [
+    '../_base_/models/dfine.py',
+    '../_base_/datasets/coco128_detr.py',
+    '../_base_/schedules/dfine_coco8.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
+size = 'n'
+max_epochs = 200
+
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
+default_hooks = dict(ema=dict(decay=0.998, tau=500))
