@@ -67,7 +67,7 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     from detkit.structures.gt_batch import GtBatch
 
     name, size, _, _ = FAMILIES[args.family]
-    options = {'size': size, 'model.data_preprocessor.multi_scale': None, '+optim_wrapper.accumulate': 1}
+    options = {'size': size, 'model.data_preprocessor.multi_scale': None, 'optim_wrapper.accumulate': 1}
     cfg = load_config(ROOT / 'configs' / name, options)
     if args.family == 'rfdetr':
         cfg.model.backbone.table_size = args.img_size // 16

@@ -24,10 +24,14 @@ from detkit.datasets.batch_renderer import BatchRenderer, ImageStore
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
+from detkit.models.assigners import HungarianAssigner
 from detkit.models.heads import anchor_slots
 from detkit.models.layers import upsampling
+from detkit.models.layers.keyed_dropout import keyed_dropout
 from detkit.models.losses import masks
 from detkit.registry import DATA_PREPROCESSORS, DETECTORS
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STEPS = [
@@ -177,17 +181,41 @@ def test_what_waits_is_found(waiting):
             waiting(x)
 
 
-def test_the_matching_of_detr_is_the_only_one_that_waits(tiny_data):
-    """Its assignment is solved on the host."""
-    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, pretrained=None)
-    cfg = load_tiny(CONFIGS / 'detr/det_r18_coco8.py', options)
+QUERY_STEPS = [
+    'detr/det_r18_coco8.py',
+    'dfine/det_n_coco8.py',
+    'rfdetr/det_tiny_coco8.py',
+    'rtdetr/det_r18_coco8.py',
+]
+
+
+def without_answer(self: HungarianAssigner, preds: Candidates, priors: None, gt: GtBatch) -> AssignResult:
+    """A matching that nobody solves, of the right shapes."""
+    shape = (*preds.bboxes.shape[:-2], gt.labels.shape[1], 1)
+    prior_idx = torch.zeros(shape, dtype=torch.int64, device='cuda')
+    return AssignResult(prior_idx, torch.ones_like(prior_idx, dtype=torch.bool), torch.zeros_like(prior_idx))
+
+
+@pytest.mark.parametrize('solved', [True, False], ids=['solved', 'unsolved'])
+@pytest.mark.parametrize('name', QUERY_STEPS)
+def test_the_matching_of_queries_is_the_only_one_that_waits(name, solved, tiny_data, monkeypatch):
+    """Its assignment is solved on the host; with it left out nothing waits, before it or after it."""
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+    cfg = load_tiny(CONFIGS / name, options)
     model = DETECTORS.build(cfg.model).train()
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
-    with on_fake_gpu():
+    if not solved:
+        monkeypatch.setattr(HungarianAssigner, '__call__', without_answer)
+    with on_fake_gpu(), keyed_dropout(0, 0):
         to_fake(model)
-        with pytest.raises(WAITS) as error:
-            model(**model.data_preprocessor(batch, True), mode='loss')
-    assert any('assigner' in str(entry.path) for entry in error.traceback)
+        inputs = model.data_preprocessor(batch, True)
+        if solved:
+            with pytest.raises(WAITS) as error:
+                model(**inputs, mode='loss')
+            assert any('assigner' in str(entry.path) for entry in error.traceback)
+        else:
+            loss, values = model.parse_losses(model(**inputs, mode='loss'))
+            assert {each.device.type for each in (loss, *values.values())} == {'cuda'}
 
 
 @pytest.mark.gpu

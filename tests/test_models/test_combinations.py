@@ -63,6 +63,9 @@ HEADS = {
             type='DistributionDecoder', **DECODER, act='SiLU', feedforward_act='SwiGLU', norm='RMS', gated=False
         ),
     ),
+    'dfine': dict(
+        type='DFINEHead', num_queries=8, num_denoising=2, decoder=dict(type='DistributionDecoder', **DECODER)
+    ),
     'rfdetr': dict(type='RFDETRHead', num_queries=8, num_groups=2, decoder=dict(type='LiteDecoder', **DECODER)),
 }
 SIZE = 64

@@ -16,6 +16,7 @@ optim_wrapper = dict(
     constructor='GroupOptimConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=1e-4),
     paramwise_cfg=dict(lr_mult={'backbone': 0.1}, decay_all=True),
+    accumulate=1,  # batches a step
     clip_grad_norm=0.1,
     reduction='mean',  # the losses are means over the boxes of all processes
     amp=True,

@@ -26,6 +26,7 @@ optim_wrapper = dict(
     constructor='GroupOptimConstructor',
     optimizer=dict(type='AdamW', lr=recipe[0], betas=(0.9, 0.999), weight_decay=recipe[2]),
     paramwise_cfg=dict(lr_mult={'backbone': recipe[1]}),
+    accumulate=1,  # batches a step
     clip_grad_norm=0.1,
     reduction='mean',  # the losses are means over the boxes of all processes
     amp=True,
