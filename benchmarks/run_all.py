@@ -107,6 +107,16 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
     'loss': ('loss.py', [], ['--batch-size', '1', '--img-size', '64', '--boxes', '2', '--steps', '1']),
     'loss of YOLOv5': ('anchor_loss.py', [], ['--batch-size', '1', '--img-size', '64', '--boxes', '2', '--steps', '1']),
     'step of DETR': ('detr_step.py', [], ['--shapes', '64x64', '--steps', '1']),
+    **{
+        f'{name}, {job}, {precision}': (
+            'realtime_step.py',
+            ['--family', family, '--job', job, *amp],
+            ['--family', family, '--job', job, '--batch-size', '1', '--img-size', '320', '--rounds', '1', *amp],
+        )
+        for family, name in (('rtdetr', 'RT-DETR'), ('dfine', 'D-FINE'), ('rfdetr', 'RF-DETR'))
+        for job in ('train', 'predict')
+        for precision, amp in (('float32', []), ('bf16', ['--amp']))
+    },
     'data': ('data_pipeline.py', [], ['--rounds', '1', '--batch-size', '1', '--img-size', '64']),
     'checkpoints': ('checkpoint_writing.py', [], ['--size', 'n', '--rounds', '1']),
     'evaluation': ('evaluation.py', [], ['--images', '20', '--rounds', '1']),

@@ -323,6 +323,25 @@ def test_whole_trainings_are_timed(monkeypatch, tmp_path, amp):
     assert command[-1] == 'yolov8n-seg.yaml' and ast.parse(train_job.PEER)
 
 
+@pytest.mark.parametrize(
+    ('family', 'job'), [('rtdetr', 'predict'), ('dfine', 'train'), ('rfdetr', 'train'), ('rfdetr', 'predict')]
+)
+def test_real_time_transformers_are_timed(in_this_process, family, job):
+    import realtime_step
+
+    served = in_this_process(realtime_step)
+    precision = ['--amp'] if family == 'dfine' else []
+    arguments = ['--family', family, '--job', job, *ALONE, '--rounds', '2', '--threads', '1', *precision]
+    found = realtime_step.main(arguments)
+    assert [each.own for each in found] == [[own[column] for own in served[1:]] for column in range(3)]
+    assert all(
+        each.unit == unit and ('bf16' if precision else 'float32') in each.what
+        for each, unit in zip(found, ('s', 'MiB', 'MiB'), strict=True)
+    )
+    results = [own[3] for own in served]
+    assert all(0 < result <= 300 for result in results) if job == 'predict' else results[2] != results[0] > 0
+
+
 def test_steps_of_detr_are_measured(monkeypatch):
     import detr_step
 
