@@ -1,6 +1,6 @@
 """Run the benchmarks that compare detkit with others, and write the tables of docs/performance.md.
 
-    pip install 'detkit[eval]' ultralytics faster-coco-eval
+    pip install 'detkit[eval]' ultralytics faster-coco-eval transformers pydfine
     python benchmarks/run_all.py --json performance.json --docs docs/performance.md
     python benchmarks/run_all.py --from performance.json --docs docs/performance.md
 
@@ -136,6 +136,7 @@ PACKAGES = (
     'faster-coco-eval',
     'ultralytics',
     'transformers',
+    'pydfine',
     'yolov5',
 )
 START, END = '<!-- measured: start -->', '<!-- measured: end -->'

@@ -7,12 +7,8 @@ There is no published result. Train with
 _base_ = [
     '../_base_/models/dfine.py',
     '../_base_/datasets/coco128_detr.py',
-    '../_base_/schedules/dfine_coco8.py',
+    '../_base_/schedules/dfine_coco128.py',
     '../_base_/default_runtime.py',
 ]
 task = 'det'
 size = 'n'
-max_epochs = 200
-
-optim_wrapper = dict(optimizer=dict(lr=3e-4))
-default_hooks = dict(ema=dict(decay=0.998, tau=500))
