@@ -109,7 +109,7 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
     source = args.weights or f'yolov8/{args.task}_n_coco8'
-    model = Detector(source, device='cpu', runtime=args.runtime)
+    model = Detector(source, device=args.device, runtime=args.runtime)
     options = {'amp': True} if args.amp else {}
     options |= {'reduced_decoding': True} if args.reduced_decoding else {}
 
@@ -142,7 +142,8 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
             stream=True,
             batch=args.batch_size,
             imgsz=args.img_size,
-            device='cpu',
+            device=args.device,
+            half=args.amp and args.device != 'cpu',
             conf=SCORE_THR,
             verbose=False,
         )
@@ -174,7 +175,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--reduced-decoding', action='store_true', help='for detkit, see docs/performance.md')
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
     parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
-    parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
+    parser.add_argument('--amp', action='store_true', help='bf16 for detkit, float16 for ultralytics on a GPU')
+    parser.add_argument('--device', default='cpu', help='of both: cpu, cuda:0, ...')
     parser.add_argument('--runtime', default='torch', help="detkit's: torch, onnx, openvino, or auto")
     args = parser.parse_args(argv)
     if args.side:
@@ -198,6 +200,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
     how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {how}'
+    if args.device != 'cpu':
+        title += f', {args.device}'
     if args.without_masks:
         title += ', masks not asked for'
     if args.picture_size:

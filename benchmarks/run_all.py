@@ -126,6 +126,12 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
         ['--folder', FOLDER, '--images', '20', '--bboxes', '60', '--rounds', '1', '--workers', '0', '--epochs', '1'],
     ),
     'cost curves': ('cost_curves.py', [], ['--quick']),
+    'GPU': (
+        'gpu.py',
+        [],
+        ['--device', 'cpu', '--tasks', 'det', '--train-batches', '2', '--predict-batches', '1', '--workers', '0']
+        + ['--images', '4', '--epochs', '2', '--img-size', '64', '--rounds', '1'],
+    ),
 }
 PACKAGES = (
     'torch',
@@ -262,7 +268,8 @@ def write_docs(path: Path, found: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--only', nargs='+', choices=list(SCRIPTS), default=list(SCRIPTS), help='default: all')
+    here = [name for name in SCRIPTS if name != 'GPU' or torch.cuda.is_available()]
+    parser.add_argument('--only', nargs='+', choices=list(SCRIPTS), default=here, help='default: all that can run here')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, to see that all of them run')
     parser.add_argument('--folder', type=Path, help='where large files are kept (default: a temporary folder)')
     parser.add_argument('--json', type=Path, help='where to write what was measured')

@@ -8,7 +8,8 @@ size, batch, optimiser, worker count and augmentation, write their checkpoints a
 take turns, ``--rounds`` times. By default both get ``--threads``; ``--as-shipped`` leaves the number to each project.
 The seconds per image, start-up and validation not counted, come from runs of one epoch and of ``--epochs``.
 
-ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has it (``--no-amp`` for float32).
+ultralytics trains in float32 on a CPU and in float16 on a GPU; detkit in bf16 where the processor has it (``--no-amp``
+for float32, of both on a GPU).
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ import sys
 import torch
 import ultralytics.utils.torch_utils as torch_utils
 from ultralytics import YOLO
-data, epochs, img_size, batch_size, workers, threads, project, model = sys.argv[1:]
+data, epochs, img_size, batch_size, workers, threads, device, amp, project, model = sys.argv[1:]
 if threads != 'shipped':
     torch_utils.NUM_THREADS = int(threads)  # what its device selection hands to torch
 YOLO(model).train(
-    data=data, epochs=int(epochs), imgsz=int(img_size), batch=int(batch_size), workers=int(workers), device='cpu',
-    optimizer='AdamW', lr0=1e-3, nbs=int(batch_size), plots=False, val=False, project=project, name='peer')
+    data=data, epochs=int(epochs), imgsz=int(img_size), batch=int(batch_size), workers=int(workers), device=device,
+    amp=amp == 'True', optimizer='AdamW', lr0=1e-3, nbs=int(batch_size), plots=False, val=False, project=project,
+    name='peer')
 print('torch threads:', torch.get_num_threads())
 """
 
@@ -53,6 +55,7 @@ def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path)
         'max_epochs': epochs,
         'train_cfg.val_interval': epochs,
         'optim_wrapper.amp': args.amp,
+        **dict(option.split('=', 1) for option in args.options),
     }
     config = ROOT / f'configs/yolov8/{args.task}_n_coco8.py'
     return [
@@ -61,6 +64,8 @@ def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path)
         str(config),
         '--work-dir',
         str(out),
+        '--device',
+        args.device,
         '--cfg-options',
         *(f'{key}={value}' for key, value in options.items()),
     ]
@@ -79,6 +84,8 @@ def ultralytics_command(args: argparse.Namespace, data: Path, epochs: int, out: 
         str(args.batch_size),
         str(args.workers),
         threads,
+        args.device.removeprefix('cuda:') if args.device != 'cuda' else '0',
+        str(args.amp),
         str(out),
         f'yolov8{args.size}{suffix}.yaml',
     ]
@@ -110,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--as-shipped', action='store_true')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
+    parser.add_argument('--device', default='cpu', help='of both: cpu, cuda, cuda:1, ...')
+    parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help="more of detkit's config options")
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
 
@@ -133,6 +142,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
                     seconds[name].append(timed(name, make(args, data, epochs, out), args, Path(folder, 'log.txt')))
     kind = 'bf16' if args.amp else 'float32'
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
+    if args.device != 'cpu':
+        title += f', {args.device}'
     per_image = {
         name: [
             (all_epochs - first) / (args.epochs - 1) / args.images

@@ -319,8 +319,48 @@ def test_whole_trainings_are_timed(monkeypatch, tmp_path, amp):
     cfgs = [load_config(args.config, args.cfg_options, need_classes=False) for args in commands]
     assert [(cfg.max_epochs, cfg.optim_wrapper.amp) for cfg in cfgs] == [(1, amp == '--amp'), (3, amp == '--amp')]
     args = SimpleNamespace(task='seg', size='n', as_shipped=False, threads=1, img_size=64, batch_size=2, workers=0)
-    command = train_job.ultralytics_command(args, tmp_path, 3, tmp_path)
-    assert command[-1] == 'yolov8n-seg.yaml' and ast.parse(train_job.PEER)
+    for device, theirs in (('cpu', 'cpu'), ('cuda', '0'), ('cuda:1', '1')):
+        args.device, args.amp = device, True
+        command = train_job.ultralytics_command(args, tmp_path, 3, tmp_path)
+        assert command[-1] == 'yolov8n-seg.yaml' and command[-4:-2] == [theirs, 'True']
+    (unpacking,) = [node for node in ast.walk(ast.parse(train_job.PEER)) if isinstance(node, ast.Tuple)]
+    assert len(unpacking.elts) == len(command) - 3
+
+
+def test_gpus_are_measured_by_the_trainings_and_predictions_of_the_other_scripts(monkeypatch, tmp_path):
+    """The times are made up, as whole trainings take long; the commands are ones that detkit takes."""
+    import gpu
+    import prediction
+    import train_job
+    from comparison import read
+
+    from detkit.cli.main import find_command
+    from detkit.config import load_config
+
+    commands, asked = [], []
+
+    def timed(name: str, command: list[str], args: object, log: object) -> float:
+        commands.append(find_command('train').parse_args(command[2:]))
+        return float(next(part for part in command if 'max_epochs' in part)[-1])
+
+    def answers(script: str, argv: list[str], rounds: int) -> dict[str, list[list[float]]]:
+        asked.append((Path(script).name, argv))
+        return {'detkit': [[0.5, 3]] * rounds}
+
+    monkeypatch.setattr(train_job, 'timed', timed)
+    monkeypatch.setattr(prediction, 'answers', answers)
+    monkeypatch.setattr('detkit.sample_data.coco8.render_coco8_seg', lambda folder, **_: folder.mkdir(parents=True))
+    path = tmp_path / 'gpu.json'
+    sizes = '--images 8 --epochs 3 --img-size 64 --workers 0 --rounds 2 --train-batches 2 4 --predict-batches 1'.split()
+    found = gpu.main([*sizes, '--device', 'cpu', '--json', str(path)])
+    assert len(found) == 2 * (2 * 3 + 1) and [list(each.own) for each in read(path)] == [list(e.own) for e in found]
+    assert [list(each.own) for each in found[:3]] == [[1.0], [3.0], [0.125]] and found[-1].own == [0.5, 0.5]
+    cfg = load_config(commands[0].config, commands[0].cfg_options, need_classes=False)
+    assert commands[0].device == 'cpu' and cfg.train_dataloader.render_on == 'device'
+    assert asked[0][0] == 'prediction.py' and '--amp' in asked[0][1]
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match='finds no GPU for --device cuda:0'):
+            gpu.main([])
 
 
 @pytest.mark.parametrize(

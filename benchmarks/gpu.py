@@ -1,0 +1,60 @@
+"""Whole trainings and predictions on a GPU, detkit against ultralytics: YOLOv8 with and without masks.
+
+    pip install ultralytics
+    python benchmarks/gpu.py --json gpu.json
+
+Runs ``train_job.py`` for each batch size, with detkit's images kept decoded on the device and drawn there, and
+``prediction.py`` for batches of 1 and 32, detkit in bf16 and ultralytics in float16. Each prints its own line. It has
+not been run on a GPU by detkit's authors; ``--device cpu`` with small sizes shows that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import prediction
+import torch
+import train_job
+from comparison import Comparison, write
+
+
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--device', default='cuda:0')
+    parser.add_argument('--tasks', nargs='+', choices=['det', 'seg'], default=['det', 'seg'])
+    parser.add_argument('--train-batches', nargs='*', type=int, default=[16, 32, 64, 128])
+    parser.add_argument('--predict-batches', nargs='*', type=int, default=[1, 32])
+    parser.add_argument('--images', type=int, default=1024, help='of a training; a prediction reads a quarter of them')
+    parser.add_argument('--epochs', type=int, default=4)
+    parser.add_argument('--img-size', type=int, default=640)
+    parser.add_argument('--workers', type=int, default=8)
+    parser.add_argument('--rounds', type=int, default=3, help='of a prediction; trainings are long enough to run once')
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args(argv)
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        sys.exit(f'PyTorch {torch.__version__} finds no GPU for --device {args.device}; --device cpu measures the CPU')
+    shared = ['--device', args.device, '--img-size', str(args.img_size)]
+    found: list[Comparison] = []
+    for task in args.tasks:
+        for batch_size in args.train_batches:
+            sizes = ['--images', args.images, '--epochs', args.epochs, '--workers', args.workers]
+            found += train_job.main(
+                [*shared, '--task', task, '--batch-size', str(batch_size), '--rounds', '1', '--as-shipped']
+                + [str(each) for each in sizes]
+                + ['--options', 'cache=ram', 'render_on=device']
+            )
+        for batch_size in args.predict_batches:
+            found += prediction.main(
+                [*shared, '--task', task, '--batch-size', str(batch_size), '--amp', '--as-shipped']
+                + ['--images', str(max(1, args.images // 4)), '--rounds', str(args.rounds)]
+            )
+    if args.json is not None:
+        write(found, args.json)
+    return found
+
+
+if __name__ == '__main__':
+    main()
