@@ -1,8 +1,8 @@
-"""``CSPDarknet``: the backbone of YOLOv5 to YOLOv8."""
+"""``CSPDarknet``: the backbone of YOLOv5, YOLOv8, YOLO11 and YOLO26."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -36,10 +36,12 @@ class CSPDarknet(BaseModule):
         stem_padding: padding of the stem's convolution; by default the size is halved, and 1 more adds a pixel to it.
         stage_channels: channels of each stage, before the factor.
         stage_blocks: bottlenecks of each stage, before the factor; a stage of 0 consists of its convolution alone.
-        block: config of the stages' block, built with ``in_channels, out_channels, num_blocks`` added;
-            ``dict(type='C2f', shortcut=True)`` when left out.
+        block: config of the stages' block, built with ``in_channels, out_channels, num_blocks`` added, or a list of
+            one for each stage; ``dict(type='C2f', shortcut=True)`` when left out.
         act: activation of every convolution, see ``ConvModule``; also passed to the block.
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
+        conv_channels: channels between the convolution and the block of each stage, before the factor;
+            ``stage_channels`` when left out. YOLO11 widens maps in the blocks of its first two stages.
         init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
 
     Attributes:
@@ -59,19 +61,27 @@ class CSPDarknet(BaseModule):
         stem_padding: int | None = None,
         stage_channels: Sequence[int] = (128, 256, 512, 1024),
         stage_blocks: Sequence[int] = (3, 6, 6, 3),
-        block: dict | None = None,
+        block: dict | Sequence[dict] | None = None,
         act: Activation = 'SiLU',
         out_indices: Sequence[int] = (2, 3, 4),
+        conv_channels: Sequence[int] | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if len(stage_channels) != len(stage_blocks):
-            raise ValueError(f'CSPDarknet: {len(stage_channels)} stage_channels but {len(stage_blocks)} stage_blocks')
         last = len(stage_blocks)
+        conv_channels = stage_channels if conv_channels is None else conv_channels
+        block = block or dict(type='C2f', shortcut=True)
+        blocks = [block] * last if isinstance(block, Mapping) else list(block)
+        for name, given in (('stage_channels', stage_channels), ('conv_channels', conv_channels), ('block', blocks)):
+            if len(given) != last:
+                raise ValueError(f'CSPDarknet: {len(given)} {name} but {last} stage_blocks')
         if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(last + 1))):
             raise ValueError(f'CSPDarknet: out_indices {tuple(out_indices)} must ascend within 0 (stem) … {last}')
-        block = block or dict(type='C2f', shortcut=True)
-        widths = [scale_channels(c, widen_factor, max_channels) for c in (stem_channels, *stage_channels)]
+
+        def scaled(channels: Sequence[int]) -> list[int]:
+            return [scale_channels(c, widen_factor, max_channels) for c in channels]
+
+        widths, inner_widths = scaled((stem_channels, *stage_channels)), scaled(conv_channels)
 
         # Half the kernel, less one for an even kernel: 3 -> 1 and 6 -> 2, so that both halve the size.
         if stem_padding is None:
@@ -80,9 +90,11 @@ class CSPDarknet(BaseModule):
         self.stages = nn.ModuleList()
         for index in range(out_indices[-1]):
             before, after = widths[index : index + 2]
-            stage = nn.Sequential(ConvModule(before, after, 3, stride=2, act=act))
-            if stage_blocks[index]:
-                stage.append(build_block(block, after, after, scale_blocks(stage_blocks[index], deepen_factor), act))
+            repeats = scale_blocks(stage_blocks[index], deepen_factor) if stage_blocks[index] else 0
+            inner = inner_widths[index] if repeats else after
+            stage = nn.Sequential(ConvModule(before, inner, 3, stride=2, act=act))
+            if repeats:
+                stage.append(build_block(blocks[index], inner, after, repeats, act))
             self.stages.append(stage)
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(widths[i] for i in self.out_indices)

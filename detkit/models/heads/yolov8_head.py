@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -48,6 +48,16 @@ class Slots(NamedTuple):
         return flat.flatten(0, 1).index_select(0, self.flat_prior_idx.flatten()).unflatten(0, self.flat_prior_idx.shape)
 
 
+def _plain(in_channels: int, out_channels: int) -> nn.Module:
+    return ConvModule(in_channels, out_channels, 3)
+
+
+def _separable(in_channels: int, out_channels: int) -> nn.Module:
+    return nn.Sequential(
+        ConvModule(in_channels, in_channels, 3, groups=in_channels), ConvModule(in_channels, out_channels, 1)
+    )
+
+
 @HEADS.register_module()
 class YOLOv8Head(DenseHead):
     """Decoupled head: each level has one branch for classes and one for the distances to a box's sides.
@@ -61,6 +71,8 @@ class YOLOv8Head(DenseHead):
         num_classes: C.
         in_channels, strides: those of the feature maps, fine to coarse; wired from the component before.
         reg_max: number of bins of a distance's distribution.
+        depthwise_cls: whether each 3x3 convolution of the class branch is a depthwise one and a 1x1, as in YOLO11.
+        bbox_bias: initial bias of the distributions' logits.
         assigner, bbox_coder, loss_cls, loss_bbox, loss_dfl: configs of the parts; ``default_parts`` when left out.
         test_cfg: arguments of ``batched_nms``, which tools may change between calls; the others have their defaults.
         init_cfg: mmengine's initialisation config.
@@ -87,6 +99,8 @@ class YOLOv8Head(DenseHead):
         in_channels: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
         reg_max: int = 16,
+        depthwise_cls: bool = False,
+        bbox_bias: float = 1.0,
         assigner: dict | None = None,
         bbox_coder: dict | None = None,
         loss_cls: dict | None = None,
@@ -97,6 +111,8 @@ class YOLOv8Head(DenseHead):
     ) -> None:
         super().__init__(num_classes, in_channels, strides, test_cfg, init_cfg)
         self.reg_max = reg_max
+        self.depthwise_cls = depthwise_cls
+        self.bbox_bias = bbox_bias
         self.prior_generator = PointPriorGenerator(self.strides)
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         bbox_coder = bbox_coder or {**self.default_parts['bbox_coder'], 'reg_max': reg_max}
@@ -113,14 +129,15 @@ class YOLOv8Head(DenseHead):
     def _build_branches(self) -> None:
         finest = self.in_channels[0]
         self.bbox_branches = self._branches(max(16, finest // 4, 4 * self.reg_max), 4 * self.reg_max)
-        self.cls_branches = self._branches(max(finest, min(self.num_classes, 100)), self.num_classes)
+        hidden = max(finest, min(self.num_classes, 100))
+        self.cls_branches = self._branches(hidden, self.num_classes, _separable if self.depthwise_cls else _plain)
 
-    def _branches(self, hidden: int, out_channels: int) -> nn.ModuleList:
-        """Return for each level two 3x3 convolutions and a 1x1 without normalisation."""
+    def _branches(
+        self, hidden: int, out_channels: int, conv: Callable[[int, int], nn.Module] = _plain
+    ) -> nn.ModuleList:
+        """Return for each level two 3x3 convolutions, or what ``conv`` makes, and a 1x1 without normalisation."""
         return nn.ModuleList(
-            nn.Sequential(
-                ConvModule(channels, hidden, 3), ConvModule(hidden, hidden, 3), nn.Conv2d(hidden, out_channels, 1)
-            )
+            nn.Sequential(conv(channels, hidden), conv(hidden, hidden), nn.Conv2d(hidden, out_channels, 1))
             for channels in self.in_channels
         )
 
@@ -128,7 +145,7 @@ class YOLOv8Head(DenseHead):
         """Set biases to the class frequencies of images with a few objects each, so that the first steps are small."""
         for stride, bbox_branch, cls_branch in zip(self.strides, self.bbox_branches, self.cls_branches, strict=True):
             cells = (_EXPECTED_SIZE / stride) ** 2
-            nn.init.constant_(bbox_branch[-1].bias, 1.0)
+            nn.init.constant_(bbox_branch[-1].bias, self.bbox_bias)
             nn.init.constant_(cls_branch[-1].bias, log(_EXPECTED_OBJECTS / self.num_classes / cells))
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:

@@ -7,6 +7,7 @@ from detkit.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from detkit.models.layers.attention import AttentionMaps, MultiHeadAttention
     from detkit.models.layers.block import build_block, scale_blocks, scale_channels
+    from detkit.models.layers.c3k2 import C3k, C3k2
     from detkit.models.layers.conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
     from detkit.models.layers.csp import C3, Bottleneck, C2f
     from detkit.models.layers.csp_rep import CSPRep, RepVGGBlock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         SinCosPositionEncoding,
         SinePositionEncoding,
     )
+    from detkit.models.layers.psa import C2PSA, PSABlock
     from detkit.models.layers.query_selection import QuerySelection
     from detkit.models.layers.swiglu import SwiGLU
     from detkit.models.layers.sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
@@ -41,8 +43,11 @@ __getattr__ = lazy_names(
         'AttentionMaps': 'attention',
         'BlockDeconv2d': 'upsampling',
         'Bottleneck': 'csp',
+        'C2PSA': 'psa',
         'C2f': 'csp',
         'C3': 'csp',
+        'C3k': 'c3k2',
+        'C3k2': 'c3k2',
         'CSPRep': 'csp_rep',
         'ContrastiveDenoising': 'denoising',
         'ConvModule': 'conv_module',
@@ -60,6 +65,7 @@ __getattr__ = lazy_names(
         'MLP': 'mlp',
         'MaskDecoder': 'mask_decoder',
         'MultiHeadAttention': 'attention',
+        'PSABlock': 'psa',
         'QuerySelection': 'query_selection',
         'RepVGGBlock': 'csp_rep',
         'RMSNorm': 'normalization',
@@ -87,8 +93,11 @@ __all__ = [
     'AttentionMaps',
     'BlockDeconv2d',
     'Bottleneck',
+    'C2PSA',
     'C2f',
     'C3',
+    'C3k',
+    'C3k2',
     'CSPRep',
     'ContrastiveDenoising',
     'ConvModule',
@@ -106,6 +115,7 @@ __all__ = [
     'MLP',
     'MaskDecoder',
     'MultiHeadAttention',
+    'PSABlock',
     'QuerySelection',
     'RepVGGBlock',
     'RMSNorm',

@@ -74,17 +74,19 @@ class CSPBlock(nn.Module, Block):
     ) -> None:
         super().__init__()
         hidden = int(out_channels * expansion)
-        blocks = (
-            Bottleneck(hidden, hidden, shortcut, self.kernel_sizes, act=act, norm=norm) for _ in range(num_blocks)
-        )
+        blocks = (self._inner_block(hidden, shortcut, act, norm) for _ in range(num_blocks))
         self._build(in_channels, hidden, out_channels, blocks, partial(ConvModule, act=act, norm=norm))
+
+    def _inner_block(self, channels: int, shortcut: bool, act: Activation, norm: str) -> nn.Module:
+        """Return one of the repeated blocks, which keep the number of channels."""
+        return Bottleneck(channels, channels, shortcut, self.kernel_sizes, act=act, norm=norm)
 
     def _build(
         self,
         in_channels: int,
         hidden: int,
         out_channels: int,
-        blocks: Iterator[Bottleneck],
+        blocks: Iterator[nn.Module],
         conv: Callable[..., ConvModule],
     ) -> None:
         """Build the layers around the bottlenecks, which are made as they are taken from ``blocks``."""
@@ -112,7 +114,7 @@ class C2f(CSPBlock):
         in_channels: int,
         hidden: int,
         out_channels: int,
-        blocks: Iterator[Bottleneck],
+        blocks: Iterator[nn.Module],
         conv: Callable[..., ConvModule],
     ) -> None:
         self.in_conv = conv(in_channels, 2 * hidden)
@@ -147,7 +149,7 @@ class C3(CSPBlock):
         in_channels: int,
         hidden: int,
         out_channels: int,
-        blocks: Iterator[Bottleneck],
+        blocks: Iterator[nn.Module],
         conv: Callable[..., ConvModule],
     ) -> None:
         self.main_conv = conv(in_channels, hidden)

@@ -11,7 +11,7 @@ from detkit.registry import NECKS
 from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
-from ..layers import Activation, ConvModule, SCDown, build_block, scale_blocks, upsample_nearest
+from ..layers import Activation, ConvModule, SCDown, build_block, scale_blocks, scale_channels, upsample_nearest
 
 
 @NECKS.register_module()
@@ -43,6 +43,9 @@ class PAN(BaseModule):
         linear_reduce: leave out the activation after the 1x1 convolutions of ``reduce``.
         light_down: halve maps by ``SCDown`` instead of one convolution.
         fuse: how two maps are joined, 'concat' or 'sum'; a sum needs maps of equal channels.
+        last_block: entries that the config of the coarsest returned map's block has instead, such as
+            ``dict(inner='c3k')``.
+        widen_factor, max_channels: scale ``out_channels`` as those of ``CSPDarknet``; None leaves them as they are.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -62,6 +65,9 @@ class PAN(BaseModule):
         linear_reduce: bool = False,
         light_down: bool = False,
         fuse: str = 'concat',
+        last_block: dict | None = None,
+        widen_factor: float | None = None,
+        max_channels: int | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -70,6 +76,8 @@ class PAN(BaseModule):
         if in_strides is not None and any(b != 2 * a for a, b in zip(in_strides, in_strides[1:], strict=False)):
             raise ValueError(f'PAN: each stride must be twice the one before it, in_strides is {tuple(in_strides)}')
         outs = tuple(in_channels if out_channels is None else out_channels)
+        if out_channels is not None and widen_factor is not None:
+            outs = tuple(scale_channels(channels, widen_factor, max_channels) for channels in outs)
         if len(outs) != len(in_channels):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
         if fuse not in ('concat', 'sum'):
@@ -77,10 +85,11 @@ class PAN(BaseModule):
         self.fuse = fuse
         block, num_blocks = block or dict(type='C2f'), scale_blocks(num_blocks, deepen_factor)
 
-        def build(first: int, second: int, after: int) -> nn.Module:
+        def build(first: int, second: int, after: int, is_last: bool = False) -> nn.Module:
             if fuse == 'sum' and first != second:
                 raise ConfigError(f"PAN: maps of {first} and {second} channels have no sum; use fuse='concat'")
-            return build_block(block, first if fuse == 'sum' else first + second, after, num_blocks, act)
+            changed = {**block, **(last_block or {})} if is_last else block
+            return build_block(changed, first if fuse == 'sum' else first + second, after, num_blocks, act)
 
         steps = range(len(outs) - 1)  # step i joins levels i and i + 1
         # Channels of the map that step i upsamples: the coarsest is unchanged, the others have their out_channels.
@@ -95,7 +104,7 @@ class PAN(BaseModule):
             SCDown(outs[i], outs[i]) if light_down else ConvModule(outs[i], outs[i], 3, stride=2, act=act)
             for i in steps
         )
-        self.down_blocks = nn.ModuleList(build(outs[i], coarse[i], outs[i + 1]) for i in steps)
+        self.down_blocks = nn.ModuleList(build(outs[i], coarse[i], outs[i + 1], i == steps[-1]) for i in steps)
         self.out_channels = outs
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

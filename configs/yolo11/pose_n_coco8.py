@@ -1,0 +1,13 @@
+"""YOLO11 pose on COCO8-pose, a few images to try things out (https://docs.ultralytics.com/models/yolo11).
+
+There is no published result. Train with
+    python tools/train.py configs/yolo11/pose_n_coco8.py
+"""
+
+_base_ = [
+    '../_base_/models/yolo11_pose.py',
+    '../_base_/datasets/coco8_pose.py',
+    '../_base_/schedules/yolov8_coco8.py',
+    '../_base_/default_runtime.py',
+]
+task = 'pose'
