@@ -34,15 +34,15 @@ def read_layouts(path: Path) -> dict[str, Any]:
     return recorded | {key: json.loads(recorded[key].tobytes()) for key in ('layouts', 'files')}
 
 
-def tensor_shapes(layout: Layout, without: str) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of parameters and buffers, save those with ``without`` in their name."""
+def tensor_shapes(layout: Layout, without: str | None = None) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of parameters and buffers, save those with ``without`` in their name, where given."""
     shapes = {
         f'{name}.{key}': tuple(shape)
         for name, _, _, *groups in layout
         for group in groups
         for key, shape in group.items()
     }
-    return {name: shape for name, shape in shapes.items() if without not in name}
+    return {name: shape for name, shape in shapes.items() if without is None or without not in name}
 
 
 def in_half_precision(state: dict[str, Tensor], dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:

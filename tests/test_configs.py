@@ -28,6 +28,7 @@ LOSSES = {
     'yolov3': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov5': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
+    'yolo11': {'loss_box', 'loss_cls', 'loss_dfl'},
 }
 
 
@@ -35,6 +36,7 @@ def by_cost(path):
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
     large |= path.parent.name in ('dfine', 'deim', 'deimv2') and path.stem.endswith('_coco')
+    large |= path.parent.name == 'yolo11' and path.stem.endswith(('_custom', '_coco', '_imagenet', '_dota'))
     large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc')
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
@@ -132,12 +134,12 @@ def test_every_size_builds_and_differs(path, size):
 @pytest.mark.parametrize(
     ('names', 'folder', 'own'),
     [
-        ('yolov8/det_coco yolov8/seg_coco yolov5/det_coco yolov3/det_coco', '', dict(classes=None)),
+        ('yolov8/det_coco yolov8/seg_coco yolo11/seg_coco yolov5/det_coco yolov3/det_coco', '', dict(classes=None)),
         ('detr/det_coco rfdetr/det_coco rtdetr/det_coco', '', dict(classes=None, keep_category_ids=False)),
         ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc rtdetr/det_voc', 'voc', dict(classes=None)),
         (
-            'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom rfdetr/det_custom '
-            'rtdetr/det_custom dfine/det_custom deim/det_custom deimv2/det_custom',
+            'yolov8/det_custom yolov8/seg_custom yolo11/det_custom yolov5/det_custom yolov3/det_custom '
+            'detr/det_custom rfdetr/det_custom rtdetr/det_custom dfine/det_custom deim/det_custom deimv2/det_custom',
             '',
             dict(data_yaml='data.yaml'),
         ),

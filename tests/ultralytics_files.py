@@ -10,14 +10,15 @@ from parity.shapes import loss_state
 from pickled_files import CLASSES, Layout, in_half_precision, read_layouts, tensor_shapes, write_model
 from torch import Tensor
 
-RECORDED = Path(__file__).parent / 'parity' / 'ultralytics_pt.npz'
+PARITY = Path(__file__).parent / 'parity'
+RECORDED = {'yolov8': PARITY / 'ultralytics_pt.npz', 'yolo11': PARITY / 'ultralytics_yolo11_pt.npz'}
 TASK_NAMES = {'det': 'detect', 'seg': 'segment', 'pose': 'pose', 'obb': 'obb', 'cls': 'classify'}
 SCALES = {'n': [0.33, 0.25, 1024], 'm': [0.67, 0.75, 768]}
 
 
-def read_recorded() -> dict[str, Any]:
+def read_recorded(family: str = 'yolov8') -> dict[str, Any]:
     """Return what ``parity/record_ultralytics_pt.py`` recorded."""
-    return read_layouts(RECORDED)
+    return read_layouts(RECORDED[family])
 
 
 def write_pt(
@@ -49,7 +50,9 @@ def write_pt(
     """
     tensors = dict(tensors)
     kind = next(iter(tensors.values())).dtype
-    tensors['model.22.dfl.conv.weight'] = torch.arange(16, dtype=kind).view(1, 16, 1, 1)
+    for name, shape in tensor_shapes(layout).items():
+        if '.dfl.' in name:
+            tensors[name] = torch.arange(16, dtype=kind).view(shape)
     described = {'nc': len(classes), 'scales': scales or SCALES, 'scale': scale, 'yaml_file': f'yolov8{scale}.yaml'}
     state = {
         'yaml': described,

@@ -18,7 +18,7 @@ from detkit.cli.command import CommandParser
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
-        'YOLOv8 of any task and size, a .pt file',
+        'YOLOv8 or YOLO11 of any task and size, a .pt file',
         'detkit.converters.ultralytics',
         'convert_ultralytics',
         {},

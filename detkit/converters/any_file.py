@@ -28,7 +28,7 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
 
     Args:
-        source: a YOLOv8 of ultralytics or a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR,
+        source: a YOLOv8 or YOLO11 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR,
             RF-DETR or DEIMv2 of its authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
         configs: detkit's folder of that name, whose configs describe the models.
 

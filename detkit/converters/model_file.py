@@ -7,6 +7,7 @@ and its attributes and class names are read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -84,13 +85,16 @@ class ModelFile:
         if len(layers) != len(expected):
             raise CheckpointError(f'{what}: it has {len(layers)} layers, where {family} has {len(expected)}.')
 
-    def check_attributes(self, attributes: Mapping[str, Mapping[str, Any]], shortcut_layers: Sequence[int]) -> float:
+    def check_attributes(
+        self, attributes: Mapping[str, Mapping[str, Any]], shortcut_layers: Sequence[int], linear: str = r'(?!)'
+    ) -> float:
         """Compare the attributes that decide a model's outputs but do not show in its shapes.
 
         Args:
             attributes: the values of a module's attributes, by the name of its class or of the module. A version that
                 lacks an attribute behaves as with this value.
             shortcut_layers: the layers whose bottlenecks add their input.
+            linear: a regular expression of the names of the convolutions without an activation.
 
         Returns:
             The epsilon of the batch normalisations.
@@ -114,11 +118,18 @@ class ModelFile:
                         f'{self._changed}: {name} ({module.kind}) has {attribute} {stated}, where {self.family} has '
                         f'{value}.'
                     )
-            activation = dict(_children(module)).get('act') if module.kind == 'Conv' else None
-            if activation is not None and activation.kind != 'SiLU':
+            activation = dict(_children(module)).get('act') if module.kind in ('Conv', 'DWConv') else None
+            usual = 'Identity' if re.fullmatch(linear, name) else 'SiLU'
+            if activation is not None and activation.kind != usual:
                 raise CheckpointError(
-                    f'{self._changed}: {name} has the activation {activation.kind}, where {self.family} has SiLU.'
+                    f'{self._changed}: {name} has the activation {activation.kind}, where {self.family} has {usual}.'
                 )
+            if module.kind == 'Attention':
+                heads, dims = module.get('num_heads', 0), module.get('head_dim', 0)
+                if heads != max(heads * dims // 64, 1):
+                    raise CheckpointError(
+                        f'{self._changed}: {name} has {heads} heads of {dims} channels, where {self.family} has 64.'
+                    )
             if module.kind == 'BatchNorm2d':
                 epsilons.add(module.get('eps', 1e-5))
         if not epsilons:
@@ -129,6 +140,13 @@ class ModelFile:
         if len(epsilons) > 1 or not isinstance(epsilon := epsilons.pop(), float):
             raise CheckpointError(f'{self._changed}: its batch normalisations differ in eps.')
         return epsilon
+
+    def activation(self, name: str) -> str | None:
+        """Return the class of a convolution's activation, None where there is no such convolution."""
+        for found, module in _walk(self.model):
+            if found == f'{name}.act':
+                return module.kind
+        return None
 
     def check_strides(self) -> None:
         """Compare the strides that the model states, if it does."""

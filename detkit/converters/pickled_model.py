@@ -69,11 +69,14 @@ class Stages(NamedTuple):
         stem: the name of the first convolution's weight.
         block_layers: the layer of each stage's repeated block.
         stage_blocks: the repeats of each stage, before the depth factor.
+        narrow_classifiers: whether the limit of channels concerns classifiers too; otherwise their last stage is as
+            wide in every size.
     """
 
     stem: str
     block_layers: tuple[int, ...]
     stage_blocks: tuple[int, ...]
+    narrow_classifiers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +154,7 @@ class PickledModel(ABC):
         Raises:
             CheckpointError: no factors do.
         """
-        stem, block_layers, stage_blocks = self.stages
+        stem, block_layers, stage_blocks, narrow_classifiers = self.stages
         weights = [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))]
         widths = tuple(self.tensors[name].size[0] if name in self.tensors else 0 for name in weights)
         prefixes = [f'model.{layer}.m.' for layer in block_layers]
@@ -159,8 +162,7 @@ class PickledModel(ABC):
             len({name[len(prefix) :].split('.')[0] for name in self.tensors if name.startswith(prefix)})
             for prefix in prefixes
         )
-        # The last stage of a classifier is as wide in every size.
-        used = slice(2 if self.task == 'cls' else 3)
+        used = slice(2 if self.task == 'cls' and not narrow_classifiers else 3)
         scales = [Scale(letter, *factors[used]) for letter, factors in resolve_config(file)['sizes'].items()]
         widen = widths[0] / _STAGE_CHANNELS[0]
         pairs = [self.factors] if self.factors else []
@@ -180,7 +182,11 @@ class PickledModel(ABC):
     def load_config(self, scale: Scale, file: Path) -> dict[str, Any]:
         """Return the config ``file`` in the model's size and image size, with the project's input, resolved."""
         img_size = {'img_size': self.img_size} if self.img_size else {}
-        return resolve_config(file, {**scale.options(), **img_size, **self.input_options})
+        return resolve_config(file, {**self.size_options(scale), **img_size, **self.input_options})
+
+    def size_options(self, scale: Scale) -> dict[str, Any]:
+        """Return the config's variables that give it the model's size, see ``Scale.options``."""
+        return scale.options()
 
     def match(self, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
         """Return the file's name of each of detkit's parameters and buffers, see ``match_tensors``."""

@@ -1,17 +1,28 @@
-"""``convert_ultralytics``: a YOLOv8 ``.pt`` file of ultralytics -> a detkit checkpoint."""
+"""``convert_ultralytics``: a YOLOv8 or YOLO11 ``.pt`` file of ultralytics -> a detkit checkpoint."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, ClassVar
 
-from detkit.converters.common import Description, KeyTable, Rows, set_classes
+from detkit.converters.common import Description, KeyTable, resolve_config, set_classes
 from detkit.converters.inert_pickle import StandIn, TorchArchive
-from detkit.converters.model_file import ModelFile
+from detkit.converters.model_file import Layer, ModelFile
 from detkit.converters.pickled_model import NORM_EPS, PickledModel, Scale, Stages, convert_pickled
+from detkit.converters.ultralytics_keys import (
+    YOLO11_CLASSIFIER,
+    YOLO11_DETECTOR,
+    YOLO11_LINEAR,
+    YOLO11_STAGES,
+    YOLOV8_CLASSIFIER,
+    YOLOV8_DETECTOR,
+    YOLOV8_KEYS,
+    YOLOV8_STAGES,
+    yolo11_keys,
+)
 from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
 from detkit.utils.errors import CheckpointError
 
@@ -20,25 +31,19 @@ COCO_KEYPOINT_SHAPE = (17, 3)
 
 # The head's class says the task.
 TASKS = {'Detect': 'det', 'Segment': 'seg', 'Pose': 'pose', 'OBB': 'obb', 'Classify': 'cls'}
-
-# Each layer's class and its input layers; -1 is the layer before.
-_STAGE_LAYERS = (('Conv', -1), *(('Conv', -1), ('C2f', -1)) * 4)
-_DETECTOR_LAYERS = (
-    *_STAGE_LAYERS, ('SPPF', -1),
-    ('Upsample', -1), ('Concat', [-1, 6]), ('C2f', -1), ('Upsample', -1), ('Concat', [-1, 4]), ('C2f', -1),
-    ('Conv', -1), ('Concat', [-1, 12]), ('C2f', -1), ('Conv', -1), ('Concat', [-1, 9]), ('C2f', -1),
-)  # fmt: skip
-_HEAD_INPUTS = [15, 18, 21]
-_STAGES = Stages('model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(3, 6, 6, 3))
 # Attributes that decide the outputs but do not show in shapes.
 _ATTRIBUTES = {'MaxPool2d': {'kernel_size': 5}, 'SPPF': {'n': 3, 'add': False}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class UltralyticsModel(PickledModel):
-    """A YOLOv8 model as a file describes it.
+    """A YOLOv8 model as a file describes it; other families of ultralytics are subclasses.
 
     Attributes:
+        folder: the folder of the family's configs.
+        detector_layers: the layers before a detector's head.
+        classifier_layers: all layers of a classifier.
+        shortcut_layers, linear: see ``ModelFile.check_attributes``.
         keypoint_shape: the number of keypoints and of values each, of a pose model.
         keypoint_names: the names of the keypoints, where the file states them.
         licence: what the file states about its licence.
@@ -46,7 +51,12 @@ class UltralyticsModel(PickledModel):
 
     writer = 'ultralytics'
     family = 'YOLOv8'
-    stages: ClassVar[Stages] = _STAGES
+    folder: ClassVar[str] = 'yolov8'
+    stages: ClassVar[Stages] = YOLOV8_STAGES
+    detector_layers: ClassVar[tuple[Layer, ...]] = YOLOV8_DETECTOR
+    classifier_layers: ClassVar[tuple[Layer, ...]] = YOLOV8_CLASSIFIER
+    shortcut_layers: ClassVar[tuple[int, ...]] = YOLOV8_STAGES.block_layers
+    linear: ClassVar[str] = r'(?!)'
 
     keypoint_shape: tuple[int, int] | None = None
     keypoint_names: tuple[str, ...] | None = None
@@ -54,7 +64,7 @@ class UltralyticsModel(PickledModel):
 
     @property
     def config(self) -> str:
-        return f'yolov8/{self.task}_{DATASETS[self.task]}.py'
+        return f'{self.folder}/{self.task}_{DATASETS[self.task]}.py'
 
     @property
     def keys(self) -> KeyTable:
@@ -76,7 +86,8 @@ class UltralyticsModel(PickledModel):
             model['batch_norm']['eps'] = self.norm_eps
         elif self.norm_eps != NORM_EPS:
             raise CheckpointError(
-                f'The batch normalisations have eps {self.norm_eps:g}, where detectors of YOLOv8 have {NORM_EPS:g}.'
+                f'The batch normalisations have eps {self.norm_eps:g}, where detectors of {self.family} have '
+                f'{NORM_EPS:g}.'
             )
         differs = {
             'keypoints': self.task == 'pose' and self.keypoint_shape != COCO_KEYPOINT_SHAPE,
@@ -85,8 +96,13 @@ class UltralyticsModel(PickledModel):
         }
         differences = tuple(name for name, value in differs.items() if value)
         return Description(
-            config, file, {**scale.options(), **self.input_options}, differences, classes == self.classes
+            config, file, {**self.size_options(scale), **self.input_options}, differences, classes == self.classes
         )
+
+    @classmethod
+    def read_layout(cls, file: ModelFile) -> dict[str, Any]:
+        """Return what the family's layers say that other attributes do not."""
+        return {}
 
     def meta(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.keypoint_shape is None:
@@ -98,35 +114,86 @@ class UltralyticsModel(PickledModel):
         return {'licence': self.licence}, fill_metainfo(stated, count, 'the file')
 
 
+@dataclass(frozen=True, kw_only=True)
+class YOLO11Model(UltralyticsModel):
+    """A YOLO11 as a file describes it.
+
+    Attributes:
+        inner: the inner block of the layers that have ``C3k`` in the larger sizes alone, see ``C3k2``.
+        linear_pooling: whether the pyramid pooling's first convolution lacks its activation, as some releases write it.
+    """
+
+    family = 'YOLO11'
+    folder = 'yolo11'
+    stages = YOLO11_STAGES
+    detector_layers = YOLO11_DETECTOR
+    classifier_layers = YOLO11_CLASSIFIER
+    shortcut_layers = (2, 4, 6, 8, 13, 16, 19, 22)
+    linear = YOLO11_LINEAR
+
+    inner: str = 'bottleneck'
+    linear_pooling: bool = False
+
+    @property
+    def keys(self) -> KeyTable:
+        return yolo11_keys(self.task, self.inner)
+
+    @classmethod
+    def read_layout(cls, file: ModelFile) -> dict[str, Any]:
+        inner = 'c3k' if 'model.2.m.0.cv3.conv.weight' in file.tensors() else 'bottleneck'
+        return dict(inner=inner, linear_pooling=file.activation('model.9.cv1') == 'Identity')
+
+    def find_scale(self, file: Path, source: Path) -> Scale:
+        scale = super().find_scale(file, source)
+        if scale.letter is not None and resolve_config(file)['sizes'][scale.letter][3] != self.inner:
+            scale = replace(scale, letter=None)
+        return scale
+
+    def size_options(self, scale: Scale) -> dict[str, Any]:
+        return {**super().size_options(scale), **({} if scale.letter else {'inner': self.inner})}
+
+    def describe(self, scale: Scale, file: Path) -> Description:
+        description = super().describe(scale, file)
+        if self.linear_pooling:
+            description.config['model']['neck'][0]['linear_in'] = True
+            description = replace(description, differences=(*description.differences, 'pooling'))
+        return description
+
+
 def convert_ultralytics(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
-    """Convert a file that ultralytics wrote, of a YOLOv8 of any task and size, see ``convert_pickled``."""
+    """Convert a file that ultralytics wrote, of a YOLOv8 or YOLO11 of any task and size, see ``convert_pickled``."""
     return convert_pickled(source, target, configs, read_ultralytics)
 
 
 def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
-    """Find the model in an open file, and check that it is a YOLOv8 of one of the five tasks.
+    """Find the model in an open file, and check that it is a YOLOv8 or YOLO11 of one of the five tasks.
 
     Raises:
         CheckpointError: it is not.
     """
-    file = ModelFile(archive, 'YOLOv8', 'ultralytics')
+    cls = _family(ModelFile(archive, 'YOLOv8', 'ultralytics'))
+    file = ModelFile(archive, cls.family, 'ultralytics')
     path, model = file.path, file.model
     if not model.path.startswith('ultralytics.'):
         family = ' of the YOLOv5 repository or one of its descendants' if 'models.yolo.' in model.path else ''
         hint = " (YOLOv5's files: detkit convert yolov5)" if family else ''
-        raise CheckpointError(f'{path} holds a {model.path}{family}, no YOLOv8 model of ultralytics{hint}.')
+        raise CheckpointError(f'{path} holds a {model.path}{family}, no YOLOv8 or YOLO11 model of ultralytics{hint}.')
     head = file.layers()[-1]
     if head.kind == 'Classify':
-        expected = (*_STAGE_LAYERS, ('Classify', -1))
+        expected = cls.classifier_layers
     else:
-        expected = (*_DETECTOR_LAYERS, (head.kind if head.kind in TASKS else 'Detect', _HEAD_INPUTS))
+        last = len(cls.detector_layers) - 1
+        expected = (*cls.detector_layers, (head.kind if head.kind in TASKS else 'Detect', [last - 6, last - 3, last]))
     file.check_layers(expected, 'Detect, Segment, Pose, OBB or Classify')
-    norm_eps = file.check_attributes(_ATTRIBUTES, _STAGES.block_layers)
+    layout = cls.read_layout(file)
+    linear = f'{cls.linear}|model.9.cv1' if layout.get('linear_pooling') else cls.linear
+    norm_eps = file.check_attributes(_ATTRIBUTES, cls.shortcut_layers, linear)
     task = TASKS[head.kind]
     if task != 'cls':
         file.check_strides()
-    return UltralyticsModel(
+    return cls(
         task=task,
+        **layout,
         norm_eps=norm_eps,
         keypoint_shape=_keypoint_shape(head, path) if task == 'pose' else None,
         keypoint_names=_keypoint_names(model.get('kpt_names')),
@@ -135,6 +202,12 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
         licence=file.text('license'),
         **file.description(),
     )
+
+
+def _family(file: ModelFile) -> type[UltralyticsModel]:
+    """Return the family whose blocks a file's layers are made of."""
+    blocks = [layer.kind for layer in file.layers()] if file.model.path.startswith('ultralytics.') else []
+    return YOLO11Model if 'C3k2' in blocks and 'C2f' not in blocks else UltralyticsModel
 
 
 def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:
@@ -157,61 +230,3 @@ def _keypoint_names(names: Any) -> tuple[str, ...] | None:
     if isinstance(names, dict) and names:
         names = names[min(names)]
     return tuple(map(str, names)) if isinstance(names, list | tuple) else None
-
-
-# Names of parameters. A table serves all sizes, which differ in widths and repeats only.
-
-
-def _c2f(theirs: str, ours: str) -> Rows:
-    return (
-        (f'{theirs}.cv1', f'{ours}.in_conv'),
-        (f'{theirs}.cv2', f'{ours}.out_conv'),
-        (f'{theirs}.m.{{}}.cv{{}}', f'{ours}.blocks.{{}}.conv{{}}'),
-    )
-
-
-_STAGE_KEYS: Rows = (
-    ('model.0', 'backbone.stem'),
-    ('model.1', 'backbone.stages.0.0'),
-    ('model.3', 'backbone.stages.1.0'),
-    ('model.5', 'backbone.stages.2.0'),
-    ('model.7', 'backbone.stages.3.0'),
-    *_c2f('model.2', 'backbone.stages.0.1'),
-    *_c2f('model.4', 'backbone.stages.1.1'),
-    *_c2f('model.6', 'backbone.stages.2.1'),
-    *_c2f('model.8', 'backbone.stages.3.1'),
-)
-
-_DETECTOR_KEYS: Rows = (
-    *_STAGE_KEYS,
-    ('model.9.cv1', 'neck.0.in_conv'),
-    ('model.9.cv2', 'neck.0.out_conv'),
-    ('model.16', 'neck.1.down_convs.0'),
-    ('model.19', 'neck.1.down_convs.1'),
-    *_c2f('model.12', 'neck.1.up_blocks.1'),
-    *_c2f('model.15', 'neck.1.up_blocks.0'),
-    *_c2f('model.18', 'neck.1.down_blocks.0'),
-    *_c2f('model.21', 'neck.1.down_blocks.1'),
-    ('model.22.cv2.{}.{}', 'head.bbox_branches.{}.{}'),
-    ('model.22.cv3.{}.{}', 'head.cls_branches.{}.{}'),
-)
-
-_DFL = r'model\.22\.dfl\.'  # the fixed weights of its integral, which detkit computes without parameters
-
-YOLOV8_KEYS: dict[str, KeyTable] = {
-    'det': KeyTable(_DETECTOR_KEYS, _DFL),
-    'seg': KeyTable(
-        (
-            *_DETECTOR_KEYS,
-            ('model.22.cv4.{}.{}', 'head.coeff_branches.{}.{}'),
-            ('model.22.proto.cv1', 'head.proto.conv1'),
-            ('model.22.proto.upsample', 'head.proto.upsample'),
-            ('model.22.proto.cv2', 'head.proto.conv2'),
-            ('model.22.proto.cv3', 'head.proto.conv3'),
-        ),
-        _DFL,
-    ),
-    'pose': KeyTable((*_DETECTOR_KEYS, ('model.22.cv4.{}.{}', 'head.keypoint_branches.{}.{}')), _DFL),
-    'obb': KeyTable((*_DETECTOR_KEYS, ('model.22.cv4.{}.{}', 'head.angle_branches.{}.{}')), _DFL),
-    'cls': KeyTable((*_STAGE_KEYS, ('model.9.conv', 'head.conv'), ('model.9.linear', 'head.fc_cls'))),
-}

@@ -1,4 +1,6 @@
-"""Records how ultralytics 8.4.190 writes YOLOv8 files, and what it finds with such a file, into ultralytics_pt.npz.
+"""Records how ultralytics 8.4.190 writes YOLOv8 and YOLO11 files, and what it finds with such a file.
+
+The files are ultralytics_pt.npz and ultralytics_yolo11_pt.npz.
 
 Run in an environment that has ultralytics 8.4.190 (it is no dependency of detkit):
 
@@ -40,7 +42,7 @@ SCORE_THR = 0.05
 SUFFIXES = {'det': '', 'seg': '-seg', 'pose': '-pose', 'obb': '-obb', 'cls': '-cls'}
 
 
-def build(task: str, size: str) -> nn.Module:
+def build(task: str, size: str, family: str = 'yolov8') -> nn.Module:
     from ultralytics.nn import tasks
 
     cls = {
@@ -51,7 +53,7 @@ def build(task: str, size: str) -> nn.Module:
         'cls': tasks.ClassificationModel,
     }[task]
     more = {'data_kpt_shape': KEYPOINT_SHAPE} if task == 'pose' else {}
-    model = cls(f'yolov8{size}{SUFFIXES[task]}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
+    model = cls(f'{family}{size}{SUFFIXES[task]}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if '.dfl.' not in key}
     model.load_state_dict(loss_state(shapes, SEED), strict=False)
     return model
@@ -121,7 +123,7 @@ def trained_entries() -> dict[str, str]:
         return {key: type(value).__name__ for key, value in content.items()}
 
 
-def main() -> None:
+def record(family: str, target: str) -> None:
     torch.set_default_dtype(torch.float64)
     recorded, layouts, files = (
         {'version': ultralytics.__version__, 'seed': SEED, 'images': IMAGES, 'score_thr': SCORE_THR},
@@ -132,7 +134,7 @@ def main() -> None:
         for task in SUFFIXES:
             for size in ('n', 'm'):
                 name = f'{task}_{size}'
-                content, model = saved_and_loaded(build(task, size), folder)
+                content, model = saved_and_loaded(build(task, size, family), folder)
                 layouts[name] = layout(model)
                 files['saved'] = {key: type(value).__name__ for key, value in content.items()}
                 for image, table in enumerate(detections(task, model)):
@@ -143,7 +145,12 @@ def main() -> None:
     files['trained'] = trained_entries()
     for key, value in (('layouts', layouts), ('files', files)):
         recorded[key] = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    np.savez_compressed(Path(__file__).with_name('ultralytics_pt.npz'), **recorded)
+    np.savez_compressed(Path(__file__).with_name(target), **recorded)
+
+
+def main() -> None:
+    record('yolov8', 'ultralytics_pt.npz')
+    record('yolo11', 'ultralytics_yolo11_pt.npz')
 
 
 if __name__ == '__main__':

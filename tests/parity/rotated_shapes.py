@@ -11,7 +11,7 @@ from torch import Tensor
 # Factors of the head's last weights, after which scores, sides and angles of either size vary as in training: seeded
 # weights alone make the outputs of n nearly constant, and saturate those of m.
 _HEAD_GAINS = {'n': 2.0, 'm': 0.12}
-_LAST_WEIGHTS = re.compile(r'model\.22\.cv[234]\.\d\.2\.weight')
+_LAST_WEIGHTS = re.compile(r'model\.2[23]\.(one2one_)?cv[234]\.\d\.2\.weight')
 
 # Of three images, the second without objects: (label, cx, cy, w, h, angle) in pixels and radians, the long side as w.
 # Large and small, overlapping, sharing a class, thin, near-square, sides below two cells and below two pixels, reaching

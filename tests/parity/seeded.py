@@ -63,13 +63,13 @@ def seeded_state(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, 
     return state
 
 
-def fingerprint(tensor: Tensor) -> np.ndarray:
-    """``(2 + min(64, numel),)`` float64: norm, largest magnitude, then samples at places fixed by ``numel``."""
+def fingerprint(tensor: Tensor, num_samples: int = NUM_SAMPLES) -> np.ndarray:
+    """``(2 + min(num_samples, numel),)`` float64: norm, largest magnitude, samples at places fixed by ``numel``."""
     flat = tensor.detach().to('cpu', torch.float64).contiguous().flatten().numpy()
-    if flat.size <= NUM_SAMPLES:
+    if flat.size <= num_samples:
         samples = flat
     else:
-        samples = flat[_words(NUM_SAMPLES, 'sample places', flat.size) % np.uint64(flat.size)]
+        samples = flat[_words(num_samples, 'sample places', flat.size) % np.uint64(flat.size)]
     peak = np.abs(flat).max() if flat.size else 0.0
     return np.concatenate([[np.linalg.norm(flat), peak], samples])
 
@@ -87,7 +87,7 @@ def assert_close(actual: Tensor, expected: Tensor | np.ndarray, tolerance: float
 
 def assert_matches(actual: Tensor, expected: np.ndarray, tolerance: float, what: str = 'tensor') -> None:
     """Checks a tensor against the ``fingerprint`` of the expected one, samples relative to the largest magnitude."""
-    found = fingerprint(actual)
+    found = fingerprint(actual, len(expected) - 2)
     assert found.shape == expected.shape, f'{what}: {found.size - 2} samples, expected {expected.size - 2}'
     norm, peak = expected[:2]
     assert abs(found[0] - norm) <= tolerance * norm, f'{what}: norm {found[0]:.12g}, expected {norm:.12g}'

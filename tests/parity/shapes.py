@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from parity.seeded import seeded_state, seeded_tensor
 from torch import Tensor
 
 IMG_SHAPE = (96, 128)
+_CLASS_BIASES = re.compile(r'model\.2[23]\.(one2one_)?cv3\.\d\.2\.bias')  # of YOLOv8, YOLO11 and YOLO26
 MASK_STRIDE = 4
 
 # (h, w) of the network's input and of the original image, whose padding is a whole number of prototype pixels.
@@ -56,7 +59,7 @@ def loss_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tenso
     """``seeded_state`` with class biases lowered as training lowers them: most points see nothing."""
     state = seeded_state(shapes, seed)
     for name, value in state.items():
-        if name.startswith('model.22.cv3.') and name.endswith('.2.bias'):
+        if _CLASS_BIASES.fullmatch(name):
             value -= 5
     return state
 

@@ -15,9 +15,9 @@ from detkit.inference.model import init_detector
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
-@pytest.fixture(scope='module')
-def recorded():
-    return read_recorded()
+@pytest.fixture(scope='module', params=['yolov8', 'yolo11'])
+def recorded(request):
+    return read_recorded(request.param)
 
 
 def found_table(task: str, sample) -> torch.Tensor:

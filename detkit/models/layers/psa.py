@@ -1,4 +1,4 @@
-"""Self-attention over the cells of a map: ``PSABlock``, and ``C2PSA``, in which half of the channels pass through it."""
+"""Self-attention over the cells of a map: ``PSABlock``, and ``C2PSA``, which passes half of the channels through it."""
 
 from __future__ import annotations
 

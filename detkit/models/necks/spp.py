@@ -33,6 +33,8 @@ class SPP(BaseModule):
         kernel_sizes: the pools' sizes, odd and ascending.
         out_channels: channels of the last map returned; those of the last incoming map when left out.
         act: activation of the convolutions, see ``ConvModule``.
+        linear_in: leave out the activation after the first convolution.
+        shortcut: add the incoming map to the result, as YOLO26 does; needs as many channels.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -45,6 +47,8 @@ class SPP(BaseModule):
         kernel_sizes: Sequence[int] = (5, 9, 13),
         out_channels: int | None = None,
         act: Activation = 'SiLU',
+        linear_in: bool = False,
+        shortcut: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -53,8 +57,11 @@ class SPP(BaseModule):
         last = in_channels[-1]
         hidden = last // 2
         out_channels = last if out_channels is None else out_channels
-        self.in_conv = ConvModule(last, hidden, 1, act=act)
+        if shortcut and out_channels != last:
+            raise ValueError(f'SPP: a shortcut needs out_channels {last}, as the incoming map has, not {out_channels}')
+        self.in_conv = ConvModule(last, hidden, 1, act=None if linear_in else act)
         self.out_conv = ConvModule(hidden * (1 + len(kernel_sizes)), out_channels, 1, act=act)
+        self.shortcut = shortcut
         self.kernel_sizes = tuple(kernel_sizes)
         # A pool of size a followed by a pool of size b equals a pool of size a + b - 1.
         self.chain = tuple(k - before + 1 for before, k in zip((1, *kernel_sizes), kernel_sizes, strict=False))
@@ -64,4 +71,5 @@ class SPP(BaseModule):
         parts = [self.in_conv(feats[-1])]
         for kernel_size in self.chain:
             parts.append(F.max_pool2d(parts[-1], kernel_size, stride=1, padding=kernel_size // 2))
-        return (*feats[:-1], self.out_conv(torch.cat(parts, dim=1)))
+        pooled = self.out_conv(torch.cat(parts, dim=1))
+        return (*feats[:-1], feats[-1] + pooled if self.shortcut else pooled)

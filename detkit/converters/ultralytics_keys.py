@@ -1,0 +1,159 @@
+"""The layers of ultralytics' models and the names of their parameters, by family and task."""
+
+from __future__ import annotations
+
+from detkit.converters.common import KeyTable, Rows
+from detkit.converters.model_file import Layer
+from detkit.converters.pickled_model import Stages
+
+# Each layer's class and its input layers; -1 is the layer before.
+
+
+def _stage_layers(block: str) -> tuple[Layer, ...]:
+    return (('Conv', -1), *(('Conv', -1), (block, -1)) * 4)
+
+
+def _neck_layers(block: str, coarsest: int) -> tuple[Layer, ...]:
+    """Return the layers of the ``PAN`` behind layer ``coarsest``."""
+    fine = coarsest + 3
+    return (
+        ('Upsample', -1), ('Concat', [-1, 6]), (block, -1), ('Upsample', -1), ('Concat', [-1, 4]), (block, -1),
+        ('Conv', -1), ('Concat', [-1, fine]), (block, -1), ('Conv', -1), ('Concat', [-1, coarsest]), (block, -1),
+    )  # fmt: skip
+
+
+YOLOV8_CLASSIFIER = (*_stage_layers('C2f'), ('Classify', -1))
+YOLOV8_DETECTOR = (*_stage_layers('C2f'), ('SPPF', -1), *_neck_layers('C2f', 9))
+YOLOV8_STAGES = Stages('model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(3, 6, 6, 3))
+YOLO11_CLASSIFIER = (*_stage_layers('C3k2'), ('C2PSA', -1), ('Classify', -1))
+YOLO11_DETECTOR = (*_stage_layers('C3k2'), ('SPPF', -1), ('C2PSA', -1), *_neck_layers('C3k2', 10))
+YOLO11_STAGES = Stages(
+    'model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(2, 2, 2, 2), narrow_classifiers=True
+)
+# Layers whose blocks are bottlenecks in the small sizes, and C3k in the others; all other blocks are C3k.
+YOLO11_CHOICES = (2, 4, 13, 16, 19)
+# Convolutions without an activation.
+YOLO11_LINEAR = r'.*\.(attn\.(qkv|proj|pe)|ffn\.1)'
+
+
+# Names of parameters. A table serves all sizes, which differ in widths and repeats only.
+
+
+def _c2f(theirs: str, ours: str) -> Rows:
+    return (
+        (f'{theirs}.cv1', f'{ours}.in_conv'),
+        (f'{theirs}.cv2', f'{ours}.out_conv'),
+        (f'{theirs}.m.{{}}.cv{{}}', f'{ours}.blocks.{{}}.conv{{}}'),
+    )
+
+
+_CONV_KEYS: Rows = (
+    ('model.0', 'backbone.stem'),
+    ('model.1', 'backbone.stages.0.0'),
+    ('model.3', 'backbone.stages.1.0'),
+    ('model.5', 'backbone.stages.2.0'),
+    ('model.7', 'backbone.stages.3.0'),
+)
+_STAGE_KEYS: Rows = (
+    *_CONV_KEYS,
+    *_c2f('model.2', 'backbone.stages.0.1'),
+    *_c2f('model.4', 'backbone.stages.1.1'),
+    *_c2f('model.6', 'backbone.stages.2.1'),
+    *_c2f('model.8', 'backbone.stages.3.1'),
+)
+
+_SPPF_KEYS: Rows = (('model.9.cv1', 'neck.0.in_conv'), ('model.9.cv2', 'neck.0.out_conv'))
+
+_DETECTOR_KEYS: Rows = (
+    *_STAGE_KEYS,
+    *_SPPF_KEYS,
+    ('model.16', 'neck.1.down_convs.0'),
+    ('model.19', 'neck.1.down_convs.1'),
+    *_c2f('model.12', 'neck.1.up_blocks.1'),
+    *_c2f('model.15', 'neck.1.up_blocks.0'),
+    *_c2f('model.18', 'neck.1.down_blocks.0'),
+    *_c2f('model.21', 'neck.1.down_blocks.1'),
+)
+
+_DFL = r'model\.2[23]\.dfl\.'  # the fixed weights of its integral, which detkit computes without parameters
+_TASK_BRANCHES = {'seg': 'coeff_branches', 'pose': 'keypoint_branches', 'obb': 'angle_branches'}
+
+
+def _head(task: str, layer: int) -> Rows:
+    """Return the rows of a detection head."""
+    rows = (
+        (f'model.{layer}.cv2.{{}}.{{}}', 'head.bbox_branches.{}.{}'),
+        (f'model.{layer}.cv3.{{}}.{{}}', 'head.cls_branches.{}.{}'),
+    )
+    if task in _TASK_BRANCHES:
+        rows += ((f'model.{layer}.cv4.{{}}.{{}}', f'head.{_TASK_BRANCHES[task]}.{{}}.{{}}'),)
+    if task == 'seg':
+        rows += (
+            *((f'model.{layer}.proto.cv{i}', f'head.proto.conv{i}') for i in (1, 2, 3)),
+            (f'model.{layer}.proto.upsample', 'head.proto.upsample'),
+        )
+    return rows
+
+
+YOLOV8_KEYS: dict[str, KeyTable] = {
+    **{task: KeyTable((*_DETECTOR_KEYS, *_head(task, 22)), _DFL) for task in ('det', 'seg', 'pose', 'obb')},
+    'cls': KeyTable((*_STAGE_KEYS, ('model.9.conv', 'head.conv'), ('model.9.linear', 'head.fc_cls'))),
+}
+
+
+def _c3k2(theirs: str, ours: str) -> Rows:
+    """Return the rows of a block of ``C3k``."""
+    inner, mine = f'{theirs}.m.{{}}', f'{ours}.blocks.{{}}'
+    return (
+        (f'{inner}.m.{{}}.cv{{}}', f'{mine}.blocks.{{}}.conv{{}}'),
+        (f'{inner}.cv1', f'{mine}.main_conv'),
+        (f'{inner}.cv2', f'{mine}.side_conv'),
+        (f'{inner}.cv3', f'{mine}.out_conv'),
+        *_c2f(theirs, ours)[:2],
+    )
+
+
+def _psa(theirs: str, ours: str) -> Rows:
+    return (
+        (f'{theirs}.attn.qkv', f'{ours}.attention.qkv'),
+        (f'{theirs}.attn.proj', f'{ours}.attention.out_conv'),
+        (f'{theirs}.attn.pe', f'{ours}.attention.position'),
+        (f'{theirs}.ffn.{{}}', f'{ours}.feedforward.{{}}'),
+    )
+
+
+def _c2psa(theirs: str, ours: str) -> Rows:
+    return (*_psa(f'{theirs}.m.{{}}', f'{ours}.blocks.{{}}'), *_c2f(theirs, ours)[:2])
+
+
+# Block layers of the stages and of the neck, with detkit's names.
+_YOLO11_BLOCKS = {
+    2: 'backbone.stages.0.1',
+    4: 'backbone.stages.1.1',
+    6: 'backbone.stages.2.1',
+    8: 'backbone.stages.3.1',
+    13: 'neck.2.up_blocks.1',
+    16: 'neck.2.up_blocks.0',
+    19: 'neck.2.down_blocks.0',
+    22: 'neck.2.down_blocks.1',
+}
+
+
+def yolo11_keys(task: str, inner: str) -> KeyTable:
+    """Return the names of a YOLO11.
+
+    Args:
+        task: 'det', …
+        inner: the inner block of the layers ``YOLO11_CHOICES``: 'bottleneck' or 'c3k'.
+    """
+    blocks: Rows = ()
+    for layer, ours in _YOLO11_BLOCKS.items():
+        rows = _c2f if layer in YOLO11_CHOICES and inner == 'bottleneck' else _c3k2
+        if task != 'cls' or layer <= 8:
+            blocks += rows(f'model.{layer}', ours)
+    if task == 'cls':
+        head = ('model.10.conv', 'head.conv'), ('model.10.linear', 'head.fc_cls')
+        return KeyTable((*_CONV_KEYS, *blocks, *_c2psa('model.9', 'neck.0.block'), *head))
+    convs = ('model.17', 'neck.2.down_convs.0'), ('model.20', 'neck.2.down_convs.1')
+    attention = _c2psa('model.10', 'neck.1.block')
+    return KeyTable((*_CONV_KEYS, *_SPPF_KEYS, *blocks, *attention, *convs, *_head(task, 23)), _DFL)
