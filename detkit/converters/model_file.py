@@ -102,7 +102,7 @@ class ModelFile:
         Raises:
             CheckpointError: names the first one that differs.
         """
-        epsilons = set()
+        epsilons, tensors = set(), self.tensors()
         for name, module in _walk(self.model):
             expected = {
                 **_ATTRIBUTES.get(module.kind, {}),
@@ -125,10 +125,11 @@ class ModelFile:
                     f'{self._changed}: {name} has the activation {activation.kind}, where {self.family} has {usual}.'
                 )
             if module.kind == 'Attention':
-                heads, dims = module.get('num_heads', 0), module.get('head_dim', 0)
-                if heads != max(heads * dims // 64, 1):
+                weight = tensors.get(f'{name}.proj.conv.weight')
+                heads, usual_heads = module.get('num_heads'), max(weight.size[0] // 64, 1) if weight else None
+                if heads != usual_heads:
                     raise CheckpointError(
-                        f'{self._changed}: {name} has {heads} heads of {dims} channels, where {self.family} has 64.'
+                        f'{self._changed}: {name} has {heads} heads, where {self.family} has {usual_heads}.'
                     )
             if module.kind == 'BatchNorm2d':
                 epsilons.add(module.get('eps', 1e-5))

@@ -1,6 +1,6 @@
 """The sizes of YOLO11 (https://docs.ultralytics.com/models/yolo11): ``--cfg-options size=m``, in any of its configs."""
 
-# By size: deepen_factor, widen_factor, max_channels, and the inner block of ``C3k2`` where small sizes have bottlenecks.
+# By size: deepen_factor, widen_factor, max_channels, and the inner block of C3k2 where small sizes have bottlenecks.
 sizes = dict(
     n=(0.50, 0.25, 1024, 'bottleneck'),
     s=(0.50, 0.50, 1024, 'bottleneck'),
