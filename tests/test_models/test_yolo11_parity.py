@@ -147,7 +147,7 @@ def test_losses_and_gradients_equal_the_reference(recorded, task, size):
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     rounding = 1e-12 * max(recorded[prefix + key][1] for key in gradients)
     for key, gradient in gradients.items():
-        if key.endswith(('.attn.pe.bn.bias', '.attn.proj.bn.bias', '.ffn.1.bn.bias')):  # subtracted by what follows
-            assert recorded[prefix + key][1] < rounding and gradient.abs().max() < rounding, key
+        if recorded[prefix + key][1] < rounding:  # of a bias that a later normalisation subtracts, or an unused level
+            assert gradient.abs().max() < rounding, key
         else:
             assert_matches(gradient, recorded[prefix + key], 1e-6, key)
