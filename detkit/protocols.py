@@ -182,7 +182,8 @@ class Transformer(Protocol):
 class QueryDecoder(Protocol):
     """Queries with boxes to a vector and a refined box for each, after every layer.
 
-    It is constructed with ``num_levels``, the number of feature maps, beside its own arguments.
+    It is constructed with ``num_levels``, the number of feature maps, beside its own arguments; a head of rotated boxes
+    also gives ``rotated=True``, after which boxes have an angle as fifth number.
 
     Attributes:
         embed_dims: C, length of the vectors.
@@ -298,10 +299,20 @@ class QueryAssigner(Assigner, Protocol):
     """
 
 
+class RotatedQueryAssigner(Assigner, Protocol):
+    """Matches queries to ``gt.rbboxes`` in the way of ``QueryAssigner``, with rotated boxes relative to the image."""
+
+
 class MatchCost(Protocol):
-    """Cost of giving an object to a query; ``weight`` is its factor."""
+    """Cost of giving an object to a query.
+
+    Attributes:
+        weight: its factor.
+        box_dims: the numbers of a box, 4 for upright and 5 for rotated boxes, that it takes.
+    """
 
     weight: float
+    box_dims: tuple[int, ...] = (4,)
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         """Return ``(..., B, Q, M)``; see ``detkit.models.assigners.match_costs``."""
@@ -342,6 +353,13 @@ class ImageCoder(Protocol):
 
     def encode(self, bboxes: Tensor, img_shapes: Tensor) -> Tensor: ...
     def decode(self, bboxes_cxcywh: Tensor, img_shapes: Tensor) -> Tensor: ...
+
+
+class RotatedImageCoder(Protocol):
+    """Rotated boxes in pixels as rotated boxes with centre and sides relative to the image."""
+
+    def encode(self, rbboxes: Tensor, img_shapes: Tensor) -> Tensor: ...
+    def decode(self, rbboxes: Tensor, img_shapes: Tensor) -> Tensor: ...
 
 
 # ---- Losses

@@ -37,7 +37,7 @@ def by_cost(path):
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
     large |= path.parent.name in ('dfine', 'deim', 'deimv2') and path.stem.endswith('_coco')
     large |= path.parent.name == 'yolo11' and path.stem.endswith(('_custom', '_coco', '_imagenet', '_dota'))
-    large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc')
+    large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc', 'seg_coco')
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
 
@@ -71,7 +71,9 @@ def test_config_trains_and_predicts(path, options):
     losses = model.train_step(batch, optim_wrapper)
     assert ({'loss_cls'} if cfg.task == 'cls' else LOSSES[path.parent.name]) <= losses.keys()
     masks = cfg.task in ('seg', 'panoptic')
-    mask_losses = {'loss_mask', 'loss_dice'} if path.parent.name in ('detr', 'rfdetr') else {'loss_seg'}
+    mask_losses = (
+        {'loss_mask', 'loss_dice'} if path.parent.name in ('detr', 'dfine', 'rfdetr', 'rtdetr') else {'loss_seg'}
+    )
     assert mask_losses & losses.keys() == (mask_losses if masks else set())
     assert ('loss_pose' in losses) == (cfg.task == 'pose')
     assert ('loss_angle' in losses) == (cfg.task == 'obb')

@@ -18,8 +18,9 @@ SMALL['DETRSegmentHead'] = SMALL['DETRHead']
 SMALL_DECODER = dict(embed_dims=16, num_heads=2, num_layers=2, num_points=2, feedforward_dims=16)
 SMALL['RFDETRHead'] = dict(num_queries=6, num_groups=3, decoder=dict(type='LiteDecoder', **SMALL_DECODER))
 SMALL['RTDETRHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='DeformableDecoder', **SMALL_DECODER))
-SMALL['RFDETRSegmentHead'] = SMALL['RFDETRHead']
 SMALL['DFINEHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='DistributionDecoder', **SMALL_DECODER))
+for family in ('RFDETR', 'RTDETR', 'DFINE'):
+    SMALL[f'{family}SegmentHead'] = SMALL[f'{family}OBBHead'] = SMALL[f'{family}Head']
 NUM_CLASSES = 3
 
 

@@ -77,7 +77,7 @@ def vars_of(cls: type, name: str):
 def test_a_match_cost_is_one_number_a_pair(name):
     cost = MATCH_COSTS.build(dict(type=name, weight=2.0))
     assert protocols.MatchCost in protocols_of(type(cost)) and cost.weight == 2
-    boxes = torch.rand(2, 5, 4) * 0.5 + 0.2
+    boxes = torch.rand(2, 5, cost.box_dims[0]) * 0.5 + 0.2
     pairs = cost(torch.randn(2, 5, 4), boxes, torch.zeros(2, 3, dtype=torch.int64), boxes[:, :3])
     assert pairs.shape == (2, 5, 3) and pairs.isfinite().all()
 

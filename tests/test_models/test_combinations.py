@@ -76,8 +76,11 @@ HEADS = {
             type='DistributionDecoder', **DECODER, act='SiLU', feedforward_act='SwiGLU', norm='RMS', gated=False
         ),
     ),
-    'dfine': dict(
-        type='DFINEHead', num_queries=8, num_denoising=2, decoder=dict(type='DistributionDecoder', **DECODER)
+    'dfine_seg': dict(
+        type='DFINESegmentHead', num_queries=8, num_denoising=2, decoder=dict(type='DistributionDecoder', **DECODER)
+    ),
+    'rtdetr_obb': dict(
+        type='RTDETROBBHead', num_queries=8, num_denoising=2, decoder=dict(type='DeformableDecoder', **DECODER)
     ),
     'rfdetr': dict(type='RFDETRHead', num_queries=8, num_groups=2, decoder=dict(type='LiteDecoder', **DECODER)),
 }

@@ -6,7 +6,15 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.models.assigners.hungarian_assigner import HungarianAssigner
-    from detkit.models.assigners.match_costs import BBoxL1Cost, ClassCost, FocalClassCost, GIoUCost, ScoreIoUCost
+    from detkit.models.assigners.match_costs import (
+        BBoxL1Cost,
+        ClassCost,
+        FocalClassCost,
+        GIoUCost,
+        ProbIoUCost,
+        ScoreIoUCost,
+    )
+    from detkit.models.assigners.rotated_hungarian_assigner import RotatedHungarianAssigner
     from detkit.models.assigners.rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
     from detkit.models.assigners.task_aligned_assigner import TaskAlignedAssigner
     from detkit.models.assigners.yolov3_anchor_assigner import YOLOv3AnchorAssigner
@@ -20,6 +28,8 @@ __getattr__ = lazy_names(
         'FocalClassCost': 'match_costs',
         'GIoUCost': 'match_costs',
         'HungarianAssigner': 'hungarian_assigner',
+        'ProbIoUCost': 'match_costs',
+        'RotatedHungarianAssigner': 'rotated_hungarian_assigner',
         'RotatedTaskAlignedAssigner': 'rotated_task_aligned_assigner',
         'ScoreIoUCost': 'match_costs',
         'TaskAlignedAssigner': 'task_aligned_assigner',
@@ -34,6 +44,8 @@ __all__ = [
     'FocalClassCost',
     'GIoUCost',
     'HungarianAssigner',
+    'ProbIoUCost',
+    'RotatedHungarianAssigner',
     'RotatedTaskAlignedAssigner',
     'ScoreIoUCost',
     'YOLOv3AnchorAssigner',

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from detkit.protocols import QueryAssigner
 from detkit.registry import ASSIGNERS, MATCH_COSTS
@@ -29,16 +30,29 @@ class HungarianAssigner(QueryAssigner):
         match_costs: configs of the costs that are added up; by default DETR's: 1 * class, 5 * L1, 2 * GIoU.
     """
 
+    default_costs: Sequence[dict] = (
+        dict(type='ClassCost', weight=1.0),
+        dict(type='BBoxL1Cost', weight=5.0),
+        dict(type='GIoUCost', weight=2.0),
+    )
+    box_dims = 4
+
     def __init__(self, match_costs: Sequence[dict] | None = None) -> None:
-        if match_costs is None:
-            match_costs = (
-                dict(type='ClassCost', weight=1.0),
-                dict(type='BBoxL1Cost', weight=5.0),
-                dict(type='GIoUCost', weight=2.0),
-            )
+        match_costs = self.default_costs if match_costs is None else match_costs
         self.match_costs = [MATCH_COSTS.build(cfg) for cfg in match_costs]
         if not any(cost.weight for cost in self.match_costs):
-            raise ConfigError('HungarianAssigner: match_costs needs at least one cost whose weight is not 0')
+            raise ConfigError(f'{type(self).__name__}: match_costs needs at least one cost whose weight is not 0')
+        for cost in self.match_costs:
+            if self.box_dims not in cost.box_dims:
+                kinds = {4: 'upright', 5: 'rotated'}
+                raise ConfigError(
+                    f'{type(self).__name__}: match_costs has {type(cost).__name__}, which does not take '
+                    f'{kinds[self.box_dims]} boxes; leave match_costs out, or give costs of these'
+                )
+
+    def _boxes(self, bboxes: Tensor, gt: GtBatch) -> tuple[Tensor, Tensor]:
+        """Return the boxes that costs compare, candidates' ``(..., B, Q, 4)`` and objects' ``(B, M, 4)``."""
+        return bboxes, xyxy_to_relative(gt.bboxes.to(bboxes.dtype), gt.img_shapes)
 
     @torch.no_grad()
     def __call__(self, preds: Candidates, priors: None, gt: GtBatch) -> AssignResult:
@@ -56,9 +70,9 @@ class HungarianAssigner(QueryAssigner):
         """
         from scipy.optimize import linear_sum_assignment  # only now: it takes half a second, and prediction needs none
 
-        cls_logits, bboxes, added = preds
+        cls_logits, _, added = preds
         labels, valid = gt.labels, gt.valid
-        gt_bboxes = xyxy_to_relative(gt.bboxes.to(bboxes.dtype), gt.img_shapes)
+        bboxes, gt_bboxes = self._boxes(preds.bboxes, gt)
         prior_idx = np.zeros((*bboxes.shape[:-2], labels.shape[1]), np.int64)  # (..., B, M)
         matched = np.zeros(prior_idx.shape, bool)
         if labels.shape[1]:

@@ -10,11 +10,14 @@ from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..losses.boxes import aligned_iou
+from ..losses.rotated_boxes import prob_iou
 
 # For boxes without area only: relative to the image, one pixel has an area of about 1e-6.
 _EPS = 1e-12
 # As in the published implementations, so that ties fall alike.
 _LOG_EPS = 1e-8
+# Pixels of an image's side, for the constants of ``prob_iou``, which are meant for boxes in pixels.
+_SIDE = 1000.0
 
 
 class BaseMatchCost(MatchCost):
@@ -34,9 +37,10 @@ class BaseMatchCost(MatchCost):
 
         Args:
             cls_logits: ``(..., B, Q, C)``; 'no object' may be one more class, the last.
-            bboxes: ``(..., B, Q, 4)`` cxcywh relative to the image.
+            bboxes: ``(..., B, Q, 4)`` cxcywh relative to the image; or rotated boxes ``(..., B, Q, 5)`` in units of the
+                root of the image's area.
             labels: ``(B, M)`` int64, at least 0.
-            gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
+            gt_bboxes: ``(B, M, 4)``, or 5, in the same form.
 
         Returns:
             ``(..., B, Q, M)``.
@@ -47,6 +51,8 @@ class BaseMatchCost(MatchCost):
 @MATCH_COSTS.register_module()
 class ClassCost(BaseMatchCost):
     """Negative probability (softmax) of the object's class."""
+
+    box_dims = (4, 5)
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         scores = cls_logits.softmax(-1)
@@ -65,6 +71,8 @@ class FocalClassCost(BaseMatchCost):
         alpha, gamma: α and γ.
     """
 
+    box_dims = (4, 5)
+
     def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0) -> None:
         super().__init__(weight)
         self.alpha = alpha
@@ -80,10 +88,12 @@ class FocalClassCost(BaseMatchCost):
 
 @MATCH_COSTS.register_module()
 class BBoxL1Cost(BaseMatchCost):
-    """Sum of the absolute differences of the four coordinates, cxcywh relative to the image."""
+    """Sum of the absolute differences of the four coordinates, cxcywh relative to the image, whatever the angle."""
+
+    box_dims = (4, 5)
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
-        return self.weight * (bboxes.unsqueeze(-2) - gt_bboxes.unsqueeze(-3)).abs().sum(-1)
+        return self.weight * (bboxes.unsqueeze(-2) - gt_bboxes.unsqueeze(-3))[..., :4].abs().sum(-1)
 
 
 @MATCH_COSTS.register_module()
@@ -118,3 +128,15 @@ class ScoreIoUCost(BaseMatchCost):
         probs = cls_logits.gather(-1, class_idx).sigmoid()
         pairs = cxcywh_to_xyxy(bboxes).unsqueeze(-2), cxcywh_to_xyxy(gt_bboxes).unsqueeze(-3)
         return -self.weight * probs * aligned_iou(*pairs, 'iou', _EPS) ** self.power
+
+
+@MATCH_COSTS.register_module()
+class ProbIoUCost(BaseMatchCost):
+    """Negative overlap of rotated boxes by ``prob_iou`` (arXiv:2106.06072)."""
+
+    box_dims = (5,)
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        scale = bboxes.new_tensor([_SIDE] * 4 + [1.0])
+        # (..., B, Q, 1, 5) against (B, 1, M, 5)
+        return -self.weight * prob_iou((bboxes * scale).unsqueeze(-2), (gt_bboxes * scale).unsqueeze(-3))

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from detkit.models.coders.anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
     from detkit.models.coders.distance_coders import DistancePointBBoxCoder, RotatedDistanceCoder
     from detkit.models.coders.relative_bbox_coder import RelativeBBoxCoder, cxcywh_to_xyxy
+    from detkit.models.coders.relative_rbbox_coder import RelativeRBBoxCoder
 
 __getattr__ = lazy_names(
     __name__,
@@ -15,6 +16,7 @@ __getattr__ = lazy_names(
         'AnchorBBoxCoder': 'anchor_coders',
         'DistancePointBBoxCoder': 'distance_coders',
         'RelativeBBoxCoder': 'relative_bbox_coder',
+        'RelativeRBBoxCoder': 'relative_rbbox_coder',
         'RotatedDistanceCoder': 'distance_coders',
         'YOLOv3BBoxCoder': 'anchor_coders',
         'YOLOv5BBoxCoder': 'anchor_coders',
@@ -26,6 +28,7 @@ __all__ = [
     'AnchorBBoxCoder',
     'DistancePointBBoxCoder',
     'RelativeBBoxCoder',
+    'RelativeRBBoxCoder',
     'RotatedDistanceCoder',
     'YOLOv3BBoxCoder',
     'YOLOv5BBoxCoder',

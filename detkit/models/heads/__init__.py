@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from detkit.models.heads.detr_head import DETRHead
     from detkit.models.heads.detr_segment_head import DETRSegmentHead
     from detkit.models.heads.dfine_head import DFINEHead
+    from detkit.models.heads.dfine_obb_head import DFINEOBBHead
+    from detkit.models.heads.dfine_segment_head import DFINESegmentHead
     from detkit.models.heads.mlp_classify_head import MLPClassifyHead
     from detkit.models.heads.query_head import QueryHead
     from detkit.models.heads.rfdetr_head import RFDETRHead
+    from detkit.models.heads.rfdetr_obb_head import RFDETROBBHead
     from detkit.models.heads.rfdetr_segment_head import RFDETRSegmentHead
     from detkit.models.heads.rtdetr_head import RTDETRHead
+    from detkit.models.heads.rtdetr_obb_head import RTDETROBBHead
+    from detkit.models.heads.rtdetr_segment_head import RTDETRSegmentHead
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
     from detkit.models.heads.yolov8_classify_head import YOLOv8ClassifyHead
@@ -33,10 +38,15 @@ __getattr__ = lazy_names(
         'DETRSegmentHead': 'detr_segment_head',
         'DenseHead': 'dense_head',
         'DFINEHead': 'dfine_head',
+        'DFINEOBBHead': 'dfine_obb_head',
+        'DFINESegmentHead': 'dfine_segment_head',
         'MLPClassifyHead': 'mlp_classify_head',
         'QueryHead': 'query_head',
         'RTDETRHead': 'rtdetr_head',
+        'RTDETROBBHead': 'rtdetr_obb_head',
+        'RTDETRSegmentHead': 'rtdetr_segment_head',
         'RFDETRHead': 'rfdetr_head',
+        'RFDETROBBHead': 'rfdetr_obb_head',
         'RFDETRSegmentHead': 'rfdetr_segment_head',
         'YOLOv3Head': 'yolov3_head',
         'YOLOv5Head': 'yolov5_head',
@@ -55,10 +65,15 @@ __all__ = [
     'DETRSegmentHead',
     'DenseHead',
     'DFINEHead',
+    'DFINEOBBHead',
+    'DFINESegmentHead',
     'MLPClassifyHead',
     'QueryHead',
     'RTDETRHead',
+    'RTDETROBBHead',
+    'RTDETRSegmentHead',
     'RFDETRHead',
+    'RFDETROBBHead',
     'RFDETRSegmentHead',
     'YOLOv3Head',
     'YOLOv5Head',

@@ -195,7 +195,7 @@ class DETRHead(QueryHead):
             self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), labels)
             for layer, labels in enumerate(self._query_labels(matches, gt))
         ]
-        return dict(loss_cls=torch.stack(loss_cls), **self.box_losses(preds['bbox_preds'], matches, gt_bboxes))
+        return dict(loss_cls=torch.stack(loss_cls), **self.box_losses(preds['bbox_preds'], matches, gt, gt_bboxes))
 
     def _query_labels(self, matches: Matches, gt: GtBatch) -> Tensor:
         """Return the class target of each query, ``(L, B * Q)``: ``num_classes`` for 'no object'."""

@@ -19,8 +19,7 @@ from ..layers import MLP
 from ..layers.distribution_decoder import DecodedDistributions
 from ..layers.precision import full_precision
 from ..layers.query_selection import init_bbox_mlp
-from ..losses.boxes import aligned_iou
-from .query_head import Matches, find_matches
+from .query_head import Matches, find_matches, matched_targets, stack_costs
 from .rtdetr_head import RTDETRHead
 
 # B images of at most M objects, N objects in all, Q queries, D for denoising, L decoder layers.
@@ -28,7 +27,6 @@ from .rtdetr_head import RTDETRHead
 # The highest probabilities of an edge's distribution, by which its quality is estimated.
 _TOP = 4
 _QUALITY_DIMS = 64
-_EPS = 1e-12
 
 
 @HEADS.register_module()
@@ -109,6 +107,10 @@ class DFINEHead(RTDETRHead):
             pre_bbox_preds=initial.unsqueeze(0),
         )
 
+    def num_matched(self, preds: dict[str, Any]) -> int:
+        """Return L + 2: the layers, the box that edges start from, and the selection."""
+        return len(preds['cls_logits']) + 2
+
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` and ``loss_dfl`` of the last layer, and sums of others.
 
@@ -143,16 +145,18 @@ class DFINEHead(RTDETRHead):
                 torch.cat((preds[name], preds[f'pre_{name}'], preds[f'enc_{name}'].unsqueeze(0)))
                 for name in ('cls_logits', 'bbox_preds')
             )
-            gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(bbox_preds.dtype), gt.img_shapes)
-            assigned = self.assigner(Candidates(cls_logits, bbox_preds), None, gt)
+            gt_bboxes = self.encode_bboxes(gt, bbox_preds.dtype)
+            costs = stack_costs(self.added_costs(preds, gt))
+            assigned = self.assigner(Candidates(cls_logits, bbox_preds, costs), None, gt)
             matches = find_matches(assigned, gt, bbox_preds.shape[2])
             learned = union_of_layers(matches, gt, bbox_preds.shape[2]) if self.unite_matches else matches
             losses = dict(
                 loss_cls=self.class_losses(cls_logits, bbox_preds, matches, gt, gt_bboxes),
-                **self.box_losses(bbox_preds, learned, gt_bboxes),
+                **self.box_losses(bbox_preds, learned, gt, gt_bboxes),
+                **self.added_losses(preds, matches, gt),
             )
             if self.edge_losses:
-                losses |= self._edge_losses(preds, '', learned, learned, gt_bboxes)
+                losses |= self._edge_losses(preds, '', learned, learned, gt, gt_bboxes)
             if not self.training or self.denoising is None:
                 return losses, {}
             cls_logits, bbox_preds = (
@@ -164,11 +168,21 @@ class DFINEHead(RTDETRHead):
             own = self._denoising_matches(matches, gt, num_layers, num_denoising)
             denoising = self.matched_losses(cls_logits, bbox_preds, own, gt, gt_bboxes)
             if self.edge_losses:
-                denoising |= self._edge_losses(preds, 'dn_', own, learned, gt_bboxes)
-            return losses, denoising
+                denoising |= self._edge_losses(preds, 'dn_', own, learned, gt, gt_bboxes)
+            return losses, {**denoising, **self.added_denoising_losses(preds, own, gt)}
+
+    def edge_targets(self, bboxes: Tensor, targets: Tensor, shapes: Tensor) -> Tensor:
+        """Return where between the bins the targets' edges are, ``(N, 4)``; the arguments are those of ``overlaps``."""
+        return self.decoder.bin_scale.bins(bboxes, cxcywh_to_xyxy(targets))
 
     def _edge_losses(
-        self, preds: dict[str, Tensor], prefix: str, matches: Matches, main: Matches, gt_bboxes: Tensor
+        self,
+        preds: dict[str, Tensor],
+        prefix: str,
+        matches: Matches,
+        main: Matches,
+        gt: GtBatch,
+        gt_bboxes: Tensor,
     ) -> dict[str, Tensor]:
         """Return ``loss_dfl`` and ``loss_distill`` of every layer, each ``(L,)``.
 
@@ -178,13 +192,14 @@ class DFINEHead(RTDETRHead):
             matches: of those queries.
             main: of the queries that are not for denoising, whose numbers with and without an object weigh the two
                 parts of the distillation.
+            gt: the ground truth.
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
         """
         edge_logits, bbox_preds = preds[f'{prefix}edge_logits'], preds[f'{prefix}bbox_preds'].detach()
-        targets = cxcywh_to_xyxy(gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx))  # (N, 4)
+        targets, shapes = matched_targets(matches, gt, gt_bboxes)
         with torch.no_grad():
             initial = matches.gather(preds[f'{prefix}pre_bbox_preds'], 0)
-            bins = self.decoder.bin_scale.bins(initial, targets)
+            bins = self.edge_targets(initial, targets, shapes)
             teacher_scores = preds[f'{prefix}cls_logits'][-1].sigmoid().amax(-1).flatten()  # (B * Q,)
             num_matched = main.weight[0].sum()
             num_others = preds['cls_logits'][0, :, :, 0].numel() - num_matched
@@ -192,7 +207,7 @@ class DFINEHead(RTDETRHead):
         losses: dict[str, list[Tensor]] = dict(loss_dfl=[], loss_distill=[])
         for layer, weight in enumerate(matches.weight[: len(edge_logits)]):
             query_idx = matches.query_idx[layer]
-            overlaps = aligned_iou(cxcywh_to_xyxy(matches.gather(bbox_preds, layer)), targets, 'iou', _EPS)
+            overlaps = self.overlaps(matches.gather(bbox_preds, layer), targets, shapes)
             own = edge_logits[layer].flatten(0, 1)  # (B * Q, 4, bins)
             dfl = self.loss_dfl(own.index_select(0, query_idx), bins, overlaps * weight, matches.avg_factor)
             losses['loss_dfl'].append(dfl)
@@ -219,8 +234,8 @@ def union_of_layers(matches: Matches, gt: GtBatch, num_queries: int) -> Matches:
         num_queries: Q.
     """
     most = gt.max_instances
-    if not most:
-        return matches
+    if not most:  # other processes may have objects, and wait for this one's number
+        return matches._replace(avg_factor=shared_divisor(matches.weight.sum(), gt.bboxes))
     total = gt.batch_size * num_queries
     pairs = matches.query_idx * most + matches.object_idx.remainder(most)  # (L, N)
     counts = matches.weight.new_zeros(total * most).scatter_add_(0, pairs.flatten(), matches.weight.flatten())

@@ -79,6 +79,12 @@ def image_of(object_idx: Tensor, gt: GtBatch) -> Tensor:
     return object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
 
 
+def matched_targets(matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the matched objects' boxes ``(N, 4)``, of ``gt_bboxes (B, M, 4)``, and (h, w) of their images."""
+    targets = gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx)
+    return targets, gt.img_shapes.index_select(0, image_of(matches.object_idx, gt))
+
+
 def stack_costs(costs: Sequence[Tensor | None]) -> Tensor | None:
     """Return the costs of all layers, ``(L, B, Q, M)``, 0 where a layer has none; None where no layer has any."""
     given = next((cost for cost in costs if cost is not None), None)
@@ -95,6 +101,8 @@ class QueryHead(BaseHead):
     Attributes:
         MULTI_LABEL: whether a query may be reported with several classes.
         MAX_PER_IMG: the number of detections of an image, where ``test_cfg`` has none.
+        rotated: whether boxes have an angle as fifth coordinate, see ``QueryRBBoxes``.
+        BBOXES: the decoded tensor of boxes.
     """
 
     takes = {
@@ -116,24 +124,38 @@ class QueryHead(BaseHead):
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
     MULTI_LABEL: bool = False
     MAX_PER_IMG: int = 100
+    rotated: bool = False
+    BBOXES: str = 'bboxes'
 
-    def extend(self, preds: dict[str, Any], finest: Tensor, content: Tensor, queries: Tensor) -> dict[str, Any]:
+    def extend(
+        self, preds: dict[str, Any], finest: Tensor, content: Tensor, queries: Tensor, num_denoising: int | None = None
+    ) -> dict[str, Any]:
         """Return predictions with what a child adds to them, see ``QueryMasks``.
 
         Args:
             preds: the predictions.
             finest: ``(B, C, h, w)``, the finest map that the decoder reads.
             content: ``(B, Q, C)``, the selected cells.
-            queries: ``(L, B, Q, C)``, the decoder's output.
+            queries: ``(L, B, D + Q, C)``, the decoder's output.
+            num_denoising: D, how many of the queries, the first ones, are denoising queries; None for a head that never
+                has any.
         """
         return preds
 
+    def num_matched(self, preds: dict[str, Any]) -> int:
+        """Return how many predictions are matched to the objects: the L layers, others, and at last the selection."""
+        return len(preds['cls_logits']) + 1
+
     def added_costs(self, preds: dict[str, Any], gt: GtBatch) -> list[Tensor | None]:
-        """Return what a child adds to the cost of each pair ``(B, Q, M)`` in each layer; None for nothing."""
+        """Return what a child adds to the costs of pairs ``(B, Q, M)``, for all ``num_matched``; None for nothing."""
         return [None]
 
     def added_losses(self, preds: dict[str, Any], matches: Matches, gt: GtBatch) -> dict[str, Tensor]:
-        """Return the losses that a child adds, each ``(L,)``."""
+        """Return the losses that a child adds, each ``(num_matched,)``."""
+        return {}
+
+    def added_denoising_losses(self, preds: dict[str, Any], matches: Matches, gt: GtBatch) -> dict[str, Tensor]:
+        """Return the losses of denoising queries that a child adds, each ``(L,)``."""
         return {}
 
     def padded_shapes(self, finest: Tensor) -> Tensor:
@@ -144,23 +166,43 @@ class QueryHead(BaseHead):
         ]
         return torch.stack(sides, dim=1)
 
-    def box_losses(self, bbox_preds: Tensor, matches: Matches, gt_bboxes: Tensor) -> dict[str, Tensor]:
-        """Return ``loss_box`` and ``loss_giou`` of every layer, each ``(L,)``.
+    def encode_bboxes(self, gt: GtBatch, dtype: torch.dtype) -> Tensor:
+        """Return the objects' boxes ``(B, M, 4)``, cxcywh relative to the images ``gt.img_shapes``."""
+        return self.bbox_coder.encode(gt.bboxes.to(dtype), gt.img_shapes)
+
+    def overlaps(self, bboxes: Tensor, targets: Tensor, shapes: Tensor) -> Tensor:
+        """Return how well boxes fit their targets, in [0, 1].
+
+        Args:
+            bboxes, targets: ``(N, 4)`` cxcywh relative to the image.
+            shapes: ``(N, 2)`` (h, w) of their images.
+        """
+        return aligned_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), 'iou', _EPS)
+
+    def pair_losses(
+        self, bboxes: Tensor, targets: Tensor, shapes: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> dict[str, Tensor]:
+        """Return ``loss_box`` and ``loss_giou`` of boxes and their targets; the arguments are those of ``overlaps``."""
+        return dict(
+            loss_box=self.loss_bbox(bboxes, targets, weight, avg_factor),
+            loss_giou=self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, avg_factor),
+        )
+
+    def box_losses(self, bbox_preds: Tensor, matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> dict[str, Tensor]:
+        """Return the ``pair_losses`` of every layer, each ``(L,)``.
 
         Args:
             bbox_preds: ``(L, B, Q, 4)`` cxcywh relative to the image.
             matches: the queries that learn a box.
+            gt: the ground truth.
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
         """
-        targets = gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx)  # (N, 4)
-        losses: dict[str, list[Tensor]] = dict(loss_box=[], loss_giou=[])
-        for layer, weight in enumerate(matches.weight):
-            bboxes = matches.gather(bbox_preds, layer)
-            losses['loss_box'].append(self.loss_bbox(bboxes, targets, weight, matches.avg_factor))
-            losses['loss_giou'].append(
-                self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor)
-            )
-        return {name: torch.stack(values) for name, values in losses.items()}
+        targets, shapes = matched_targets(matches, gt, gt_bboxes)
+        losses = [
+            self.pair_losses(matches.gather(bbox_preds, layer), targets, shapes, weight, matches.avg_factor)
+            for layer, weight in enumerate(matches.weight)
+        ]
+        return {name: torch.stack([own[name] for own in losses]) for name in losses[0]}
 
     def matched_losses(
         self, cls_logits: Tensor, bbox_preds: Tensor, matches: Matches, gt: GtBatch, gt_bboxes: Tensor
@@ -175,19 +217,19 @@ class QueryHead(BaseHead):
             gt_bboxes: ``(B, M, 4)`` in the same form.
         """
         loss_cls = self.class_losses(cls_logits, bbox_preds, matches, gt, gt_bboxes)
-        return dict(loss_cls=loss_cls, **self.box_losses(bbox_preds, matches, gt_bboxes))
+        return dict(loss_cls=loss_cls, **self.box_losses(bbox_preds, matches, gt, gt_bboxes))
 
     def class_losses(
         self, cls_logits: Tensor, bbox_preds: Tensor, matches: Matches, gt: GtBatch, gt_bboxes: Tensor
     ) -> Tensor:
         """Return ``loss_cls`` of ``matched_losses``, whose arguments these are, ``(L,)``."""
         labels = gt.labels.flatten().index_select(0, matches.object_idx)  # (N,)
-        targets = cxcywh_to_xyxy(gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx))  # (N, 4)
+        targets, shapes = matched_targets(matches, gt, gt_bboxes)
         loss_cls = []
         for layer, weight in enumerate(matches.weight):
-            bboxes = cxcywh_to_xyxy(matches.gather(bbox_preds.detach(), layer))
+            overlaps = self.overlaps(matches.gather(bbox_preds.detach(), layer), targets, shapes)
             flat_index = matches.query_idx[layer] * self.num_classes + labels
-            quality = QualityTargets(flat_index, aligned_iou(bboxes, targets, 'iou', _EPS), weight > 0)
+            quality = QualityTargets(flat_index, overlaps, weight > 0)
             loss_cls.append(self.loss_cls(cls_logits[layer], quality, avg_factor=matches.avg_factor))
         return torch.stack(loss_cls)
 
@@ -201,7 +243,7 @@ class QueryHead(BaseHead):
         results = []
         for image, meta in enumerate(metas):
             kept = find_candidates(
-                decoded['bboxes'][image],
+                decoded[self.BBOXES][image],
                 decoded['scores'][image],
                 self.test_cfg.get('score_thr', 0.0),
                 self.test_cfg.get('max_per_img', self.MAX_PER_IMG),

@@ -20,8 +20,8 @@ from .base_head import widened
 from .mask_results import LazyMasks, MaskResults, object_masks
 from .query_head import Matches
 
-# B images of at most M objects, N objects in all, G groups of Q queries, L decoder layers, P points of a mask; K maps
-# of pixels: those of the L layers and of the selection in training, otherwise that of the last layer alone.
+# B images of at most M objects, N objects in all, G groups of Q queries, D for denoising, L decoder layers, P points of
+# a mask; K maps of pixels: those of the L layers and of the selection in training, otherwise that of the last layer.
 
 # How many times as many points are drawn as a mask is learnt at, and the share of them that is taken as least certain.
 _OVERSAMPLING, _UNCERTAIN = 3, 0.75
@@ -34,7 +34,8 @@ class QueryMasks(MaskResults):
 
     A mask is the product of its query's vector with those of pixels, see ``QueryMaskDecoder``. As in Mask2Former
     (arXiv:2112.01527, section 3.3), masks are learnt at a few points, of which most are the least certain of those
-    drawn, and a matching also weighs how well masks fit at random points.
+    drawn, and a matching also weighs how well masks fit at random points. Denoising queries learn the masks of the
+    objects that they were made of.
 
     Args:
         mask_stride: pixels of the image for one of a mask, along each side.
@@ -69,17 +70,21 @@ class QueryMasks(MaskResults):
         self.loss_mask = self.build_part(LOSSES, 'loss_mask', loss_mask)
         self.loss_dice = self.build_part(LOSSES, 'loss_dice', loss_dice)
 
-    def extend(self, preds: dict, finest: Tensor, content: Tensor, queries: Tensor) -> dict:
+    def extend(
+        self, preds: dict, finest: Tensor, content: Tensor, queries: Tensor, num_denoising: int | None = None
+    ) -> dict:
         """Add the inputs of masks to predictions.
 
         These are lists of K tensors, the selection's last: ``mask_pixels``, each ``(B, C, h, w)``, and ``mask_embeds``,
-        each ``(B, G * Q, C)``.
+        each ``(B, G * Q, C)``; and, of a head with denoising queries, ``dn_mask_embeds`` of its layers, each
+        ``(B, D, C)``.
 
         Args:
             preds: the predictions.
             finest: ``(B, C, h', w')``, the finest map of the memory.
             content: ``(B, G * Q, C)``, the selection's output.
-            queries: ``(L, B, G * Q, C)``, the decoder's.
+            queries: ``(L, B, D + G * Q, C)``, the decoder's.
+            num_denoising: D, None for a head that never has denoising queries.
         """
         size = [cells * self.strides[0] // self.mask_stride for cells in finest.shape[-2:]]
         plain, *layers = self.mask_decoder.pixels(finest, size, len(queries))
@@ -87,15 +92,21 @@ class QueryMasks(MaskResults):
         sources = [*sources, (plain, content)] if self.training else sources[-1:]
         pixels = [self.mask_decoder.pixel_proj(feat) for feat, _ in sources]
         embeds = [self.mask_decoder.queries(own) for _, own in sources]
-        return {**preds, 'mask_pixels': pixels, 'mask_embeds': embeds}
+        preds = {**preds, 'mask_pixels': pixels, 'mask_embeds': embeds}
+        if num_denoising is not None:
+            layered = len(queries) if self.training else 1
+            preds['dn_mask_embeds'] = [own[:, :num_denoising] for own in embeds[:layered]]
+            preds['mask_embeds'] = [*(own[:, num_denoising:] for own in embeds[:layered]), *embeds[layered:]]
+        return preds
 
-    def mask_layers(self, num_layers: int) -> range:
-        """Return which of the L layers, and of the selection as the layer L, have masks."""
-        return range(num_layers + 1) if self.training else range(num_layers - 1, num_layers)
+    def mask_layers(self, preds: dict) -> list[int]:
+        """Return which of the matched predictions have masks: one for each of the K maps."""
+        num_layers = len(preds['cls_logits'])
+        return [*range(num_layers), self.num_matched(preds) - 1] if self.training else [num_layers - 1]
 
     @torch.no_grad()
     def added_costs(self, preds: dict, gt: GtBatch) -> list[Tensor | None]:
-        """Return what masks add to the cost of each pair ``(B, G * Q, M)`` in each of the L + 1 layers.
+        """Return what masks add to the cost of each pair ``(B, G * Q, M)``, None for predictions without masks.
 
         Raises:
             ValueError: the batch has no masks.
@@ -105,12 +116,12 @@ class QueryMasks(MaskResults):
                 f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
                 '(Render(with_masks=True)), or use the head without masks.'
             )
-        num_layers, batch = preds['cls_logits'].shape[:2]
-        costs: list[Tensor | None] = [None] * (num_layers + 1)
+        batch = preds['cls_logits'].shape[1]
+        costs: list[Tensor | None] = [None] * self.num_matched(preds)
         height, width = preds['mask_pixels'][0].shape[-2:]
         count = max(height * width // _PIXELS_PER_POINT, 1)
         every = torch.arange(batch * gt.max_instances, device=gt.labels.device)
-        for index, layer in enumerate(self.mask_layers(num_layers)):
+        for index, layer in enumerate(self.mask_layers(preds)):
             pixels, embeds = (widened(preds[name][index]) for name in ('mask_pixels', 'mask_embeds'))
             points = keyed_uniform((batch, count, 2), pixels)
             sampled = sample(pixels, points)  # (B, C, P)
@@ -122,12 +133,27 @@ class QueryMasks(MaskResults):
         return costs
 
     def added_losses(self, preds: dict, matches: Matches, gt: GtBatch) -> dict[str, Tensor]:
-        """Return ``loss_mask`` and ``loss_dice`` of the L layers and the selection, 0 where a layer has no masks."""
-        num_layers = len(preds['cls_logits'])
+        """Return ``loss_mask`` and ``loss_dice`` of all that is matched, 0 for predictions without masks."""
+        return self._mask_losses(preds, 'mask_embeds', self.mask_layers(preds), self.num_matched(preds), matches, gt)
+
+    def added_denoising_losses(self, preds: dict, matches: Matches, gt: GtBatch) -> dict[str, Tensor]:
+        """Return ``loss_mask`` and ``loss_dice`` of the denoising queries in the L layers."""
+        layers = range(len(preds['dn_mask_embeds']))
+        return self._mask_losses(preds, 'dn_mask_embeds', layers, len(layers), matches, gt)
+
+    def _mask_losses(
+        self, preds: dict, embeds: str, layers: Sequence[int], length: int, matches: Matches, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        """Return ``loss_mask`` and ``loss_dice``, each ``(length,)``, of the vectors ``preds[embeds]``.
+
+        Args:
+            layers: for each of the vectors, its index in the matches and in the result.
+        """
         zero = preds['cls_logits'].new_zeros(())
-        losses = {name: [zero] * (num_layers + 1) for name in ('loss_mask', 'loss_dice')}
-        for index, layer in enumerate(self.mask_layers(num_layers)):
-            logits = self.matched_logits(preds, matches, layer, index, gt)
+        losses = {name: [zero] * length for name in ('loss_mask', 'loss_dice')}
+        for index, layer in enumerate(layers):
+            pixels, own_embeds = widened(preds['mask_pixels'][index]), widened(preds[embeds][index])
+            logits = self.matched_logits(pixels, own_embeds, matches, layer, gt)
             values, truth = self._at_points(logits, matches.object_idx, gt)
             for name, own in losses.items():
                 own[layer] = getattr(self, name)(values, truth, matches.weight[layer], matches.avg_factor)
@@ -159,16 +185,17 @@ class QueryMasks(MaskResults):
         drawn = keyed_uniform((batch, most, groups, count, 2), like).flatten(0, 2)  # (B * M * G, count, 2)
         return drawn.index_select(0, self._slots(object_idx, groups, gt))
 
-    def matched_logits(self, preds: dict, matches: Matches, layer: int, index: int, gt: GtBatch) -> Tensor:
+    def matched_logits(self, pixels: Tensor, embeds: Tensor, matches: Matches, layer: int, gt: GtBatch) -> Tensor:
         """Return the mask logits ``(G * N, h, w)`` of the matched queries of a layer.
 
         They are computed for each image together, with the places of objects that it lacks: nobody has to wait for
         the numbers of objects.
 
         Args:
-            index: the layer's in the K maps of pixels.
+            pixels: ``(B, C, h, w)``.
+            embeds: ``(B, G * Q, C)``, or of denoising queries ``(B, D, C)``.
+            layer: the layer's index in the matches.
         """
-        pixels, embeds = (widened(preds[name][index]) for name in ('mask_pixels', 'mask_embeds'))
         batch, most = gt.labels.shape
         groups = len(matches.object_idx) // max(gt.num_instances, 1)
         slots = self._slots(matches.object_idx, groups, gt)

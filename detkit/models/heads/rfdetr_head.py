@@ -20,6 +20,7 @@ from ..layers.group_selection import GroupSelection, SelectedCells
 from ..layers.lite_decoder import change_boxes
 from ..layers.precision import full_precision
 from ..layers.query_selection import cell_anchors, init_class_layer
+from ..layers.turned_boxes import box_dims
 from .query_head import FOCAL_MATCHING, Matches, QueryHead, image_of, stack_costs
 
 # B images of at most M objects, N objects in all, S cells of all maps, G groups of Q queries, L decoder layers.
@@ -96,15 +97,19 @@ class RFDETRHead(QueryHead):
         self.num_queries = num_queries
         self.num_groups = num_groups
         decoder = {'num_levels': len(self.in_channels), **(decoder or self.default_parts['decoder'])}
+        if self.rotated:
+            decoder['rotated'] = True
         self.decoder = self.build_part(LAYERS, 'decoder', decoder)
         dims = self.decoder.embed_dims
         self.in_convs = nn.ModuleList(
             nn.Identity() if channels == dims else ConvModule(channels, dims, 1, act=None, norm='LN')
             for channels in self.in_channels
         )
-        self.selections = nn.ModuleList(GroupSelection(num_classes, dims) for _ in range(num_groups))
+        self.selections = nn.ModuleList(
+            GroupSelection(num_classes, dims, rotated=self.rotated) for _ in range(num_groups)
+        )
         self.query_embed = nn.Embedding(num_groups * num_queries, dims)
-        self.bbox_embed = nn.Embedding(num_groups * num_queries, 4)
+        self.bbox_embed = nn.Embedding(num_groups * num_queries, box_dims(self.rotated))
         self.fc_cls = nn.Linear(dims, num_classes)
         nn.init.zeros_(self.bbox_embed.weight)
         init_class_layer(self.fc_cls)
@@ -181,7 +186,7 @@ class RFDETRHead(QueryHead):
             # The selection as one more layer, so that a GPU waits once for all assignments.
             cls_logits = torch.cat((preds['cls_logits'], preds['enc_cls_logits'].unsqueeze(0)))
             bbox_preds = torch.cat((preds['bbox_preds'], preds['enc_bbox_preds'].unsqueeze(0)))
-            gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(bbox_preds.dtype), gt.img_shapes)
+            gt_bboxes = self.encode_bboxes(gt, bbox_preds.dtype)
             matches = self.find_group_matches(cls_logits, bbox_preds, gt, stack_costs(self.added_costs(preds, gt)))
             losses = self.matched_losses(cls_logits, bbox_preds, matches, gt, gt_bboxes)
             return {**losses, **self.added_losses(preds, matches, gt)}
@@ -224,4 +229,4 @@ class RFDETRHead(QueryHead):
         """
         count = preds['cls_logits'].shape[2] // self.active_groups
         bboxes = self.bbox_coder.decode(preds['bbox_preds'][-1, :, :count], preds['img_shapes'])
-        return dict(bboxes=bboxes, scores=preds['cls_logits'][-1, :, :count].sigmoid())
+        return dict([(self.BBOXES, bboxes)], scores=preds['cls_logits'][-1, :, :count].sigmoid())

@@ -18,7 +18,7 @@ from ..layers import Activation, ConvModule
 from ..layers.denoising import ContrastiveDenoising, DenoisingQueries, denoising_mask
 from ..layers.precision import full_precision
 from ..layers.query_selection import QuerySelection, SelectedQueries, init_class_layer
-from .query_head import FOCAL_MATCHING, Matches, QueryHead, find_matches, image_of
+from .query_head import FOCAL_MATCHING, Matches, QueryHead, find_matches, image_of, stack_costs
 
 # B images of at most M objects, N objects in all, S cells of all maps, Q queries, D for denoising, L decoder layers.
 
@@ -100,10 +100,14 @@ class RTDETRHead(QueryHead):
         self.in_channels = tuple(in_channels)
         self.strides = tuple(strides)
         decoder = {'num_levels': len(self.in_channels), **(decoder or self.default_parts['decoder'])}
+        if self.rotated:
+            decoder['rotated'] = True
         self.decoder = self.build_part(LAYERS, 'decoder', decoder)
         dims = self.decoder.embed_dims
         self.in_convs = nn.ModuleList(ConvModule(channels, dims, 1, act=None) for channels in self.in_channels)
-        self.selection = QuerySelection(num_classes, dims, num_queries, act=act, project=project_cells)
+        self.selection = QuerySelection(
+            num_classes, dims, num_queries, act=act, project=project_cells, rotated=self.rotated
+        )
         self.fc_cls = nn.ModuleList(nn.Linear(dims, num_classes) for _ in range(self.decoder.num_layers))
         for layer in self.fc_cls:
             init_class_layer(layer)
@@ -135,25 +139,27 @@ class RTDETRHead(QueryHead):
             ``img_shapes (B, 2)``, the (h, w) that boxes are relative to.
         """
         sizes = [tuple(feat.shape[-2:]) for feat in feats]
-        cells = [conv(feat).flatten(2).transpose(1, 2) for conv, feat in zip(self.in_convs, feats, strict=True)]
-        memory = torch.cat(cells, dim=1)  # (B, S, C)
+        maps = [conv(feat) for conv, feat in zip(self.in_convs, feats, strict=True)]
+        memory = torch.cat([feat.flatten(2).transpose(1, 2) for feat in maps], dim=1)  # (B, S, C)
         selected = self.selection(memory, sizes)
         img_shapes = self.padded_shapes(feats[0])
-        content, bboxes, query_mask, num_denoising = selected.content, selected.bbox_preds.detach(), None, 0
+        content, bboxes, query_mask, num_denoising = selected.content.detach(), selected.bbox_preds.detach(), None, 0
         if self.training and gt is not None and self.denoising is not None:
             noisy = self._denoising_queries(replace(gt, img_shapes=img_shapes), selected)
             num_denoising = noisy.content.shape[1]
             content = torch.cat((noisy.content, content), dim=1)
             bboxes = torch.cat((noisy.bboxes, bboxes), dim=1)
             query_mask = denoising_mask(num_denoising, selected.content.shape[1], 2 * gt.max_instances, content.device)
-        layered = self._predictions(self.decoder(content, bboxes, memory, sizes, query_mask))
-        return dict(
+        decoded = self.decoder(content, bboxes, memory, sizes, query_mask)
+        layered = self._predictions(decoded)
+        preds = dict(
             **{name: value[:, :, num_denoising:] for name, value in layered.items()},
             enc_cls_logits=selected.cls_logits,
             enc_bbox_preds=selected.bbox_preds,
             **{f'dn_{name}': value[:, :, :num_denoising] for name, value in layered.items()},
             img_shapes=img_shapes,
         )
+        return self.extend(preds, maps[0], selected.content, decoded[0], num_denoising)
 
     def _predictions(self, decoded: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return what every layer predicts for every query, ``(L, B, D + Q, …)``, by the keys of ``forward``."""
@@ -164,8 +170,8 @@ class RTDETRHead(QueryHead):
         return dict(cls_logits=cls_logits, bbox_preds=bbox_preds)
 
     def _denoising_queries(self, gt: GtBatch, selected: SelectedQueries) -> DenoisingQueries:
-        gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(selected.bbox_preds.dtype), gt.img_shapes)
-        return self.denoising(gt.labels, gt_bboxes, gt.valid)
+        gt_bboxes = self.encode_bboxes(gt, selected.bbox_preds.dtype)
+        return self.denoising(gt.labels, gt_bboxes, gt.valid, gt.img_shapes)
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` of the last layer, and sums of the others.
@@ -194,10 +200,12 @@ class RTDETRHead(QueryHead):
             # The selection as one more layer, so that a GPU waits once for all assignments.
             cls_logits = torch.cat((preds['cls_logits'], preds['enc_cls_logits'].unsqueeze(0)))
             bbox_preds = torch.cat((preds['bbox_preds'], preds['enc_bbox_preds'].unsqueeze(0)))
-            gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(bbox_preds.dtype), gt.img_shapes)
-            assigned = self.assigner(Candidates(cls_logits, bbox_preds), None, gt)
+            gt_bboxes = self.encode_bboxes(gt, bbox_preds.dtype)
+            costs = stack_costs(self.added_costs(preds, gt))
+            assigned = self.assigner(Candidates(cls_logits, bbox_preds, costs), None, gt)
             matches = find_matches(assigned, gt, bbox_preds.shape[2])
             losses = self.matched_losses(cls_logits, bbox_preds, matches, gt, gt_bboxes)
+            losses.update(self.added_losses(preds, matches, gt))
             if not self.training or self.denoising is None:
                 return losses, {}
             dn_logits, dn_bboxes = preds['dn_cls_logits'], preds['dn_bbox_preds']
@@ -205,7 +213,8 @@ class RTDETRHead(QueryHead):
             if not num_denoising:  # no image has an object
                 return losses, dict.fromkeys(losses, dn_logits.sum((1, 2, 3)))
             dn_matches = self._denoising_matches(matches, gt, num_layers, num_denoising)
-            return losses, self.matched_losses(dn_logits, dn_bboxes, dn_matches, gt, gt_bboxes)
+            denoising = self.matched_losses(dn_logits, dn_bboxes, dn_matches, gt, gt_bboxes)
+            return losses, {**denoising, **self.added_denoising_losses(preds, dn_matches, gt)}
 
     def _denoising_matches(self, matches: Matches, gt: GtBatch, num_layers: int, num_denoising: int) -> Matches:
         """Return the objects that positive denoising queries were made of, as matches: N objects times G groups."""
@@ -230,4 +239,4 @@ class RTDETRHead(QueryHead):
             img_shapes: is ignored, as boxes are relative to the padded image.
         """
         bboxes = self.bbox_coder.decode(preds['bbox_preds'][-1], preds['img_shapes'])
-        return dict(bboxes=bboxes, scores=preds['cls_logits'][-1].sigmoid())
+        return dict([(self.BBOXES, bboxes)], scores=preds['cls_logits'][-1].sigmoid())

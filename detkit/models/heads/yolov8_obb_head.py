@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,11 +12,12 @@ from torch import Tensor
 from detkit.protocols import AngleLoss, RotatedBoxLoss, RotatedCoder, RotatedPointAssigner
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
-from detkit.structures.rotated_tensors import map_rbboxes, normalize_rbboxes, rbbox_hulls
 
 from ..postprocess.nms import Detections
+from ..postprocess.rescale import rbboxes_to_original
 from ..postprocess.rotated_nms import ROTATED_NMS_KEYS, batched_rotated_nms
 from ..priors import PointPriors
+from .query_rbboxes import with_rbboxes
 from .yolov8_head import Slots, YOLOv8Head
 
 
@@ -73,14 +73,7 @@ class YOLOv8OBBHead(YOLOv8Head):
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
         """Return the losses of ``YOLOv8Head`` for ``gt.rbboxes``, and ``loss_angle``."""
-        if gt.rbboxes is None:
-            if gt.max_instances:
-                raise ValueError(
-                    f'{type(self).__name__} learns rotated boxes, but the batch has none. Use a dataset that reads '
-                    "them (YoloTxtDataset with labels='obb', DotaDataset), or a detection head."
-                )
-            gt = replace(gt, rbboxes=gt.bboxes.new_zeros(gt.batch_size, 0, 5))
-        return super().loss(preds, gt)
+        return super().loss(preds, with_rbboxes(gt, self))
 
     def _decode(self, flat: dict[str, Tensor], priors: PointPriors) -> Tensor:
         """Predicted boxes ``(B, P, 5)`` in pixels of the network's input; neither side need be the longer one."""
@@ -116,10 +109,7 @@ class YOLOv8OBBHead(YOLOv8Head):
 
     def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
         """Return ``rbboxes (N, 5)``, which may exceed the image, and ``bboxes``, their upright hulls clipped to it."""
-        inverse = torch.as_tensor(meta['matrix'], device=kept.bboxes.device, dtype=torch.float64).inverse()
-        rbboxes = map_rbboxes(normalize_rbboxes(kept.bboxes), inverse.to(kept.bboxes.dtype))
-        height, width = meta['ori_shape']
-        bboxes = rbbox_hulls(rbboxes).clamp(min=0).minimum(rbboxes.new_tensor([width, height] * 2))
+        rbboxes, bboxes = rbboxes_to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
         return InstanceData(
             rbboxes=rbboxes.cpu(), bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu()
         )

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from detkit.utils.errors import ConfigError
 
+from .turned_boxes import turn
+
 # B images, Q queries, H heads of D channels each, S cells of all maps together, P points of all maps together.
 
 
@@ -94,6 +96,7 @@ class DeformableAttention(nn.Module):
         offset_scale: offsets of 1 lie this share of the box's size from the centre.
         discrete: see ``attend_to_points``.
         project: whether linear layers precede the values and follow the sum (D-FINE has none).
+        turn_points: whether the points of boxes with an angle turn with them.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class DeformableAttention(nn.Module):
         offset_scale: float = 0.5,
         discrete: bool = False,
         project: bool = True,
+        turn_points: bool = True,
     ) -> None:
         super().__init__()
         if num_heads < 1 or embed_dims % num_heads:
@@ -114,6 +118,7 @@ class DeformableAttention(nn.Module):
         self.num_points = tuple(num_points)
         self.offset_scale = offset_scale
         self.discrete = discrete
+        self.turn_points = turn_points
         total = sum(self.num_points)
         self.offsets = nn.Linear(embed_dims, num_heads * total * 2)
         self.weights = nn.Linear(embed_dims, num_heads * total)
@@ -144,7 +149,7 @@ class DeformableAttention(nn.Module):
 
         Args:
             queries: ``(B, Q, embed_dims)``.
-            bboxes: ``(B, Q, 4)`` cxcywh relative to the image, in float32 or finer.
+            bboxes: ``(B, Q, 4)`` cxcywh relative to the image, or 5 with an angle, in float32 or finer.
             memory: ``(B, S, embed_dims)``, the cells of all maps.
             sizes: (h, w) of each map.
         """
@@ -152,6 +157,9 @@ class DeformableAttention(nn.Module):
         values = self.value_proj(memory).unflatten(-1, heads).permute(0, 2, 3, 1).contiguous()  # (B, H, D, S)
         weights = self.weights(queries).unflatten(-1, heads).softmax(-1).transpose(1, 2)  # (B, H, Q, P)
         offsets = self.offsets(queries).unflatten(-1, (*heads, 2)).transpose(1, 2)  # (B, H, Q, P, 2)
-        centres, sides = bboxes[:, None, :, None].split(2, dim=-1)  # (B, 1, Q, 1, 2)
-        points = centres + offsets.to(bboxes.dtype) * (self.point_scale * self.offset_scale) * sides
+        centres, sides = bboxes[:, None, :, None, :4].split(2, dim=-1)  # (B, 1, Q, 1, 2)
+        offsets = offsets.to(bboxes.dtype) * (self.point_scale * self.offset_scale) * sides
+        if self.turn_points and bboxes.shape[-1] == 5:
+            offsets = turn(offsets, bboxes[:, None, :, None, 4], sizes[0])
+        points = centres + offsets
         return self.out_proj(attend_to_points(values, sizes, points, weights, self.num_points, self.discrete))

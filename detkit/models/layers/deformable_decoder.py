@@ -20,11 +20,9 @@ from .mlp import MLP
 from .normalization import build_vector_norm
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
+from .turned_boxes import box_dims, box_features, feature_dims, refine
 
 # B images, Q queries, C embed_dims, S cells of all maps, L decoder layers.
-
-# Keeps the logits of coordinates finite.
-_EPS = 1e-5
 
 
 class Decoded(NamedTuple):
@@ -32,7 +30,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         queries: ``(L, B, Q, C)``, after every layer.
-        bboxes: ``(L, B, Q, 4)`` cxcywh relative to the image, as every layer refined them.
+        bboxes: ``(L, B, Q, 4)`` cxcywh relative to the image, as every layer refined them; or 5, see ``turned_boxes``.
     """
 
     queries: Tensor
@@ -64,6 +62,8 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         look_forward_twice: a layer's loss also reaches the MLP of the layer before it (DINO, section 3.5).
         act: activation of all MLPs and between the two linear layers, see ``ConvModule``.
         num_position_layers: linear layers of the MLP of positions, see ``build_position_mlp``.
+        rotated: whether boxes have an angle as fifth number, see ``turned_boxes``; given by the head.
+        turn_points: whether the points of a box with an angle turn with it.
 
     Raises:
         ConfigError: ``num_points`` and ``num_levels`` differ, or ``eval_layers`` is not within 1 … L.
@@ -84,6 +84,8 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         look_forward_twice: bool = False,
         act: Activation = 'ReLU',
         num_position_layers: int = 2,
+        rotated: bool = False,
+        turn_points: bool = True,
     ) -> None:
         super().__init__()
         points = points_of_levels('DeformableDecoder', num_points, num_levels)
@@ -97,11 +99,15 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         self.eval_layers = eval_layers or num_layers
         self.look_forward_twice = look_forward_twice
         self.layers = nn.ModuleList(
-            DeformableDecoderLayer(embed_dims, num_heads, points, feedforward_dims, dropout, discrete, act=act)
+            DeformableDecoderLayer(
+                embed_dims, num_heads, points, feedforward_dims, dropout, discrete, act=act, turn_points=turn_points
+            )
             for _ in range(num_layers)
         )
-        self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act)
-        self.bbox_mlps = nn.ModuleList(MLP(embed_dims, embed_dims, 4, num_bbox_layers, act) for _ in range(num_layers))
+        self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act, rotated)
+        self.bbox_mlps = nn.ModuleList(
+            MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers, act) for _ in range(num_layers)
+        )
         for mlp in self.bbox_mlps:
             init_bbox_mlp(mlp)
 
@@ -118,7 +124,8 @@ class DeformableDecoder(nn.Module, QueryDecoder):
 
         Args:
             content: ``(B, Q, C)``.
-            bboxes: ``(B, Q, 4)`` cxcywh relative to the image, without a gradient, in float32 or finer.
+            bboxes: ``(B, Q, 4)`` cxcywh relative to the image, or 5 with an angle, without a gradient, in float32 or
+                finer.
             memory: ``(B, S, C)``, the cells of all maps.
             sizes: (h, w) of each map.
             query_mask: ``(Q, Q)`` bool, True where a query (row) may look at another (column); None for all. With G
@@ -130,13 +137,13 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         count = self.num_layers if self.training else self.eval_layers
         for layer, bbox_mlp in zip(self.layers[:count], self.bbox_mlps[:count], strict=True):
             with full_precision(bboxes):
-                positions = self.position_mlp(bboxes)
+                positions = self.position_mlp(box_features(bboxes))
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask, num_groups)
             with full_precision(bboxes):
                 change = bbox_mlp(queries.to(bboxes.dtype))
-                refined = (change + logit(bboxes)).sigmoid()
+                refined = refine(bboxes, change)
                 # The same numbers, but for a gradient that also reaches the layer before.
-                output = (change + logit(previous)).sigmoid() if self.look_forward_twice else refined
+                output = refine(previous, change) if self.look_forward_twice else refined
             decoded.append((queries, output))
             previous, bboxes = refined, refined.detach()
         return Decoded(*(torch.stack(parts) for parts in zip(*decoded, strict=True)))
@@ -146,7 +153,7 @@ class DeformableDecoderLayer(TransformerLayer):
     """Decoder layer, in which queries attend to each other, then to points of the maps.
 
     Args:
-        embed_dims, num_heads, feedforward_dims, dropout, discrete: see ``DeformableDecoder``.
+        embed_dims, num_heads, feedforward_dims, dropout, discrete, turn_points: see ``DeformableDecoder``.
         num_points: points in each map.
         cross_heads: heads of the attention to points; ``num_heads`` when left out.
         project: whether the attention to points has projections, see ``DeformableAttention``.
@@ -165,11 +172,17 @@ class DeformableDecoderLayer(TransformerLayer):
         project: bool = True,
         act: Activation = 'ReLU',
         norm: str = 'LN',
+        turn_points: bool = True,
     ) -> None:
         super().__init__(embed_dims, feedforward_dims, dropout, act, norm)
         self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout)
         self.cross_attn = DeformableAttention(
-            embed_dims, cross_heads or num_heads, num_points, discrete=discrete, project=project
+            embed_dims,
+            cross_heads or num_heads,
+            num_points,
+            discrete=discrete,
+            project=project,
+            turn_points=turn_points,
         )
         self.norm_self = build_vector_norm(norm, embed_dims)
         self.norm_cross = build_vector_norm(norm, embed_dims)
@@ -200,21 +213,17 @@ class DeformableDecoderLayer(TransformerLayer):
         return queries + attended
 
 
-def build_position_mlp(embed_dims: int, num_layers: int, act: Activation) -> MLP:
-    """Return an MLP that makes position encodings ``(..., C)`` of boxes ``(..., 4)``.
+def build_position_mlp(embed_dims: int, num_layers: int, act: Activation, rotated: bool = False) -> MLP:
+    """Return an MLP that makes position encodings ``(..., C)`` of ``box_features``.
 
     Args:
         embed_dims: C.
         num_layers: 2 linear layers with 2 C values between them, as RT-DETR and D-FINE have, or more of them with C.
         act: see ``MLP``.
+        rotated: whether boxes have an angle.
     """
-    mlp = MLP(4, 2 * embed_dims if num_layers == 2 else embed_dims, embed_dims, num_layers, act)
+    hidden = 2 * embed_dims if num_layers == 2 else embed_dims
+    mlp = MLP(feature_dims(rotated), hidden, embed_dims, num_layers, act)
     for layer in mlp.layers:
         nn.init.xavier_uniform_(layer.weight)
     return mlp
-
-
-def logit(coordinates: Tensor) -> Tensor:
-    """Return the logits of coordinates, bounded where these are nearer to 0 or 1 than 1e-5, or outside of them."""
-    inside = coordinates.clamp(0, 1)
-    return (inside.clamp(min=_EPS) / (1 - inside).clamp(min=_EPS)).log()

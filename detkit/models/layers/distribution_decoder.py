@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import pi
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +15,11 @@ from detkit.utils.errors import ConfigError
 
 from .conv_module import Activation
 from .deformable_attention import points_of_levels
-from .deformable_decoder import DeformableDecoderLayer, build_position_mlp, logit
+from .deformable_decoder import DeformableDecoderLayer, build_position_mlp
 from .mlp import MLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
+from .turned_boxes import box_dims, box_features, refine, turn, with_angles
 
 # B images, Q queries, C embed_dims, S cells of all maps, L decoder layers.
 
@@ -32,9 +34,9 @@ class DecodedDistributions(NamedTuple):
 
     Attributes:
         queries: ``(L, B, Q, C)``, after every layer.
-        bboxes: ``(L, B, Q, 4)`` cxcywh relative to the image, as every layer refined them.
+        bboxes: ``(L, B, Q, 4)`` cxcywh relative to the image, as every layer refined them; or 5, see ``turned_boxes``.
         edge_logits: ``(L, B, Q, 4, bins)``, every layer's distributions of the left, top, right and bottom edge.
-        initial_bboxes: ``(B, Q, 4)``, the boxes whose edges are moved.
+        initial_bboxes: ``(B, Q, 4)``, or 5, the boxes whose edges are moved.
     """
 
     queries: Tensor
@@ -53,8 +55,10 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         logits       0 ── + ─────── + ── …      + : MLP(query); edges = means of W under softmax(logits)
 
     An edge of the box is moved by the mean of the ``BinScale`` under the distribution of the edge, to which every layer
-    adds logits. Boxes pass from layer to layer without a gradient, logits with one. The defaults are D-FINE's; DEIMv2
-    (arXiv:2509.20787) differs in all that follows ``reg_scale``.
+    adds logits. Boxes pass from layer to layer without a gradient, logits with one. A box with an angle has edges that
+    turn with it: every layer also adds to the angle, which is a number and no distribution, and edges move along the
+    sides of the box so turned. The defaults are D-FINE's; DEIMv2 (arXiv:2509.20787) differs in what lies between
+    ``reg_scale`` and ``rotated``.
 
     Args:
         embed_dims, num_heads, num_levels, num_layers, num_points, feedforward_dims, dropout: see ``DeformableDecoder``.
@@ -68,6 +72,7 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         fixed_positions: whether the position encoding of the boxes that enter the first layer serves all layers,
             instead of each having its own.
         num_position_layers: linear layers of the MLP of positions, see ``build_position_mlp``.
+        rotated, turn_points: see ``DeformableDecoder``.
 
     Raises:
         ConfigError: ``num_points`` and ``num_levels`` differ, or there is no layer.
@@ -92,6 +97,8 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         share_edge_mlp: bool = False,
         fixed_positions: bool = False,
         num_position_layers: int = 2,
+        rotated: bool = False,
+        turn_points: bool = True,
     ) -> None:
         super().__init__()
         points = points_of_levels('DistributionDecoder', num_points, num_levels)
@@ -112,13 +119,16 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
                 project=False,
                 act=feedforward_act,
                 norm=norm,
+                turn_points=turn_points,
             )
             for _ in range(num_layers)
         )
-        self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act)
-        self.initial_mlp = MLP(embed_dims, embed_dims, 4, 3, act)
+        self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act, rotated)
+        self.num_edge_logits = 4 * (reg_max + 1)
+        self.initial_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), 3, act)
+        num_outputs = self.num_edge_logits + rotated  # the angle is the last
         self.edge_mlps = nn.ModuleList(
-            MLP(embed_dims, embed_dims, 4 * (reg_max + 1), 3, act) for _ in range(1 if share_edge_mlp else num_layers)
+            MLP(embed_dims, embed_dims, num_outputs, 3, act) for _ in range(1 if share_edge_mlp else num_layers)
         )
         for mlp in (self.initial_mlp, *self.edge_mlps):
             init_bbox_mlp(mlp)
@@ -138,17 +148,21 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
             edge_mlp = self.edge_mlps[index % len(self.edge_mlps)]  # there may be one for all
             if positions is None or not self.fixed_positions:
                 with full_precision(bboxes):
-                    positions = self.position_mlp(bboxes).clamp(-_MAX_POSITION, _MAX_POSITION)
+                    positions = self.position_mlp(box_features(bboxes)).clamp(-_MAX_POSITION, _MAX_POSITION)
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask)
             with full_precision(bboxes):
                 precise = queries.to(bboxes.dtype)
                 if edge_logits is None:
-                    initial = (self.initial_mlp(precise) + logit(bboxes)).sigmoid()
+                    initial = refine(bboxes, self.initial_mlp(precise))
                     edge_logits = edge_mlp(precise)
                 else:
                     edge_logits = edge_mlp(precise + before) + edge_logits
-                distributions = edge_logits.unflatten(-1, (4, -1))  # (B, Q, 4 * bins) -> (B, Q, 4, bins)
-                refined = self.bin_scale.move(initial.detach(), distributions)
+                # (B, Q, 4 * bins) -> (B, Q, 4, bins)
+                distributions = edge_logits[..., : self.num_edge_logits].unflatten(-1, (4, -1))
+                start, turned = initial.detach(), edge_logits[..., self.num_edge_logits :]
+                refined = self.bin_scale.move(
+                    with_angles(start[..., :4], start[..., 4:] + turned), distributions, sizes[0]
+                )
             decoded.append((queries, refined, distributions))
             before, bboxes = precise.detach(), refined.detach()
         return DecodedDistributions(*(torch.stack(parts) for parts in zip(*decoded, strict=True)), initial)
@@ -183,17 +197,22 @@ class BinScale(nn.Module):
         inner = (end + 1) ** (steps * 2 / (self.reg_max - 2)) - 1
         return torch.cat((-2 * end, -inner.flip(0), torch.zeros_like(end), inner, 2 * end))
 
-    def move(self, bboxes: Tensor, edge_logits: Tensor) -> Tensor:
+    def move(self, bboxes: Tensor, edge_logits: Tensor, size: Sequence[int] = (1, 1)) -> Tensor:
         """Return boxes whose edges are moved outwards by the mean distances.
 
         Args:
-            bboxes: ``(..., 4)`` cxcywh.
+            bboxes: ``(..., 4)`` cxcywh, or 5 with an angle, whose own left, top, right and bottom edge are moved.
             edge_logits: ``(..., 4, bins)`` of the left, top, right and bottom edge.
+            size: (h, w) of the image or of a map of it, for boxes with an angle.
         """
         means = edge_logits.softmax(-1) @ self.distances().to(edge_logits.dtype)  # (..., 4)
-        centres, sides = bboxes.split(2, dim=-1)
+        centres, sides = bboxes[..., :4].split(2, dim=-1)
         unit = sides / self.reg_scale.abs()
         half = self.reg_scale.abs() / 2
+        if bboxes.shape[-1] == 5:
+            low, high = -(half + means[..., :2]) * unit, (half + means[..., 2:]) * unit  # from the centre
+            moved = centres + turn((low + high) / 2, bboxes[..., 4], size)
+            return torch.cat((moved, high - low, bboxes[..., 4:]), dim=-1)
         low = centres - (half + means[..., :2]) * unit
         high = centres + (half + means[..., 2:]) * unit
         return torch.cat(((low + high) / 2, high - low), dim=-1)
@@ -205,9 +224,30 @@ class BinScale(nn.Module):
             bboxes: ``(..., 4)`` cxcywh, of which ``move`` would make the targets.
             targets: ``(..., 4)`` xyxy.
         """
-        centres, sides = bboxes.split(2, dim=-1)
-        unit = sides / self.reg_scale.abs() + _EPS
-        outwards = torch.cat(((centres - targets[..., :2]) / unit, (targets[..., 2:] - centres) / unit), dim=-1)
+        centres = bboxes[..., :2]
+        return self._between(
+            bboxes[..., 2:], torch.cat((centres - targets[..., :2], targets[..., 2:] - centres), dim=-1)
+        )
+
+    def turned_bins(self, bboxes: Tensor, targets: Tensor, size: Sequence[Tensor]) -> Tensor:
+        """Return ``bins`` for boxes with an angle, whose edges are measured along the sides of the targets.
+
+        Of the two angles of a target, half a turn apart, the nearer to that of the box is taken, as the other exchanges
+        its edges.
+
+        Args:
+            bboxes, targets: ``(..., 5)`` cxcywh and angle.
+            size: (h, w) of the images, each ``(...)``.
+        """
+        angles = targets[..., 4] + pi * ((bboxes[..., 4] - targets[..., 4]) / pi).round()
+        offsets = targets[..., :2] - bboxes[..., :2]
+        offsets = turn(offsets, -angles, size)  # along the sides of the target
+        halves = targets[..., 2:4] / 2
+        return self._between(bboxes[..., 2:4], torch.cat((halves - offsets, halves + offsets), dim=-1))
+
+    def _between(self, sides: Tensor, edges: Tensor) -> Tensor:
+        """Return where between the bins edges are that lie ``edges (..., 4)`` outwards of the centre of a box."""
+        outwards = edges / (sides / self.reg_scale.abs() + _EPS).repeat(*[1] * (sides.dim() - 1), 2)
         moved = outwards - self.reg_scale.abs() / 2
         distances = self.distances().to(moved.dtype)
         below = (torch.searchsorted(distances, moved.contiguous(), right=True) - 1).clamp(0, self.reg_max - 1)

@@ -11,6 +11,7 @@ from .lite_decoder import change_boxes
 from .mlp import MLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp, init_class_layer
+from .turned_boxes import box_dims, with_angles
 
 # B images, S cells of all maps, C embed_dims, Q queries.
 
@@ -21,7 +22,7 @@ class SelectedCells(NamedTuple):
     Attributes:
         content: ``(B, Q, C)``.
         cls_logits: ``(B, Q, num_classes)``.
-        bbox_preds: ``(B, Q, 4)`` cxcywh relative to the image.
+        bbox_preds: ``(B, Q, 4)`` cxcywh relative to the image, or 5 with an angle.
     """
 
     content: Tensor
@@ -38,14 +39,15 @@ class GroupSelection(nn.Module):
         num_classes: number of classes.
         embed_dims: C.
         num_bbox_layers: linear layers of the MLP.
+        rotated: whether boxes have an angle as fifth number, see ``turned_boxes``.
     """
 
-    def __init__(self, num_classes: int, embed_dims: int, num_bbox_layers: int = 3) -> None:
+    def __init__(self, num_classes: int, embed_dims: int, num_bbox_layers: int = 3, rotated: bool = False) -> None:
         super().__init__()
         self.linear = nn.Linear(embed_dims, embed_dims)
         self.norm = nn.LayerNorm(embed_dims)
         self.fc_cls = nn.Linear(embed_dims, num_classes)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, 4, num_bbox_layers)
+        self.bbox_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers)
         init_class_layer(self.fc_cls)
         init_bbox_mlp(self.bbox_mlp)
 
@@ -65,4 +67,6 @@ class GroupSelection(nn.Module):
         with full_precision(memory):
             cells = self.norm(self.linear(cells.to(anchors.dtype)))
             chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
-            return SelectedCells(cells, self.fc_cls(cells), change_boxes(chosen, self.bbox_mlp(cells)))
+            change = self.bbox_mlp(cells)
+            chosen = with_angles(chosen, torch.zeros_like(change[..., 4:]))  # anchors are upright
+            return SelectedCells(cells, self.fc_cls(cells), change_boxes(chosen, change))

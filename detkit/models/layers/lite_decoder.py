@@ -17,6 +17,7 @@ from .deformable_decoder import Decoded, DeformableDecoderLayer
 from .mlp import MLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
+from .turned_boxes import box_dims, box_features, feature_dims
 
 # B images, Q queries, C embed_dims, S cells of all maps, L decoder layers.
 
@@ -46,6 +47,7 @@ class LiteDecoder(nn.Module, QueryDecoder):
         feedforward_dims: width between the two linear layers that follow the attentions.
         num_bbox_layers: linear layers of the MLP of boxes.
         dropout: share of values that training leaves out.
+        rotated, turn_points: see ``DeformableDecoder``.
 
     Raises:
         ConfigError: ``num_points`` and ``num_levels`` differ, or a number is too small.
@@ -62,6 +64,8 @@ class LiteDecoder(nn.Module, QueryDecoder):
         feedforward_dims: int = 2048,
         num_bbox_layers: int = 3,
         dropout: float = 0.0,
+        rotated: bool = False,
+        turn_points: bool = True,
     ) -> None:
         super().__init__()
         points = points_of_levels('LiteDecoder', num_points, num_levels)
@@ -72,12 +76,20 @@ class LiteDecoder(nn.Module, QueryDecoder):
         self.embed_dims = embed_dims
         self.num_layers = num_layers
         self.layers = nn.ModuleList(
-            DeformableDecoderLayer(embed_dims, num_heads, points, feedforward_dims, dropout, cross_heads=cross_heads)
+            DeformableDecoderLayer(
+                embed_dims,
+                num_heads,
+                points,
+                feedforward_dims,
+                dropout,
+                cross_heads=cross_heads,
+                turn_points=turn_points,
+            )
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(embed_dims)
-        self.position_mlp = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, 4, num_bbox_layers)
+        self.position_mlp = MLP(2 * embed_dims + feature_dims(rotated) - 4, embed_dims, embed_dims, 2)
+        self.bbox_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers)
         init_bbox_mlp(self.bbox_mlp)
 
     def forward(
@@ -91,7 +103,10 @@ class LiteDecoder(nn.Module, QueryDecoder):
     ) -> Decoded:
         """Decode queries; the arguments are those of ``DeformableDecoder``, but boxes may have a gradient."""
         with full_precision(bboxes):
-            positions = self.position_mlp(box_sines(bboxes, self.embed_dims // 2))
+            features = box_sines(bboxes[..., :4], self.embed_dims // 2)
+            if bboxes.shape[-1] == 5:
+                features = torch.cat((features, box_features(bboxes)[..., 4:]), dim=-1)
+            positions = self.position_mlp(features)
         queries, outputs = content, []
         for layer in self.layers:
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask, num_groups)
@@ -102,10 +117,16 @@ class LiteDecoder(nn.Module, QueryDecoder):
 
 
 def change_boxes(bboxes: Tensor, change: Tensor) -> Tensor:
-    """Return boxes ``(..., 4)`` cxcywh whose centres move in units of their sides, which grow exponentially."""
-    centres, sides = bboxes.split(2, dim=-1)
-    shift, growth = change.split(2, dim=-1)
-    return torch.cat((centres + shift * sides, sides * growth.exp()), dim=-1)
+    """Return boxes ``(..., 4)`` cxcywh whose centres move in units of their sides, which grow exponentially.
+
+    An angle, as fifth number of both arguments, is added.
+    """
+    centres, sides = bboxes[..., :4].split(2, dim=-1)
+    shift, growth = change[..., :4].split(2, dim=-1)
+    parts = [centres + shift * sides, sides * growth.exp()]
+    if bboxes.shape[-1] == 5:
+        parts.append(bboxes[..., 4:] + change[..., 4:])
+    return torch.cat(parts, dim=-1)
 
 
 def box_sines(bboxes: Tensor, dims: int) -> Tensor:

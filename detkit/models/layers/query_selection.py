@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .conv_module import Activation
 from .mlp import MLP
 from .precision import full_precision
+from .turned_boxes import box_dims, with_angles
 
 # B images, S cells of all maps, C embed_dims, Q queries.
 
@@ -27,9 +28,9 @@ class SelectedQueries(NamedTuple):
     """The queries that the encoder's predictions select, best first.
 
     Attributes:
-        content: ``(B, Q, C)``, without a gradient.
+        content: ``(B, Q, C)``.
         cls_logits: ``(B, Q, num_classes)``.
-        bbox_preds: ``(B, Q, 4)`` cxcywh relative to the image.
+        bbox_preds: ``(B, Q, 4)`` cxcywh relative to the image, or 5 with an angle.
         cell_idx: ``(B, Q)`` int64, the cells that they come from.
     """
 
@@ -51,6 +52,7 @@ class QuerySelection(nn.Module):
         num_bbox_layers: linear layers of the MLP.
         act: activation of the MLP, see ``ConvModule``.
         project: whether a linear layer and a normalisation precede both; DEIMv2 has neither.
+        rotated: whether boxes have an angle as fifth number, see ``turned_boxes``.
     """
 
     def __init__(
@@ -61,13 +63,14 @@ class QuerySelection(nn.Module):
         num_bbox_layers: int = 3,
         act: Activation = 'ReLU',
         project: bool = True,
+        rotated: bool = False,
     ) -> None:
         super().__init__()
         self.num_queries = num_queries
         self.linear = nn.Linear(embed_dims, embed_dims) if project else nn.Identity()
         self.norm = nn.LayerNorm(embed_dims) if project else nn.Identity()
         self.fc_cls = nn.Linear(embed_dims, num_classes)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, 4, num_bbox_layers, act)
+        self.bbox_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers, act)
         if project:
             nn.init.xavier_uniform_(self.linear.weight)
         init_class_layer(self.fc_cls)
@@ -84,8 +87,9 @@ class QuerySelection(nn.Module):
         with full_precision(memory):
             cells = self.norm(self.linear(cells.to(anchors.dtype)))
             chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
-            bbox_preds = (self.bbox_mlp(cells) + chosen).sigmoid()
-            return SelectedQueries(cells.detach(), self.fc_cls(cells), bbox_preds, indices.squeeze(-1))
+            change = self.bbox_mlp(cells)
+            bbox_preds = with_angles((change[..., :4] + chosen).sigmoid(), change[..., 4:])
+            return SelectedQueries(cells, self.fc_cls(cells), bbox_preds, indices.squeeze(-1))
 
 
 def cell_anchors(sizes: Sequence[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tensor]:

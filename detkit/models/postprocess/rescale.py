@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detkit.structures.rotated_tensors import map_rbboxes, normalize_rbboxes, rbbox_hulls
+
 
 def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
     """Transform boxes by the inverse of ``matrix`` and clip them to the image.
@@ -20,6 +22,22 @@ def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) 
     """
     corners = points_to_original(bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2), matrix, ori_shape)
     return torch.cat([corners.amin(1), corners.amax(1)], 1)
+
+
+def rbboxes_to_original(rbboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Transform rotated boxes by the inverse of ``matrix``.
+
+    Args:
+        rbboxes: ``(N, 5)`` in input pixels; neither side need be the longer one.
+        matrix, ori_shape: see ``to_original``.
+
+    Returns:
+        rotated boxes ``(N, 5)``, which may exceed the image, and their upright hulls ``(N, 4)`` xyxy, clipped to it.
+    """
+    inverse = torch.as_tensor(matrix, device=rbboxes.device, dtype=torch.float64).inverse()
+    rbboxes = map_rbboxes(normalize_rbboxes(rbboxes), inverse.to(rbboxes.dtype))
+    height, width = ori_shape
+    return rbboxes, rbbox_hulls(rbboxes).clamp(min=0).minimum(rbboxes.new_tensor([width, height] * 2))
 
 
 def points_to_original(points: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:

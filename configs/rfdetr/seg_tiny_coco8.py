@@ -1,0 +1,15 @@
+"""A small RF-DETR with masks for COCO8's four training images (https://arxiv.org/abs/2511.09554).
+
+There is no published result; validation reads the training images. Train with
+    python tools/train.py configs/rfdetr/seg_tiny_coco8.py
+"""
+
+_base_ = [
+    '../_base_/models/rfdetr_tiny.py',
+    '../_base_/datasets/coco8_detr.py',
+    '../_base_/schedules/detr_coco8.py',
+    '../_base_/default_runtime.py',
+]
+task = 'seg'
+keep_ratio, img_size = False, _base_.side
+model = dict(head=dict(type='RFDETRSegmentHead'))
