@@ -144,7 +144,7 @@ def test_without_union_every_layer_learns_its_own_matches():
     preds = model.head(model.extract_feat(torch.rand(1, 3, 64, 64)))
     seen = []
     original = model.head.box_losses
-    model.head.box_losses = lambda preds, matches, gt: seen.append(matches) or original(preds, matches, gt)
+    model.head.box_losses = lambda preds, matches, *gt: seen.append(matches) or original(preds, matches, *gt)
     model.head.denoising = None
     model.head.layer_losses(preds, gt)
     assert seen[0].query_idx.shape == (5, 2)  # three layers, the initial box and the selection
