@@ -329,7 +329,9 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     title = f'{name} {size}, batch {args.batch_size}, {args.img_size} px, {kind}'
     job = 'training step' if args.job == 'train' else 'prediction'
     comparisons = []
-    for column, (what, unit) in enumerate(((job, 's'), (f'peak memory, {job}', 'MiB'), (f'added memory, {job}', 'MiB'))):
+    for column, (what, unit) in enumerate(
+        ((job, 's'), (f'peak memory, {job}', 'MiB'), (f'added memory, {job}', 'MiB'))
+    ):
         samples = {side: [each[column] for each in own] for side, own in found.items()}
         comparisons.append(Comparison(f'{what}, {title}', unit, samples['detkit'], peer, samples.get(peer, [])))
     report(comparisons, args.json)

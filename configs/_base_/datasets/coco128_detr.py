@@ -1,6 +1,6 @@
 """COCO128 for DETR, see ``coco128.py``: validated on the images that it is trained on.
 
-Images are stretched to a square of ``img_size`` pixels, and neither flipped nor cropped: a model that starts from random
+Images are stretched to a square of ``img_size`` pixels, neither flipped nor cropped: a model that starts from random
 weights is to learn 128 images by heart, which augmentation delays.
 """
 
