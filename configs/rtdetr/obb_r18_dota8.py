@@ -1,6 +1,6 @@
-"""A small RT-DETR with rotated boxes for DOTA8's training images (https://arxiv.org/abs/2304.08069).
+"""A small RT-DETR with rotated boxes for the validation images of DOTA8 (https://arxiv.org/abs/2304.08069).
 
-There is no published result; validation reads the training images. Train with
+There is no published result; training and validation read the same images. Train with
     python tools/train.py configs/rtdetr/obb_r18_dota8.py
 """
 
@@ -11,4 +11,3 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'obb'
-max_epochs = 150
