@@ -29,6 +29,7 @@ LOSSES = {
     'yolov5': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
     'yolo11': {'loss_box', 'loss_cls', 'loss_dfl'},
+    'yolo26': {'loss_box', 'loss_cls', 'loss_dfl'},
 }
 
 
@@ -36,7 +37,7 @@ def by_cost(path):
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
     large |= path.parent.name in ('dfine', 'deim', 'deimv2') and path.stem.endswith('_coco')
-    large |= path.parent.name == 'yolo11' and path.stem.endswith(('_custom', '_coco', '_imagenet', '_dota'))
+    large |= path.parent.name in ('yolo11', 'yolo26') and path.stem.endswith(('_custom', '_coco', '_imagenet', '_dota'))
     large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc', 'seg_coco')
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
@@ -140,8 +141,9 @@ def test_every_size_builds_and_differs(path, size):
         ('detr/det_coco rfdetr/det_coco rtdetr/det_coco', '', dict(classes=None, keep_category_ids=False)),
         ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc rtdetr/det_voc', 'voc', dict(classes=None)),
         (
-            'yolov8/det_custom yolov8/seg_custom yolo11/det_custom yolov5/det_custom yolov3/det_custom '
-            'detr/det_custom rfdetr/det_custom rtdetr/det_custom dfine/det_custom deim/det_custom deimv2/det_custom',
+            'yolov8/det_custom yolov8/seg_custom yolo11/det_custom yolo26/det_custom yolov5/det_custom '
+            'yolov3/det_custom detr/det_custom rfdetr/det_custom rtdetr/det_custom dfine/det_custom deim/det_custom '
+            'deimv2/det_custom',
             '',
             dict(data_yaml='data.yaml'),
         ),

@@ -79,6 +79,7 @@ CHILD_POSITIONS: dict[str, Position] = {
     'transformer': _LAYER,
     'position_encoding': _LAYER,
     'assigner': Position('ASSIGNERS', wires=True, tried='detkit.'),
+    'one_assigner': Position('ASSIGNERS', wires=True, tried='detkit.'),
     'match_costs': Position('MATCH_COSTS', tried='detkit.'),
     'bbox_coder': Position('CODERS', wires=True, tried='detkit.'),
     'prior': _PRIORS,

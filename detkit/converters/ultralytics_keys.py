@@ -126,6 +126,14 @@ def _c2psa(theirs: str, ours: str) -> Rows:
     return (*_psa(f'{theirs}.m.{{}}', f'{ours}.blocks.{{}}'), *_c2f(theirs, ours)[:2])
 
 
+# The layers of a detector that are no repeated blocks.
+_YOLO11_LAYERS: Rows = (
+    *_CONV_KEYS,
+    *_SPPF_KEYS,
+    *_c2psa('model.10', 'neck.1.block'),
+    ('model.17', 'neck.2.down_convs.0'),
+    ('model.20', 'neck.2.down_convs.1'),
+)
 # Block layers of the stages and of the neck, with detkit's names.
 _YOLO11_BLOCKS = {
     2: 'backbone.stages.0.1',
@@ -137,6 +145,28 @@ _YOLO11_BLOCKS = {
     19: 'neck.2.down_blocks.0',
     22: 'neck.2.down_blocks.1',
 }
+
+
+def _attention(theirs: str, ours: str) -> Rows:
+    """Return the rows of a ``C3k2`` of bottlenecks followed by attention."""
+    return (
+        (f'{theirs}.m.{{}}.0.cv{{}}', f'{ours}.blocks.{{}}.0.conv{{}}'),
+        *_psa(f'{theirs}.m.{{}}.1', f'{ours}.blocks.{{}}.1'),
+        *_c2f(theirs, ours)[:2],
+    )
+
+
+def yolo26_keys(inner: str) -> KeyTable:
+    """Return the names of a YOLO26 detector; ``inner`` is the inner block of the first two stages."""
+    blocks: Rows = ()
+    for layer, ours in _YOLO11_BLOCKS.items():
+        rows = _c2f if layer in (2, 4) and inner == 'bottleneck' else _attention if layer == 22 else _c3k2
+        blocks += rows(f'model.{layer}', ours)
+    one = (
+        ('model.23.one2one_cv2.{}.{}', 'head.one_to_one.bbox_branches.{}.{}'),
+        ('model.23.one2one_cv3.{}.{}', 'head.one_to_one.cls_branches.{}.{}'),
+    )
+    return KeyTable((*_YOLO11_LAYERS, *blocks, *_head('det', 23), *one))
 
 
 def yolo11_keys(task: str, inner: str) -> KeyTable:
@@ -154,6 +184,4 @@ def yolo11_keys(task: str, inner: str) -> KeyTable:
     if task == 'cls':
         head = ('model.10.conv', 'head.conv'), ('model.10.linear', 'head.fc_cls')
         return KeyTable((*_CONV_KEYS, *blocks, *_c2psa('model.9', 'neck.0.block'), *head))
-    convs = ('model.17', 'neck.2.down_convs.0'), ('model.20', 'neck.2.down_convs.1')
-    attention = _c2psa('model.10', 'neck.1.block')
-    return KeyTable((*_CONV_KEYS, *_SPPF_KEYS, *blocks, *attention, *convs, *_head(task, 23)), _DFL)
+    return KeyTable((*_YOLO11_LAYERS, *blocks, *_head(task, 23)), _DFL)

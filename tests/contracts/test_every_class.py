@@ -111,7 +111,7 @@ def test_a_head_has_the_methods_and_states_what_it_takes(name):
     assert parameters(cls.decode) == [('preds', False), ('img_shapes', True)]
     assert [n for n, _ in parameters(cls.results)] == ['decoded', 'metas']
     names = arguments_of(cls).names
-    parts = ('assigner', 'bbox_coder', 'transformer', 'position_encoding', 'decoder')
+    parts = ('assigner', 'one_assigner', 'bbox_coder', 'transformer', 'position_encoding', 'decoder')
     assert set(cls.takes) == {n for n in names if n in parts or n.startswith('loss_')} == set(cls.default_parts)
     assert {'num_classes', 'in_channels', 'test_cfg'} <= set(names)
 

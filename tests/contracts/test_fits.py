@@ -16,7 +16,7 @@ from detkit.utils.errors import ConfigError
 def registry_of(key: str):
     """The registry of the parts that an argument of a head holds."""
     layers = dict.fromkeys(('transformer', 'position_encoding', 'decoder'), LAYERS)
-    return {'assigner': ASSIGNERS, 'bbox_coder': CODERS, **layers}.get(key, LOSSES)
+    return {'assigner': ASSIGNERS, 'one_assigner': ASSIGNERS, 'bbox_coder': CODERS, **layers}.get(key, LOSSES)
 
 
 PLACES = [(head, key) for head in own_names(HEADS) for key in HEADS.get(head).takes]

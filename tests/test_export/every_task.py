@@ -33,6 +33,7 @@ TASKS = {
     'yolo11 pose': ('yolo11_pose', {'keypoint_shape': (3, 3)}, 'pose'),
     'yolo11 obb': ('yolo11_obb', {}, 'obb'),
     'yolo11 cls': ('yolo11_cls', {}, 'cls'),
+    'yolo26 det': ('yolo26_det', {}, 'det'),
     'yolov5 det': ('yolov5_det', {}, 'det'),
     'yolov5 cls': ('yolov5_cls', {}, 'cls'),
     'yolov3 det': ('yolov3', {}, 'det'),

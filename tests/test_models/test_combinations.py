@@ -59,6 +59,7 @@ HEADS = {
     'yolov3': dict(type='YOLOv3Head'),
     'yolov5': dict(type='YOLOv5Head'),
     'yolov8': dict(type='YOLOv8Head'),
+    'yolo26': dict(type='YOLO26Head'),
     'segment': dict(type='YOLOv8SegmentHead', num_protos=4),
     'pose': dict(type='YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'obb': dict(type='YOLOv8OBBHead'),

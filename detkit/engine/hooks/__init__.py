@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from detkit.engine.hooks.ema_hook import EMAHook
     from detkit.engine.hooks.ema_restart_hook import EMARestartHook
     from detkit.engine.hooks.hook import Hook
+    from detkit.engine.hooks.loss_share_hook import LossShareHook
     from detkit.engine.hooks.scalar_log_hook import ScalarLogHook
     from detkit.engine.hooks.skipped_hook import SkippedHook
     from detkit.engine.hooks.stop_hooks import EarlyStoppingHook, TimeLimitHook
@@ -29,6 +30,7 @@ __getattr__ = lazy_names(
         'EarlyStoppingHook': 'stop_hooks',
         'Hook': 'hook',
         'ProgressHook': 'console_hook',
+        'LossShareHook': 'loss_share_hook',
         'ScalarLogHook': 'scalar_log_hook',
         'SkippedHook': 'skipped_hook',
         'SwitchAssignerHook': 'switch_assigner_hook',
@@ -46,6 +48,7 @@ __all__ = [
     'EarlyStoppingHook',
     'Hook',
     'ProgressHook',
+    'LossShareHook',
     'ScalarLogHook',
     'SkippedHook',
     'SwitchAssignerHook',

@@ -18,15 +18,21 @@ class RotatedTaskAlignedAssigner(TaskAlignedAssigner, RotatedPointAssigner):
     """``TaskAlignedAssigner`` for ``gt.rbboxes``: candidates lie inside the rotated box, overlaps are ``prob_iou``.
 
     Args:
-        topk, alpha, beta, min_side: see ``TaskAlignedAssigner``; ``min_side`` concerns the sides of the rotated box.
+        topk, alpha, beta, min_side, keep: see ``TaskAlignedAssigner``; ``min_side`` concerns the rotated box's sides.
         smallest: least side in pixels of a box that is assigned; the overlap of a smaller one is meaningless, because
             its variances are almost 0.
     """
 
     def __init__(
-        self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, min_side: float = 16.0, smallest: float = 2.0
+        self,
+        topk: int = 10,
+        alpha: float = 0.5,
+        beta: float = 6.0,
+        min_side: float = 16.0,
+        smallest: float = 2.0,
+        keep: int | None = None,
     ) -> None:
-        super().__init__(topk, alpha, beta, min_side)
+        super().__init__(topk, alpha, beta, min_side, keep)
         self.smallest = smallest
 
     def _targets(self, gt: GtBatch) -> Tensor:

@@ -34,17 +34,27 @@ class TaskAlignedAssigner(PointAssigner):
         beta: exponent of the overlap (CIoU, at least 0).
         min_side: least side in pixels of a box when its candidates are collected, as a smaller box may contain no
             point; the centre is kept. 0 takes boxes as they are.
+        keep: number of positives of a box that stay, those of the best metrics, once each point is assigned to one box;
+            None keeps all. 1 makes the assignment one-to-one, as that of YOLO26's head without duplicates.
     """
 
-    def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, min_side: float = 16.0) -> None:
+    def __init__(
+        self,
+        topk: int = 10,
+        alpha: float = 0.5,
+        beta: float = 6.0,
+        min_side: float = 16.0,
+        keep: int | None = None,
+    ) -> None:
         self.topk = topk
         self.alpha = alpha
         self.beta = beta
         self.min_side = min_side
+        self.keep = keep
 
     @torch.no_grad()
     def __call__(self, preds: Candidates, priors: PointPriors, gt: GtBatch) -> AssignResult:
-        """Return the slots of the boxes of B images, K = ``topk`` for each, or P where there are fewer points.
+        """Return the slots of the boxes of B images: K = ``keep`` or ``topk`` for each, P where there are fewer points.
 
         Args:
             preds: logits ``(B, P, C)`` and boxes ``(B, P, 4)``, xyxy in pixels.
@@ -62,6 +72,8 @@ class TaskAlignedAssigner(PointAssigner):
         prior_idx = metrics.topk(min(self.topk, len(points)), dim=-1).indices
         valid = inside.gather(-1, prior_idx)
         gt_idx, valid = self._resolve_conflicts(prior_idx, valid, overlaps)
+        if self.keep is not None:
+            prior_idx, gt_idx, valid = self._keep_best(prior_idx, gt_idx, valid, metrics)
         scores = self._soft_targets(prior_idx, gt_idx, valid, overlaps, metrics)
         return AssignResult(prior_idx.where(valid, torch.zeros_like(prior_idx)), valid, gt_idx, scores)
 
@@ -143,6 +155,20 @@ class TaskAlignedAssigner(PointAssigner):
         # (B, M, P) -> (B, M * K): the winner at every slot's point
         winners = overlaps.max(dim=1).indices.gather(1, prior_idx.flatten(1)).view_as(prior_idx)
         return torch.where(contested, winners, box_idx), valid & kept
+
+    def _keep_best(
+        self, prior_idx: Tensor, gt_idx: Tensor, valid: Tensor, metrics: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return points, boxes and validity of the ``keep`` best slots of each box, ``(B, M, keep)`` each."""
+        batch, max_instances, num_points = metrics.shape
+        # Of each box the metrics of its positives, -1 elsewhere; invalid slots go behind the last.
+        flat_idx = torch.where(valid, gt_idx * num_points + prior_idx, max_instances * num_points).flatten(1)
+        positives = metrics.new_full((batch, max_instances * num_points + 1), -1.0)
+        own = torch.cat([metrics.flatten(1), metrics.new_full((batch, 1), -1.0)], 1)
+        positives = positives.scatter(1, flat_idx, own.gather(1, flat_idx))[:, :-1].view_as(metrics)
+        best, prior_idx = positives.topk(min(self.keep, num_points), -1)
+        gt_idx = torch.arange(max_instances, device=metrics.device).view(1, -1, 1).expand_as(prior_idx)
+        return prior_idx, gt_idx, best >= 0
 
     @staticmethod
     def _soft_targets(prior_idx: Tensor, gt_idx: Tensor, valid: Tensor, overlaps: Tensor, metrics: Tensor) -> Tensor:

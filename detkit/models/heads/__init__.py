@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.dfine_head import DFINEHead
     from detkit.models.heads.dfine_obb_head import DFINEOBBHead
     from detkit.models.heads.dfine_segment_head import DFINESegmentHead
+    from detkit.models.heads.dual_head import DualHead
     from detkit.models.heads.mlp_classify_head import MLPClassifyHead
     from detkit.models.heads.query_head import QueryHead
     from detkit.models.heads.rfdetr_head import RFDETRHead
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.rtdetr_head import RTDETRHead
     from detkit.models.heads.rtdetr_obb_head import RTDETROBBHead
     from detkit.models.heads.rtdetr_segment_head import RTDETRSegmentHead
+    from detkit.models.heads.yolo26_head import DirectHead, YOLO26Head
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
     from detkit.models.heads.yolov8_classify_head import YOLOv8ClassifyHead
@@ -40,6 +42,8 @@ __getattr__ = lazy_names(
         'DFINEHead': 'dfine_head',
         'DFINEOBBHead': 'dfine_obb_head',
         'DFINESegmentHead': 'dfine_segment_head',
+        'DirectHead': 'yolo26_head',
+        'DualHead': 'dual_head',
         'MLPClassifyHead': 'mlp_classify_head',
         'QueryHead': 'query_head',
         'RTDETRHead': 'rtdetr_head',
@@ -48,6 +52,7 @@ __getattr__ = lazy_names(
         'RFDETRHead': 'rfdetr_head',
         'RFDETROBBHead': 'rfdetr_obb_head',
         'RFDETRSegmentHead': 'rfdetr_segment_head',
+        'YOLO26Head': 'yolo26_head',
         'YOLOv3Head': 'yolov3_head',
         'YOLOv5Head': 'yolov5_head',
         'YOLOv8ClassifyHead': 'yolov8_classify_head',
@@ -67,6 +72,8 @@ __all__ = [
     'DFINEHead',
     'DFINEOBBHead',
     'DFINESegmentHead',
+    'DirectHead',
+    'DualHead',
     'MLPClassifyHead',
     'QueryHead',
     'RTDETRHead',
@@ -75,6 +82,7 @@ __all__ = [
     'RFDETRHead',
     'RFDETROBBHead',
     'RFDETRSegmentHead',
+    'YOLO26Head',
     'YOLOv3Head',
     'YOLOv5Head',
     'YOLOv8ClassifyHead',

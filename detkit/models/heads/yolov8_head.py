@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from detkit.config.signatures import arguments_of
 from detkit.protocols import BinaryClassLoss, BoxLoss, DistanceCoder, DistributionLoss, PointAssigner
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
@@ -115,7 +116,9 @@ class YOLOv8Head(DenseHead):
         self.bbox_bias = bbox_bias
         self.prior_generator = PointPriorGenerator(self.strides)
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
-        bbox_coder = bbox_coder or {**self.default_parts['bbox_coder'], 'reg_max': reg_max}
+        bbox_coder = bbox_coder or self.default_parts['bbox_coder']
+        if isinstance(bbox_coder, Mapping) and 'reg_max' in arguments_of(CODERS.get(bbox_coder['type'])).names:
+            bbox_coder = {'reg_max': reg_max, **bbox_coder}
         bins = bbox_coder.get('reg_max', reg_max) if isinstance(bbox_coder, Mapping) else reg_max
         if bins != reg_max:
             raise ConfigError(f"bbox_coder.reg_max is {bins}, but must be the head's reg_max, {reg_max}")
@@ -149,11 +152,20 @@ class YOLOv8Head(DenseHead):
             nn.init.constant_(cls_branch[-1].bias, log(_EXPECTED_OBJECTS / self.num_classes / cells))
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """Return raw predictions.
+        """Return raw predictions: those of ``cell_preds`` and ``image_preds``.
 
         Args:
             feats: a ``(B, in_channels[i], h_i, w_i)`` map for each level.
             padding_mask: unused, but part of every head's signature.
+        """
+        return {**self.cell_preds(feats), **self.image_preds(feats)}
+
+    def image_preds(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return what is predicted once for an image."""
+        return {}
+
+    def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Return what is predicted at every cell.
 
         Returns:
             ``cls_logits``, a list of ``(B, C, h_i, w_i)``; ``bbox_preds``, a list of ``(B, 4 * reg_max, h_i, w_i)``.
@@ -209,9 +221,9 @@ class YOLOv8Head(DenseHead):
         bbox_preds = slots.gather(flat['bbox_preds'])
         bboxes = self.bbox_coder.decode(points, self.bbox_coder.mean_distances(bbox_preds))
         loss_box = self.loss_bbox(bboxes, targets, slots.scores, slots.avg_factor)
-        return dict(loss_box=loss_box, loss_dfl=self._dfl(bbox_preds, points, targets, slots))
+        return dict(loss_box=loss_box, loss_dfl=self._dfl(bbox_preds, points, targets, slots, priors))
 
-    def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots) -> Tensor:
+    def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots, priors: PointPriors) -> Tensor:
         """Return the loss of distributions ``(B, S, 4 * reg_max)`` against boxes ``(B, S, box)``, both in strides."""
         return self.loss_dfl(
             bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1),

@@ -65,9 +65,9 @@ class YOLOv8OBBHead(YOLOv8Head):
         super()._build_branches()
         self.angle_branches = self._branches(max(self.in_channels[0] // 4, 1), 1)
 
-    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+    def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Return the predictions of ``YOLOv8Head`` and ``angle_logits``, a list of ``(B, 1, h_i, w_i)``."""
-        preds = super().forward(feats, padding_mask)
+        preds = super().cell_preds(feats)
         preds['angle_logits'] = [branch(feat) for branch, feat in zip(self.angle_branches, feats, strict=True)]
         return preds
 
@@ -92,7 +92,7 @@ class YOLOv8OBBHead(YOLOv8Head):
         rbboxes = self.bbox_coder.decode(points, self.bbox_coder.mean_distances(bbox_preds), angles=angles)
         return dict(
             loss_box=self.loss_bbox(rbboxes, targets, slots.scores, slots.avg_factor),
-            loss_dfl=self._dfl(bbox_preds, points, targets, slots),
+            loss_dfl=self._dfl(bbox_preds, points, targets, slots, priors),
             loss_angle=self.loss_angle(angles, targets, slots.scores, slots.avg_factor),
         )
 

@@ -65,9 +65,9 @@ class YOLOv8PoseHead(YOLOv8Head):
         num_channels = self.keypoint_shape[0] * self.keypoint_shape[1]
         self.keypoint_branches = self._branches(max(self.in_channels[0] // 4, num_channels), num_channels)
 
-    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+    def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Return the predictions of ``YOLOv8Head`` and ``keypoint_preds``, a list of ``(B, K * D, h_i, w_i)``."""
-        preds = super().forward(feats, padding_mask)
+        preds = super().cell_preds(feats)
         preds['keypoint_preds'] = [branch(feat) for branch, feat in zip(self.keypoint_branches, feats, strict=True)]
         return preds
 

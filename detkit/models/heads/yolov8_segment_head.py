@@ -58,15 +58,14 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.coeff_branches = self._branches(max(finest // 4, self.num_protos), self.num_protos)
         self.proto = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
 
-    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """Return the predictions of ``YOLOv8Head``, ``mask_coeffs`` and ``mask_protos``.
+    def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Return the predictions of ``YOLOv8Head`` and ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``."""
+        coeffs = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
+        return {**super().cell_preds(feats), 'mask_coeffs': coeffs}
 
-        They are a list of ``(B, D, h_i, w_i)``, and ``(B, D, h, w)`` with ``proto_stride`` input pixels per pixel.
-        """
-        preds = super().forward(feats, padding_mask)
-        preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
-        preds['mask_protos'] = self.proto(feats[0])
-        return preds
+    def image_preds(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return ``mask_protos``, ``(B, D, h, w)`` with ``proto_stride`` input pixels per pixel."""
+        return dict(mask_protos=self.proto(feats[0]))
 
     @property
     def proto_stride(self) -> float:

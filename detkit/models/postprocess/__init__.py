@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from detkit.models.postprocess.nms import batched_nms
     from detkit.models.postprocess.rotated_nms import batched_rotated_nms
     from detkit.models.postprocess.segment_merging import merge_segments
+    from detkit.models.postprocess.top_k import top_scores
 
 __getattr__ = lazy_names(
     __name__,
@@ -17,6 +18,7 @@ __getattr__ = lazy_names(
         'batched_rotated_nms': 'rotated_nms',
         'decode_masks': 'mask_decoding',
         'merge_segments': 'segment_merging',
+        'top_scores': 'top_k',
     },
 )
 
@@ -25,4 +27,5 @@ __all__ = [
     'batched_rotated_nms',
     'decode_masks',
     'merge_segments',
+    'top_scores',
 ]
