@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mmengine.optim.scheduler.param_scheduler import (
-    CosineAnnealingParamScheduler,
-    MultiStepParamScheduler,
-    StepParamScheduler,
-    _ParamScheduler,
-)
-
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.schedule import WarmupDecay
 
 if TYPE_CHECKING:
+    from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
     from detkit.engine.runner import Runner
 
 _ENDLESS = 10**9  # mmengine's mark for a scheduler without an end
@@ -81,6 +76,12 @@ def _of_warmup_decay(schedule: WarmupDecay) -> list[Problem]:
 
 def _of_mmengine(scheduler: _ParamScheduler, max_epochs: int, max_iters: int) -> list[Problem]:
     """Return the problems of one of mmengine's schedulers, which do not know how long a run is."""
+    from mmengine.optim.scheduler.param_scheduler import (  # here, as most runs have none of them
+        CosineAnnealingParamScheduler,
+        MultiStepParamScheduler,
+        StepParamScheduler,
+    )
+
     total, unit = (max_epochs, 'epochs') if scheduler.by_epoch else (max_iters, 'iterations')
     name, begin, end = type(scheduler).__name__, scheduler.begin, scheduler.end
     if begin >= total:
