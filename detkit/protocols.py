@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
-    from detkit.structures.targets import AssignResult, Candidates
+    from detkit.structures.targets import AssignResult, Candidates, SampledPriors
 
 # ---- Networks
 
@@ -292,6 +292,36 @@ class AnchorAssigner(Assigner, Protocol):
         ...
 
 
+class BoxAssigner(Assigner, Protocol):
+    """Chooses the object of every prior, which is a box; it needs no candidates."""
+
+    def __call__(self, preds: Candidates, priors: Tensor, gt: GtBatch) -> Tensor:
+        """Return ``(B, P)`` int64: the object's index, -1 for background, -2 for a prior that learns nothing.
+
+        Args:
+            preds: unused.
+            priors: ``(P, 4)`` xyxy in pixels, or ``(B, P, 4)`` where every image has its own.
+            gt: ground truth of M boxes for each image; M may be 0.
+        """
+        ...
+
+
+class LevelPointAssigner(Assigner, Protocol):
+    """Chooses the object of every point, ``PointPriors``, by the level that it belongs to; it needs no candidates."""
+
+    def __call__(self, preds: Candidates, priors: Any, gt: GtBatch) -> Tensor:
+        """Return ``(B, P)`` int64: the object's index, or -1 for background."""
+        ...
+
+
+class PriorSampler(Protocol):
+    """Chooses some of the priors, whose losses stand for those of all."""
+
+    def __call__(self, gt_idx: Tensor) -> SampledPriors:
+        """Return the chosen priors of the result ``(B, P)`` of a ``BoxAssigner``."""
+        ...
+
+
 class QueryAssigner(Assigner, Protocol):
     """Matches queries: logits and boxes cxcywh relative to the image, of any leading axes; no priors.
 
@@ -348,6 +378,13 @@ class AnchorCoder(Protocol):
     def decode(self, points: Tensor, sizes_wh: Tensor, bbox_preds: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
 
 
+class DeltaCoder(Protocol):
+    """Boxes xyxy as shift and ratio of a prior, which is a box: ``(..., 4)`` each."""
+
+    def encode(self, priors: Tensor, bboxes: Tensor) -> Tensor: ...
+    def decode(self, priors: Tensor, bbox_preds: Tensor) -> Tensor: ...
+
+
 class ImageCoder(Protocol):
     """Boxes xyxy in pixels as cxcywh relative to the image."""
 
@@ -360,6 +397,23 @@ class RotatedImageCoder(Protocol):
 
     def encode(self, rbboxes: Tensor, img_shapes: Tensor) -> Tensor: ...
     def decode(self, rbboxes: Tensor, img_shapes: Tensor) -> Tensor: ...
+
+
+# ---- Regions
+
+
+class RoIExtractor(Protocol):
+    """Cuts regions out of feature maps; it is constructed with ``strides``, those of all maps.
+
+    Attributes:
+        out_size: sides s of the result, in cells.
+    """
+
+    out_size: int
+
+    def __call__(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor]) -> Tensor:
+        """Return ``(R, C, s, s)`` of maps ``(B, C, h_i, w_i)`` for the regions ``(R_b, 4)`` xyxy of each image."""
+        ...
 
 
 # ---- Losses
@@ -439,7 +493,7 @@ class PrototypeMaskLoss(Loss, Protocol):
 
 
 class PixelMaskLoss(Loss, Protocol):
-    """Logits ``(N, P)`` of the P pixels of N masks against 0 or 1; weight ``(N,)``."""
+    """Logits ``(N, P)`` of the P pixels of N masks against numbers in [0, 1]; weight ``(N,)``."""
 
 
 class KeypointPositionLoss(Loss, Protocol):

@@ -322,10 +322,13 @@ DATA_PREPROCESSORS = _of_models('data preprocessor', 'data_preprocessor')
 BACKBONES = _of_models('backbone', 'backbones')
 NECKS = _of_models('neck', 'necks')
 HEADS = _of_models('head', 'heads', base='detkit.models.heads.base_head.BaseHead')
+ROI_HEADS = _of_models('RoI head', 'roi_heads', base='detkit.models.roi_heads.base_roi_head.BaseRoIHead')
+ROI_EXTRACTORS = _of_models('RoI extractor', 'roi_heads')
 LAYERS = _of_models('layer', 'layers', 'layers.conv_module')
 LOSSES = _of_models('loss', 'losses')
 ASSIGNERS = _of_models('assigner', 'assigners')
 MATCH_COSTS = _of_models('match cost', 'assigners')
+PRIOR_SAMPLERS = _of_models('prior sampler', 'assigners')
 CODERS = _of_models('coder', 'coders')
 PRIOR_GENERATORS = _of_models('prior generator', 'priors')
 # Where a config's key does not say the kind, as for an argument of a user's own detector.
@@ -337,10 +340,13 @@ MODEL_PARTS = RegistryGroup(
         BACKBONES,
         NECKS,
         HEADS,
+        ROI_HEADS,
+        ROI_EXTRACTORS,
         LAYERS,
         LOSSES,
         ASSIGNERS,
         MATCH_COSTS,
+        PRIOR_SAMPLERS,
         CODERS,
         PRIOR_GENERATORS,
     ),

@@ -18,7 +18,7 @@ def load_tiny(path: Path, options: Mapping[str, Any]) -> Config:
         dataset = 'weather' if 'weather' in rest else rest[-1]
         return load_config(path, {**options, 'data_root': f'{options["data_root"]}/{dataset}', 'val_batch_size': 2})
     dataset = rest[-1]
-    if path.parent.name == 'detr':
+    if path.parent.name in ('detr', 'retinanet', 'fcos', 'faster_rcnn', 'mask_rcnn', 'keypoint_rcnn'):
         options = {**options, 'pretrained': None}
     if path.parent.name == 'rfdetr' and task == 'seg':
         options = {**options, 'img_size': 72}  # patches of 12 pixels

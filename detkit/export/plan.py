@@ -133,6 +133,8 @@ def _check_model(model: nn.Module) -> None:
             'checkpoint that it was made from'
         )
     head, preprocessor = model.head, model.data_preprocessor
+    if getattr(head, 'NO_EXPORT', ''):
+        raise ConfigError(f'{type(head).__name__} cannot be exported: {head.NO_EXPORT}')
     own = getattr(type(head), 'decode', None)
     if own is None or own is BaseHead.decode or getattr(type(head), 'results', None) is BaseHead.results:
         raise ConfigError(

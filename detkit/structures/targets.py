@@ -41,6 +41,20 @@ class AssignResult(NamedTuple):
     scores: Tensor | None = None
 
 
+class SampledPriors(NamedTuple):
+    """S of the priors of each image; S depends on shapes alone, never on values.
+
+    Attributes:
+        prior_idx: ``(B, S)`` int64.
+        positive: ``(B, S)`` bool, whether the prior has an object.
+        valid: ``(B, S)`` bool, False where the slot is empty.
+    """
+
+    prior_idx: Tensor
+    positive: Tensor
+    valid: Tensor
+
+
 class SparseTargets(NamedTuple):
     """The few targets of many logits that are not 0.
 

@@ -21,6 +21,13 @@ SMALL['RTDETRHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='De
 SMALL['DFINEHead'] = dict(num_queries=6, num_denoising=4, decoder=dict(type='DistributionDecoder', **SMALL_DECODER))
 for family in ('RFDETR', 'RTDETR', 'DFINE'):
     SMALL[f'{family}SegmentHead'] = SMALL[f'{family}OBBHead'] = SMALL[f'{family}Head']
+SMALL['RetinaHead'] = SMALL['FCOSHead'] = dict(feat_channels=16, num_convs=1)
+SMALL['RPNHead'] = dict(feat_channels=16)
+SMALL['TwoStageHead'] = dict(
+    feat_channels=16,
+    rpn_head=dict(type='RPNHead', proposals=dict(nms_pre=50, max_per_img=20)),
+    bbox_head=dict(type='BBoxRoIHead', fc_channels=16),
+)
 NUM_CLASSES = 3
 
 

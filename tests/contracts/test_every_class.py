@@ -28,7 +28,12 @@ from detkit.registry import (
 from detkit.structures.data_sample import DetDataSample
 
 # A head for each detector.
-HEAD_OF_DETECTOR = {'DETR': 'DETRHead', 'ImageClassifier': 'MLPClassifyHead', 'SingleStageDetector': 'YOLOv8Head'}
+HEAD_OF_DETECTOR = {
+    'DETR': 'DETRHead',
+    'ImageClassifier': 'MLPClassifyHead',
+    'SingleStageDetector': 'YOLOv8Head',
+    'TwoStageDetector': 'TwoStageHead',
+}
 # Arguments of small networks.
 SMALL = {
     'CSPDarknet': dict(deepen_factor=0.33, widen_factor=0.125),
@@ -213,8 +218,8 @@ def test_a_prior_generator_makes_priors_of_every_map_and_keeps_them(name):
     priors = generator(sizes)
     assert generator(sizes) is priors
     points = torch.cat([level.points for level in priors]) if isinstance(priors, list) else priors.points
-    assert len(points) == sum(h * w for h, w in sizes) * (2 if anchors else 1)
-    assert (points > 0).all() and (points < torch.tensor([48.0, 32.0])).all()
+    assert len(points) == sum(h * w for h, w in sizes) * getattr(generator, 'num_shapes', 1)
+    assert (points >= 0).all() and (points < torch.tensor([48.0, 32.0])).all()
     double = generator(sizes, dtype=torch.float64)
     assert (double[0] if isinstance(double, list) else double).points.dtype == torch.float64
     with pytest.raises(ValueError, match='1 maps for strides'):

@@ -32,6 +32,7 @@ BACKBONES = {
     ),
     'resnet': dict(type='ResNet', depth=18, variant='d'),
     'hgnet': dict(type='HGNetV2', arch='B0', lab=True),
+    'mobilenet': dict(type='MobileNetV3'),
     'vit': dict(type='WindowedViT', embed_dims=24, depth=4, num_heads=3, out_indices=(2, 4), global_blocks=(2,)),
 }
 # What comes before the neck: a transformer's maps have one stride.
@@ -49,6 +50,7 @@ NECKS = {
     'lite': dict(type='LiteEncoder', out_channels=16, num_blocks=1),
     'hybrid': dict(type='HybridEncoder', out_channels=16, num_heads=2, feedforward_dims=16, num_blocks=1),
     'projector': dict(type='MultiScaleProjector', out_channels=16, num_blocks=1),
+    'fpn': dict(type='FPN', out_channels=16),
 }
 ANCHORS = {
     2: [[(8, 8), (16, 24)], [(40, 32), (60, 60)]],
@@ -84,6 +86,16 @@ HEADS = {
         type='RTDETROBBHead', num_queries=8, num_denoising=2, decoder=dict(type='DeformableDecoder', **DECODER)
     ),
     'rfdetr': dict(type='RFDETRHead', num_queries=8, num_groups=2, decoder=dict(type='LiteDecoder', **DECODER)),
+    'retina': dict(type='RetinaHead', feat_channels=16, num_convs=1, norm='gn'),
+    'fcos': dict(type='FCOSHead', feat_channels=16, num_convs=1),
+    'two_stage': dict(
+        type='TwoStageHead',
+        feat_channels=16,
+        rpn_head=dict(type='RPNHead', proposals=dict(nms_pre=50, max_per_img=20)),
+        bbox_head=dict(type='BBoxRoIHead', fc_channels=16),
+        mask_head=dict(type='MaskRoIHead', num_convs=1, conv_channels=8),
+        keypoint_head=dict(type='KeypointRoIHead', keypoint_shape=(3, 3), num_convs=1, conv_channels=8),
+    ),
 }
 SIZE = 64
 

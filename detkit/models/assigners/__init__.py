@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from detkit.models.assigners.fcos_assigner import FCOSAssigner
     from detkit.models.assigners.hungarian_assigner import HungarianAssigner
     from detkit.models.assigners.match_costs import (
         BBoxL1Cost,
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
         ProbIoUCost,
         ScoreIoUCost,
     )
+    from detkit.models.assigners.max_iou_assigner import MaxIoUAssigner
+    from detkit.models.assigners.prior_samplers import RandomPriorSampler
     from detkit.models.assigners.rotated_hungarian_assigner import RotatedHungarianAssigner
     from detkit.models.assigners.rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
     from detkit.models.assigners.task_aligned_assigner import TaskAlignedAssigner
@@ -35,6 +38,9 @@ __getattr__ = lazy_names(
         'TaskAlignedAssigner': 'task_aligned_assigner',
         'YOLOv3AnchorAssigner': 'yolov3_anchor_assigner',
         'YOLOv5AnchorAssigner': 'yolov5_anchor_assigner',
+        'MaxIoUAssigner': 'max_iou_assigner',
+        'FCOSAssigner': 'fcos_assigner',
+        'RandomPriorSampler': 'prior_samplers',
     },
 )
 
@@ -51,4 +57,7 @@ __all__ = [
     'YOLOv3AnchorAssigner',
     'YOLOv5AnchorAssigner',
     'TaskAlignedAssigner',
+    'MaxIoUAssigner',
+    'FCOSAssigner',
+    'RandomPriorSampler',
 ]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from detkit.models.backbones.csp_darknet import CSPDarknet
     from detkit.models.backbones.darknet import Darknet
     from detkit.models.backbones.hgnet import HGNetV2
+    from detkit.models.backbones.mobilenet import MobileNetV3
     from detkit.models.backbones.resnet import ResNet
     from detkit.models.backbones.windowed_vit import WindowedViT
 
@@ -19,6 +20,7 @@ __getattr__ = lazy_names(
         'HGNetV2': 'hgnet',
         'ResNet': 'resnet',
         'WindowedViT': 'windowed_vit',
+        'MobileNetV3': 'mobilenet',
     },
 )
 
@@ -28,4 +30,5 @@ __all__ = [
     'HGNetV2',
     'ResNet',
     'WindowedViT',
+    'MobileNetV3',
 ]

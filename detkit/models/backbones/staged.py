@@ -64,8 +64,13 @@ class StagedBackbone(BaseModule):
     def train(self, mode: bool = True) -> StagedBackbone:
         """Set the mode of all but the normalisation of frozen parts, which keeps its statistics."""
         super().train(mode)
-        for module in self._frozen:
-            for layer in module.modules():
-                if isinstance(layer, _BatchNorm):
-                    layer.eval()
+        keep_statistics(self._frozen)
         return self
+
+
+def keep_statistics(modules: Sequence[nn.Module]) -> None:
+    """Put the batch normalisation of ``modules`` into evaluation mode."""
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.eval()

@@ -6,6 +6,7 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.models.coders.anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
+    from detkit.models.coders.delta_bbox_coder import DeltaBBoxCoder
     from detkit.models.coders.distance_coders import DistancePointBBoxCoder, RotatedDistanceCoder
     from detkit.models.coders.relative_bbox_coder import RelativeBBoxCoder, cxcywh_to_xyxy
     from detkit.models.coders.relative_rbbox_coder import RelativeRBBoxCoder
@@ -21,6 +22,7 @@ __getattr__ = lazy_names(
         'YOLOv3BBoxCoder': 'anchor_coders',
         'YOLOv5BBoxCoder': 'anchor_coders',
         'cxcywh_to_xyxy': 'relative_bbox_coder',
+        'DeltaBBoxCoder': 'delta_bbox_coder',
     },
 )
 
@@ -33,4 +35,5 @@ __all__ = [
     'YOLOv3BBoxCoder',
     'YOLOv5BBoxCoder',
     'cxcywh_to_xyxy',
+    'DeltaBBoxCoder',
 ]

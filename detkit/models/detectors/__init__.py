@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from detkit.models.detectors.detr import DETR
     from detkit.models.detectors.image_classifier import ImageClassifier
     from detkit.models.detectors.single_stage import SingleStageDetector
+    from detkit.models.detectors.two_stage import TwoStageDetector
 
 __getattr__ = lazy_names(
     __name__,
@@ -18,6 +19,7 @@ __getattr__ = lazy_names(
         'ImageClassifier': 'image_classifier',
         'ModelInfo': 'base_detector',
         'SingleStageDetector': 'single_stage',
+        'TwoStageDetector': 'two_stage',
     },
 )
 
@@ -27,4 +29,5 @@ __all__ = [
     'ImageClassifier',
     'ModelInfo',
     'SingleStageDetector',
+    'TwoStageDetector',
 ]

@@ -14,14 +14,20 @@ if TYPE_CHECKING:
     from detkit.models.heads.dfine_obb_head import DFINEOBBHead
     from detkit.models.heads.dfine_segment_head import DFINESegmentHead
     from detkit.models.heads.dual_head import DualHead
+    from detkit.models.heads.fcos_head import FCOSHead
+    from detkit.models.heads.fpn_anchor_head import FPNAnchorHead
+    from detkit.models.heads.fpn_head import FPNHead
     from detkit.models.heads.mlp_classify_head import MLPClassifyHead
     from detkit.models.heads.query_head import QueryHead
+    from detkit.models.heads.retina_head import RetinaHead
     from detkit.models.heads.rfdetr_head import RFDETRHead
     from detkit.models.heads.rfdetr_obb_head import RFDETROBBHead
     from detkit.models.heads.rfdetr_segment_head import RFDETRSegmentHead
+    from detkit.models.heads.rpn_head import RPNHead
     from detkit.models.heads.rtdetr_head import RTDETRHead
     from detkit.models.heads.rtdetr_obb_head import RTDETROBBHead
     from detkit.models.heads.rtdetr_segment_head import RTDETRSegmentHead
+    from detkit.models.heads.two_stage_head import TwoStageHead
     from detkit.models.heads.yolo26_head import DirectHead, YOLO26Head
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
@@ -60,6 +66,12 @@ __getattr__ = lazy_names(
         'YOLOv8OBBHead': 'yolov8_obb_head',
         'YOLOv8PoseHead': 'yolov8_pose_head',
         'YOLOv8SegmentHead': 'yolov8_segment_head',
+        'FPNHead': 'fpn_head',
+        'FPNAnchorHead': 'fpn_anchor_head',
+        'RetinaHead': 'retina_head',
+        'FCOSHead': 'fcos_head',
+        'RPNHead': 'rpn_head',
+        'TwoStageHead': 'two_stage_head',
     },
 )
 
@@ -90,4 +102,10 @@ __all__ = [
     'YOLOv8OBBHead',
     'YOLOv8PoseHead',
     'YOLOv8SegmentHead',
+    'FPNHead',
+    'FPNAnchorHead',
+    'RetinaHead',
+    'FCOSHead',
+    'RPNHead',
+    'TwoStageHead',
 ]

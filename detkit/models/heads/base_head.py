@@ -45,6 +45,7 @@ class BaseHead(BaseModule):
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.
+        NO_EXPORT: why the network cannot be exported; empty where it can.
     """
 
     loss_reduction: str = 'sum'
@@ -60,6 +61,7 @@ class BaseHead(BaseModule):
     TEST_KEYS: tuple[str, ...] = ()
     SUPPRESSION: str | None = None
     HALF_GRAPH: bool = True
+    NO_EXPORT: str = ''
 
     def loss_divisor(self, batch_size: int) -> float:
         """Return the number by which the losses are divided to be means over the images of a batch."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from detkit.models.losses.boxes import IoULoss, L1Loss, aligned_iou
+    from detkit.models.losses.boxes import IoULoss, L1Loss, SmoothL1Loss, aligned_iou
     from detkit.models.losses.classification import (
         BinaryCrossEntropyLoss,
         BinaryFocalLoss,
@@ -37,6 +37,7 @@ __getattr__ = lazy_names(
         'ProbIoULoss': 'rotated_boxes',
         'ProtoMaskLoss': 'masks',
         'RotationLoss': 'rotated_boxes',
+        'SmoothL1Loss': 'boxes',
         'VarifocalLoss': 'quality',
         'aligned_iou': 'boxes',
         'prob_iou': 'rotated_boxes',
@@ -60,6 +61,7 @@ __all__ = [
     'ProbIoULoss',
     'ProtoMaskLoss',
     'RotationLoss',
+    'SmoothL1Loss',
     'VarifocalLoss',
     'aligned_iou',
     'prob_iou',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import pi
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from detkit.protocols import BoxLoss, CoordinateLoss, OverlapLoss
@@ -104,3 +105,26 @@ class L1Loss(BaseLoss, BoxLoss, CoordinateLoss):
     ) -> Tensor:
         """Return the loss, a scalar; arguments as in ``CoordinateLoss``."""
         return self.reduce((pred - target).abs().sum(-1), weight, avg_factor)
+
+
+@LOSSES.register_module()
+class SmoothL1Loss(BaseLoss, BoxLoss, CoordinateLoss):
+    """Sum over coordinates of x² / (2 β) where the absolute difference x is below β, else x - β / 2 (arXiv:1504.08083).
+
+    Args:
+        beta: β, above 0.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if beta <= 0:
+            raise ValueError(f'SmoothL1Loss: beta must be above 0, found {beta}')
+        self.beta = beta
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``CoordinateLoss``."""
+        losses = F.smooth_l1_loss(pred, target, beta=self.beta, reduction='none')
+        return self.reduce(losses.sum(-1), weight, avg_factor)

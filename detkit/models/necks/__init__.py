@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from detkit.models.necks.fpn import FPN
     from detkit.models.necks.hybrid_encoder import HybridEncoder
     from detkit.models.necks.last_block import LastBlock
     from detkit.models.necks.lite_encoder import LiteEncoder
@@ -23,6 +24,7 @@ __getattr__ = lazy_names(
         'PAN': 'pan',
         'SPP': 'spp',
         'YOLOv3Neck': 'yolov3_neck',
+        'FPN': 'fpn',
     },
 )
 
@@ -34,4 +36,5 @@ __all__ = [
     'PAN',
     'SPP',
     'YOLOv3Neck',
+    'FPN',
 ]

@@ -45,7 +45,7 @@ def batched_nms(
     """Suppress the duplicates of every image of a batch greedily.
 
     Args:
-        bboxes: ``(B, P, 4)`` xyxy.
+        bboxes: ``(B, P, 4)`` xyxy, or ``(B, P, C, 4)`` where each class has its own.
         scores: ``(B, P, C)``.
         score_thr: candidates have a score above this.
         iou_thr: a candidate is suppressed when its IoU with a better one of its class is above this.
@@ -75,7 +75,7 @@ def find_candidates(
 ) -> Detections:
     """Return an image's candidates, best first.
 
-    The arguments are those of ``batched_nms``, with ``bboxes (P, 4)``, or ``(P, 5)`` if rotated.
+    The arguments are those of ``batched_nms``, with ``bboxes (P, 4)``, ``(P, C, 4)``, or ``(P, 5)`` if rotated.
     """
     if multi_label:
         prior_idx, labels = (scores > score_thr).nonzero(as_tuple=True)
@@ -92,7 +92,8 @@ def find_candidates(
         prior_idx, labels = prior_idx[best], labels[best]
     scores, order = scores.sort(descending=True, stable=True)
     prior_idx, labels = prior_idx[order], labels[order]
-    return Detections(bboxes[prior_idx], scores, labels, prior_idx)
+    bboxes = bboxes[prior_idx] if bboxes.dim() == 2 else bboxes[prior_idx, labels]
+    return Detections(bboxes, scores, labels, prior_idx)
 
 
 def _suppress(candidates: Detections, iou_thr: float, max_per_img: int, class_agnostic: bool) -> Tensor:

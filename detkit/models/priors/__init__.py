@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from detkit.models.priors.anchor_prior_generator import AnchorPriorGenerator, AnchorPriors
     from detkit.models.priors.point_prior_generator import PointPriorGenerator, PointPriors
     from detkit.models.priors.prior_generator import BasePriorGenerator
+    from detkit.models.priors.size_ratio_anchors import BoxPriors, SizeRatioAnchorGenerator
 
 __getattr__ = lazy_names(
     __name__,
@@ -17,6 +18,8 @@ __getattr__ = lazy_names(
         'BasePriorGenerator': 'prior_generator',
         'PointPriorGenerator': 'point_prior_generator',
         'PointPriors': 'point_prior_generator',
+        'BoxPriors': 'size_ratio_anchors',
+        'SizeRatioAnchorGenerator': 'size_ratio_anchors',
     },
 )
 
@@ -26,4 +29,6 @@ __all__ = [
     'BasePriorGenerator',
     'PointPriorGenerator',
     'PointPriors',
+    'BoxPriors',
+    'SizeRatioAnchorGenerator',
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detkit.registry import PRIOR_GENERATORS
 
-from .prior_generator import BasePriorGenerator, cell_points
+from .prior_generator import BasePriorGenerator, cell_points, corner_points
 
 
 class PointPriors(NamedTuple):
@@ -31,18 +31,22 @@ class PointPriorGenerator(BasePriorGenerator):
 
     Args:
         strides: strides of the levels, fine to coarse.
-        offset: position of a point in its cell, in cells; .5 is the centre.
+        offset: position of a point in its cell, in cells; .5 is the centre. None takes the top left corners of cells
+            whose size is rounded down, see ``corner_points``, as torchvision's FCOS does.
     """
 
-    def __init__(self, strides: Sequence[int], offset: float = 0.5) -> None:
+    def __init__(self, strides: Sequence[int], offset: float | None = 0.5) -> None:
         super().__init__(strides)
         self.offset = offset
 
     def _generate(self, sizes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype) -> PointPriors:
-        points = [
-            cell_points(size, stride, self.offset, device, dtype)
-            for size, stride in zip(sizes, self.strides, strict=True)
-        ]
+        if self.offset is None:
+            points = corner_points(sizes, self.strides, device, dtype)
+        else:
+            points = [
+                cell_points(size, stride, self.offset, device, dtype)
+                for size, stride in zip(sizes, self.strides, strict=True)
+            ]
         strides = [
             torch.full((h * w,), stride, device=device, dtype=dtype)
             for (h, w), stride in zip(sizes, self.strides, strict=True)

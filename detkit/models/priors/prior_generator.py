@@ -65,3 +65,21 @@ def cell_points(
     y = (torch.arange(h, device=device, dtype=dtype) + offset) * stride
     grid_y, grid_x = torch.meshgrid(y, x, indexing='ij')
     return torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2)  # (h, w, 2) -> (h * w, 2)
+
+
+def corner_points(
+    sizes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device | str, dtype: torch.dtype
+) -> list[Tensor]:
+    """Return the top left corner of each cell, row by row, of maps that cover one input: ``(h * w, 2)`` x, y in pixels.
+
+    The input's sides are those of the finest map times its stride. A cell is as wide as the input's width divided by
+    the number of cells, rounded down: of 13 cells at stride 64 over 800 pixels, each has 61.
+    """
+    height, width = (side * strides[0] for side in sizes[0])
+    points = []
+    for h, w in sizes:
+        x = torch.arange(w, device=device, dtype=dtype) * (width // w)
+        y = torch.arange(h, device=device, dtype=dtype) * (height // h)
+        grid_y, grid_x = torch.meshgrid(y, x, indexing='ij')
+        points.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2))  # (h, w, 2) -> (h * w, 2)
+    return points

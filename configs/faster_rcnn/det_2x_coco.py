@@ -1,0 +1,13 @@
+"""Faster R-CNN on COCO for 24 epochs, mmdetection's schedule 2x (https://arxiv.org/abs/1506.01497).
+
+There is no published result of this network and schedule. Train with
+    python tools/train.py configs/faster_rcnn/det_2x_coco.py --cfg-options data_root=/data/coco
+"""
+
+_base_ = [
+    '../_base_/models/faster_rcnn.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_2x.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'

@@ -1,0 +1,13 @@
+"""Faster R-CNN on PASCAL VOC (https://arxiv.org/abs/1506.01497).
+
+There is no published result. Train with
+    python tools/train.py configs/faster_rcnn/det_voc.py --cfg-options data_root=/data/VOCdevkit
+"""
+
+_base_ = [
+    '../_base_/models/faster_rcnn.py',
+    '../_base_/datasets/voc_detection.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'

@@ -1,0 +1,13 @@
+"""Keypoint R-CNN on COCO for 12 epochs, mmdetection's schedule 1x (https://arxiv.org/abs/1703.06870).
+
+There is no published result of this network and schedule. Train with
+    python tools/train.py configs/keypoint_rcnn/pose_1x_coco.py --cfg-options data_root=/data/coco
+"""
+
+_base_ = [
+    '../_base_/models/keypoint_rcnn.py',
+    '../_base_/datasets/coco_keypoint.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/default_runtime.py',
+]
+task = 'pose'

@@ -1,0 +1,13 @@
+"""Keypoint R-CNN on your own dataset with a data.yaml (https://arxiv.org/abs/1703.06870).
+
+There is no published result. Train with
+    python tools/train.py configs/keypoint_rcnn/pose_custom.py --cfg-options data_yaml=path/to/data.yaml
+"""
+
+_base_ = [
+    '../_base_/models/keypoint_rcnn.py',
+    '../_base_/datasets/data_yaml_detection.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/default_runtime.py',
+]
+task = 'pose'

@@ -1,0 +1,112 @@
+"""``MaskRoIHead``: predicts a mask of each class in regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from detkit.protocols import PixelMaskLoss
+from detkit.registry import LOSSES, ROI_HEADS
+from detkit.structures.gt_batch import GtBatch
+from detkit.utils.ranks import shared_divisor
+
+from ..heads.base_head import widened
+from ..heads.mask_results import object_masks
+from ..layers.towers import build_tower
+from .base_roi_head import BaseRoIHead, RoISamples, init_relu_convs, join
+
+
+@ROI_HEADS.register_module()
+class MaskRoIHead(BaseRoIHead):
+    """Head of masks: convolutions, a transposed convolution and a predictor (Mask R-CNN, arXiv:1703.06870).
+
+    It learns from the regions with an object, the mask of the object's class alone. Channel 0 of the predictor is that
+    of background, which nobody reads; it is there so that torchvision's weights fit.
+
+    Args:
+        num_classes, in_channels, strides, init_cfg: see ``BaseRoIHead``.
+        roi_extractor: config of what cuts regions out of maps; masks are twice as wide and high as its result.
+        num_convs, conv_channels, norm: 3x3 convolutions, their channels, and their normalisation (``'bn'`` or None).
+        loss_mask: config of the loss; by default cross entropy, which is a focal loss with these numbers.
+    """
+
+    takes = {'loss_mask': PixelMaskLoss}
+    default_parts = {'loss_mask': dict(type='MaskFocalLoss', alpha=None, gamma=0.0)}
+    class_rows = {'conv_mask': (1, 1, 0)}
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        roi_extractor: dict | None = None,
+        num_convs: int = 4,
+        conv_channels: int = 256,
+        norm: str | None = None,
+        loss_mask: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        extractor = roi_extractor or dict(type='RoIAlignExtractor', out_size=14)
+        super().__init__(num_classes, in_channels, strides, extractor, init_cfg)
+        self.loss_mask = self.build_part(LOSSES, 'loss_mask', loss_mask, 4)
+        self.convs = build_tower(self.in_channels, conv_channels, num_convs, norm)
+        self.upsample = nn.ConvTranspose2d(conv_channels if num_convs else self.in_channels, conv_channels, 2, 2)
+        self.conv_mask = nn.Conv2d(conv_channels, num_classes + 1, 1)
+        init_relu_convs(self)
+
+    def forward(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor]) -> Tensor:
+        """Return logits ``(R, 1 + C, s, s)``, in float32 or finer.
+
+        Args:
+            feats: a ``(B, in_channels, h_i, w_i)`` map for each level.
+            bboxes: the regions ``(R_b, 4)`` of each image.
+        """
+        x = self.upsample(self.convs(self.features(feats, bboxes))).relu()
+        return widened(self.conv_mask(x))
+
+    def loss(
+        self, feats: Sequence[Tensor], samples: Sequence[RoISamples], gt: GtBatch, size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Return ``loss_mask``.
+
+        Args:
+            feats: a ``(B, in_channels, h_i, w_i)`` map for each level.
+            samples: the regions of each image that the boxes are learnt from.
+            gt: with masks, one for each object or as an index map.
+            size: (H, W) of the batch, in pixels.
+
+        Raises:
+            ValueError: the batch has objects without masks.
+        """
+        if gt.masks is None and gt.max_instances:
+            raise ValueError(
+                f'{type(self).__name__} learns masks, but the batch has none. Use a dataset that has outlines, and '
+                'with_masks=True of Render; or leave out mask_head'
+            )
+        samples = [own.with_objects() for own in samples]
+        logits = self(feats, [own.bboxes for own in samples])  # (R, 1 + C, s, s)
+        avg_factor = shared_divisor(len(logits), logits)  # which every process has to compute
+        if not len(logits):
+            own = logits[:, 0].flatten(1)
+            return dict(loss_mask=self.loss_mask(own, own.detach(), avg_factor=avg_factor))
+        objects = join(samples, gt.max_instances)
+        masks = object_masks(gt, gt.flat_index)  # (N, h, w)
+        number_of = torch.zeros_like(gt.labels.flatten())
+        number_of[gt.flat_index] = torch.arange(len(gt.flat_index), device=objects.device)
+        stride = max(round(size[0] / masks.shape[-2]), 1)
+        regions = torch.cat([own.bboxes for own in samples]).to(logits.dtype)
+        regions = torch.cat([number_of[objects].to(logits.dtype).unsqueeze(1), regions], 1)
+        targets = roi_align(masks.to(logits.dtype).unsqueeze(1), regions, logits.shape[-1], 1 / stride)  # (R, 1, s, s)
+        labels = gt.labels.flatten()[objects] + 1
+        own = logits[torch.arange(len(labels), device=labels.device), labels]  # (R, s, s)
+        return dict(loss_mask=self.loss_mask(own.flatten(1), targets.flatten(1), avg_factor=avg_factor))
+
+    def decode(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
+        """Return the probabilities ``(N, s, s)`` of the detections of each image, ``(N, 4)`` and ``(N,)``."""
+        logits = self(feats, bboxes)
+        index = torch.cat(list(labels)) + 1
+        own = logits[torch.arange(len(index), device=index.device), index].sigmoid()
+        return list(own.split([len(image) for image in labels]))
