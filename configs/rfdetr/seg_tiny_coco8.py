@@ -1,6 +1,6 @@
 """A small RF-DETR with masks for COCO8's four training images (https://arxiv.org/abs/2511.09554).
 
-There is no published result; validation reads the training images. Train with
+There is no published result, and none was measured; validation reads the training images. Train with
     python tools/train.py configs/rfdetr/seg_tiny_coco8.py
 """
 
@@ -11,5 +11,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'seg'
-keep_ratio, img_size = False, _base_.side
+keep_ratio, img_size, max_epochs = False, _base_.side, 200
 model = dict(head=dict(type='RFDETRSegmentHead'))
