@@ -6,6 +6,8 @@
     detkit convert detr detr-r50-e632da11.pth detr-r50.pth
     detkit convert rfdetr rf-detr-nano.pth rfdetr-n.pth
     detkit convert deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth
+    detkit convert rtdetr rtdetr_r18vd_dec3_6x_coco_from_paddle.pth rtdetr-r18.pth
+    detkit convert dfine dfine_n_coco.pth dfine-n.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
@@ -15,6 +17,10 @@ from importlib import import_module
 
 from detkit.cli.command import CommandParser
 
+_SAME_MODEL = {
+    'config': 'the config of the same model, instead of the one that the weights are found to be of',
+    'names': 'class names, one a line, where neither the file nor COCO says them',
+}
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
@@ -44,27 +50,38 @@ CONVERTERS = {
         'convert_detr',
         {
             'size': 'r50, r101, r50_dc5 or r101_dc5, where nothing in the file says whether it is a DC5',
-            'config': 'the config of the same model, instead of the one that the weights are found to be of',
-            'names': 'class names, one a line, where neither the file nor COCO says them',
+            **_SAME_MODEL,
         },
     ),
     'rfdetr': (
         "RF-DETR, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",
         'detkit.converters.rfdetr',
         'convert_rfdetr',
-        {
-            'config': 'the config of the same model, instead of the one that the weights are found to be of',
-            'names': 'class names, one a line, where neither the file nor COCO says them',
-        },
+        _SAME_MODEL,
+    ),
+    'rtdetr': (
+        "RT-DETR or RT-DETRv2: its authors' .pth, or model.safetensors of the Hugging Face Hub",
+        'detkit.converters.rtdetr',
+        'convert_rtdetr',
+        _SAME_MODEL,
+    ),
+    'dfine': (
+        "D-FINE: its authors' .pth, or model.safetensors of the Hugging Face Hub",
+        'detkit.converters.rtdetr',
+        'convert_dfine',
+        _SAME_MODEL,
+    ),
+    'deim': (
+        "DEIM on D-FINE or RT-DETRv2: its authors' .pth, whose weights do not show that they are DEIM's",
+        'detkit.converters.rtdetr',
+        'convert_deim',
+        _SAME_MODEL,
     ),
     'deimv2': (
         "DEIMv2 Atto, Femto, Pico or N: its authors' .pth or model.safetensors, or transformers' model.safetensors",
         'detkit.converters.deim',
         'convert_deimv2',
-        {
-            'config': 'the config of the same model, instead of the one that the weights are found to be of',
-            'names': 'class names, one a line, where neither the file nor COCO says them',
-        },
+        _SAME_MODEL,
     ),
 }
 

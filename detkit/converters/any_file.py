@@ -15,6 +15,7 @@ from detkit.converters.inert_pickle import StandIn, TorchArchive
 from detkit.converters.pickled_model import load_pickled
 from detkit.converters.rfdetr import load_rfdetr
 from detkit.converters.rfdetr_layout import layout_of
+from detkit.converters.rtdetr import family_of, load_family
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.utils.errors import CheckpointError
@@ -29,7 +30,8 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
 
     Args:
         source: a YOLOv8 or YOLO11 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR,
-            RF-DETR or DEIMv2 of its authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
+            RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the Hugging Face Hub (``.pth``, ``.safetensors``,
+            ``.bin``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:
@@ -50,11 +52,13 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
             return load_rfdetr(source, configs)
         if deimv2_layout_of(tensors) is not None:
             return load_deimv2(source, configs)
+        if (family := family_of(tensors, source)) is not None:
+            return load_family(family, source, configs)
         return load_detr(source, configs)
     except NoDETRError as error:
         raise CheckpointError(
-            f'{source} {error.found}; give a checkpoint of detkit, a whole model of ultralytics or YOLOv5, a DETR, or '
-            "Darknet's .weights, copied whole"
+            f'{source} {error.found}; give a checkpoint of detkit, a whole model of ultralytics or YOLOv5, a DETR, '
+            "RT-DETR, D-FINE or RF-DETR, or Darknet's .weights, copied whole"
         ) from error
 
 

@@ -84,8 +84,8 @@ class KeyTable:
     """The names of a model's parameters and buffers, in another project and in detkit.
 
     Args:
-        rows: pairs of prefixes, theirs and detkit's, in which ``{}`` is a number. The rest of a name (``conv.weight``,
-            ``bn.running_mean``, …) is the same on both sides. The first row that fits counts.
+        rows: pairs of prefixes or whole names, theirs and detkit's, in which ``{}`` is a number. The rest of a name
+            (``conv.weight``, ``bn.running_mean``, …) is the same on both sides. The first row that fits counts.
         dropped: a regular expression of their names that detkit does not need.
     """
 
@@ -116,7 +116,7 @@ class KeyTable:
 
 
 def _pattern(prefix: str) -> re.Pattern:
-    return re.compile(re.escape(prefix).replace(r'\{\}', r'(\d+)') + r'(?=\.)')
+    return re.compile(re.escape(prefix).replace(r'\{\}', r'(\d+)') + r'(?=\.|$)')
 
 
 def _rename(name: str, patterns: list[tuple[re.Pattern, str]]) -> str:
@@ -146,7 +146,7 @@ def match_tensors(
             ours = keys.to_detkit(theirs)
         except KeyError:
             ours = ''
-        if ours in expected:
+        if ours in expected and ours not in names:
             names[ours] = theirs
         elif ours is not None:
             unknown.append(theirs)

@@ -19,8 +19,8 @@ from detkit.utils.json_files import read_json
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain
 
 _EXPECTED = (
-    'give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face '
-    'Hub with its config.json beside it'
+    'give a published checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face Hub with its '
+    'config.json beside it'
 )
 
 
@@ -95,8 +95,16 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
             f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
             f'toolbox on mmengine; {_EXPECTED}.'
         )
-    weights = next((content[key] for key in ('model', 'state_dict') if isinstance(content.get(key), Mapping)), content)
+    found = (averaged_weights(content), content.get('model'), content.get('state_dict'), content)
+    weights = next(weights for weights in found if isinstance(weights, Mapping))
     return content, {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def averaged_weights(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
+    """Return the averaged weights that training keeps beside the others, ``ema.module``; None where there are none."""
+    ema = content.get('ema')
+    weights = ema.get('module') if isinstance(ema, Mapping) else None
+    return weights if isinstance(weights, Mapping) else None
 
 
 def _read(path: Path) -> Any:
@@ -122,8 +130,10 @@ def _with_tensors(archive: TorchArchive, content: Any) -> Any:
     for key, value in content.items():
         if isinstance(value, TensorRef):
             read[key] = archive.read(value)
-        elif isinstance(value, dict) and key in ('model', 'state_dict'):
+        elif isinstance(value, dict) and key in ('model', 'state_dict', 'module'):
             read[key] = {name: archive.read(ref) for name, ref in value.items() if isinstance(ref, TensorRef)}
+        elif key == 'ema':
+            read[key] = _with_tensors(archive, value)
         else:
             read[key] = value
     return read
@@ -138,26 +148,54 @@ def _arguments(args: Any, path: Path) -> dict[str, Any]:
 
 
 def what_lies_beside(path: Path) -> dict[str, Any]:
-    """Return what the Hub's ``config.json`` beside the weights says."""
+    """Return what the Hub's ``config.json`` beside the weights says, as arguments of ``DETRFile``."""
+    values = hub_config(path)
+    return dict(
+        dilated=_bool(values.get('dilation')),
+        num_heads=_positive(values.get('encoder_attention_heads')),
+        classes=hub_classes(values, path),
+        said_by='config.json' if values else None,
+    )
+
+
+def hub_config(path: Path) -> dict[str, Any]:
+    """Return the Hub's ``config.json`` beside the weights; an empty dict where there is none.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     file = path.with_name('config.json')
     if not file.is_file():
         return {}
     try:
         values = read_json(file, 'file')
-        names = values.get('id2label') or {}
+    except DataError as error:
+        raise _damaged(file, error) from error
+    if not isinstance(values, dict):
+        raise _damaged(file, TypeError('it holds no keys'))
+    return values
+
+
+def hub_classes(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
+    """Return the class names by label that a ``config.json`` states; None for none, or placeholders.
+
+    Raises:
+        CheckpointError: they are no names of labels from 0 on.
+    """
+    names = values.get('id2label') or {}
+    try:
         classes = tuple(str(names[str(label)]) for label in range(len(names))) or None
-    except (DataError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f'{file} is damaged ({type(error).__name__}: {error}); copy it again, or remove it to '
-            'have the weights converted without what it says.'
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise _damaged(path.with_name('config.json'), error) from error
     if classes is not None and all(name == f'LABEL_{label}' for label, name in enumerate(classes)):
-        classes = None  # placeholders: the classes were never named
-    return dict(
-        dilated=_bool(values.get('dilation')),
-        num_heads=_positive(values.get('encoder_attention_heads')),
-        classes=classes,
-        said_by=file.name,
+        return None  # the classes were never named
+    return classes
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f'{file} is damaged ({type(error).__name__}: {error}); copy it again, or remove it to have the weights '
+        'converted without what it says.'
     )
 
 

@@ -97,19 +97,7 @@ def _masks(prefix: str, names: Mapping[str, str]) -> Rows:
 
 
 class RFDETRKeys(KeyTable):
-    """A table whose rows may also be whole names.
-
-    Args:
-        rows: see ``KeyTable``.
-    """
-
-    def to_detkit(self, name: str) -> str | None:
-        # A row ends before a dot, so that a whole name needs one at its end.
-        ours = super().to_detkit(f'{name}.')
-        return ours and ours.removesuffix('.')
-
-    def to_theirs(self, name: str) -> str:
-        return super().to_theirs(f'{name}.').removesuffix('.')
+    """A table; attentions that a file packs into one tensor are unpacked first."""
 
     def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return super().convert(unpack(state))

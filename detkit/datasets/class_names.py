@@ -32,6 +32,12 @@ def names_by_id(names: Mapping[int, str], count: int | None = None) -> tuple[str
     return tuple(names.get(number, UNUSED_CLASS) for number in range(count or max(names) + 1))
 
 
+# Names that some projects give to classes of COCO, and COCO's own.
+COCO_ALIASES: dict[str, str] = {
+    'motorbike': 'motorcycle', 'aeroplane': 'airplane', 'sofa': 'couch', 'pottedplant': 'potted plant',
+    'diningtable': 'dining table', 'tvmonitor': 'tv',
+}  # fmt: skip
+
 # COCO's classes as DETR counts them, by category id; what no id has is ``UNUSED_CLASS``.
 COCO91: tuple[str, ...] = names_by_id(dict(zip(COCO_CATEGORY_IDS, COCO80, strict=True)))
 

@@ -18,6 +18,7 @@ from detkit.converters.darknet import load_darknet
 from detkit.converters.detr import load_detr
 from detkit.converters.pickled_model import load_pickled
 from detkit.converters.rfdetr import load_rfdetr
+from detkit.converters.rtdetr import FAMILIES, load_family
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.engine.checkpoint import load_checkpoint
@@ -43,6 +44,8 @@ _LOADERS: dict[str, Callable[[Path, Entry], Conversion]] = {
     'darknet': lambda path, entry: load_darknet(path, configs_folder()),
     'detr': lambda path, entry: load_detr(path, configs_folder(), entry.size or None),
     'rfdetr': lambda path, entry: load_rfdetr(path, configs_folder()),
+    'rtdetr': lambda path, entry: load_family(FAMILIES['rtdetr'], path, configs_folder()),
+    'dfine': lambda path, entry: load_family(FAMILIES['dfine'], path, configs_folder()),
 }
 
 

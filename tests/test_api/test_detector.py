@@ -231,7 +231,7 @@ def test_files_that_hold_no_model(checkpoint: Path, tmp_path: Path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match=rf'{name} cannot be read .* damaged or cut off') as caught:
             Detector(tmp_path / name)
-        assert 'published DETR' not in str(caught.value) and 'weights_only' not in str(caught.value)
+        assert 'published checkpoint' not in str(caught.value) and 'weights_only' not in str(caught.value)
     torch.save({'fc.weight': torch.zeros(3, 3)}, tmp_path / 'other.pth')
     with pytest.raises(
         CheckpointError, match=r'other.pth holds no model that detkit knows \(its tensors are fc.weight'

@@ -352,7 +352,7 @@ def test_a_packed_projection_of_another_size_is_listed(model, tmp_path):
 
 
 def test_other_files_are_refused(model, tmp_path):
-    assert 'does not exist; give a published DETR checkpoint' in error_of(tmp_path / 'none.pth')
+    assert 'does not exist; give a published checkpoint' in error_of(tmp_path / 'none.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')
     assert 'cannot be read' in error_of(tmp_path / 'text.pth')
     (tmp_path / 'empty.pth').write_bytes(b'')

@@ -2,6 +2,7 @@
 pydfine 0.2.1 (tests/parity/record_transformers_dfine.py says how they were recorded)."""
 
 import copy
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,80 +15,18 @@ from parity.rtdetr_shapes import MAX_OBJECTS, draws, objects
 from parity.seeded import assert_matches
 
 from detkit.config import load_config
-from detkit.converters.common import KeyTable
+from detkit.converters.rtdetr_keys import DFINE_KEYS
 from detkit.models.layers import denoising, fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'dfine.npz'
-NORMED = ('conv', 'conv'), ('norm', 'bn')
-ATTENTION = (('q_proj', 'query_proj'), ('k_proj', 'key_proj'), ('v_proj', 'value_proj'), ('o_proj', 'out_proj'))
 
 
-def block_rows(theirs: str, ours: str) -> list[tuple[str, str]]:
-    """A ``RepNCSPELAN4``."""
-    parts = [('conv1', 'in_conv'), ('conv4', 'out_conv'), ('conv2', 'branches.0.1'), ('conv3', 'branches.1.1')]
-    for number in range(2):
-        csp, own = f'csp_rep{number + 1}', f'branches.{number}.0'
-        parts += [(f'{csp}.conv{i}', f'{own}.conv{i}') for i in (1, 2)]
-        parts += [(f'{csp}.bottlenecks.{{}}.conv{i}', f'{own}.blocks.{{}}.branch{k}') for i, k in ((1, 3), (2, 1))]
-    return [(f'{theirs}.{a}.{kind}', f'{ours}.{b}.{own}') for a, b in parts for kind, own in NORMED]
-
-
-def key_table(levels: int) -> KeyTable:
-    """transformers' names and detkit's."""
-    rows = []
-    for theirs, ours in (('convolution', 'conv'), ('normalization', 'bn'), ('lab', 'lab')):
-        backbone = 'model.backbone.model'
-        rows += [
-            (f'{backbone}.embedder.{name}.{theirs}', f'backbone.stem.{name}.{ours}')
-            for name in ('stem1', 'stem2a', 'stem2b', 'stem3', 'stem4')
-        ]
-        blocks = ['blocks.{}.layers.{}' + end for end in ('', '.conv1', '.conv2')]
-        rows += [
-            (f'{backbone}.encoder.stages.{{}}.{inner}.{theirs}', f'backbone.stages.{{}}.{inner}.{ours}')
-            for inner in (*blocks, 'blocks.{}.aggregation.{}', 'downsample')
-        ]
-    encoder, layer = 'model.encoder.aifi.0.layers.{}', 'neck.0.encoders.0.{}'
-    decoder, own = 'model.decoder.layers.{}', 'head.decoder.layers.{}'
-    for theirs, ours in ((encoder, layer), (decoder, own)):
-        rows += [(f'{theirs}.self_attn.{a}', f'{ours}.self_attn.{b}') for a, b in ATTENTION]
-        rows += [
-            (f'{theirs}.self_attn_layer_norm', f'{ours}.norm_self'),
-            (f'{theirs}.final_layer_norm', f'{ours}.norm_ffn'),
-        ]
-        rows += [(f'{theirs}.mlp.layers.{i}', f'{ours}.linear{i + 1}') for i in range(2)]
-    for step in range(levels - 1):
-        finer = levels - 2 - step
-        parts = [(f'lateral_convs.{step}', f'reduce_convs.{finer}')]
-        parts += [(f'downsample_convs.{step}.conv{i + 1}', f'down_convs.{step}.{i}') for i in range(2)]
-        rows += [(f'model.encoder.{a}.{kind}', f'neck.0.fusion.{b}.{mine}') for a, b in parts for kind, mine in NORMED]
-        rows += block_rows(f'model.encoder.fpn_blocks.{step}', f'neck.0.fusion.up_blocks.{finer}')
-        rows += block_rows(f'model.encoder.pan_blocks.{step}', f'neck.0.fusion.down_blocks.{step}')
-    rows += [
-        ('model.encoder_input_proj.{}.0', 'neck.0.in_convs.{}.conv'),
-        ('model.encoder_input_proj.{}.1', 'neck.0.in_convs.{}.bn'),
-        ('model.decoder_input_proj.{}.0', 'head.in_convs.{}.conv'),
-        ('model.decoder_input_proj.{}.1', 'head.in_convs.{}.bn'),
-        ('model.denoising_class_embed', 'head.denoising.class_embed'),
-        ('model.enc_output.0', 'head.selection.linear'),
-        ('model.enc_output.1', 'head.selection.norm'),
-        ('model.enc_score_head', 'head.selection.fc_cls'),
-        ('model.enc_bbox_head', 'head.selection.bbox_mlp'),
-        (f'{decoder}.encoder_attn.sampling_offsets', f'{own}.cross_attn.offsets'),
-        (f'{decoder}.encoder_attn.attention_weights', f'{own}.cross_attn.weights'),
-        (f'{decoder}.gateway.gate', f'{own}.gate'),
-        (f'{decoder}.gateway.norm', f'{own}.norm_cross'),
-        ('model.decoder.query_pos_head', 'head.decoder.position_mlp'),
-        ('model.decoder.pre_bbox_head', 'head.decoder.initial_mlp'),
-        ('model.decoder.lqe_layers.{}.reg_conf', 'head.quality_mlps.{}'),
-        ('model.decoder.class_embed.{}', 'head.fc_cls.{}'),
-        ('model.decoder.bbox_embed.{}', 'head.decoder.edge_mlps.{}'),
-    ]
-    return KeyTable(rows)
-
-
-SCALARS = {f'head.decoder.bin_scale.{name}': f'model.decoder.{name}' for name in ('up', 'reg_scale')}
+def in_memory(name: str) -> str:
+    """The name that transformers 5 gives in memory to a parameter of its files."""
+    name = name.replace('.out_proj.', '.o_proj.').replace('.encoder.encoder.0.layers.', '.encoder.aifi.0.layers.')
+    return re.sub(r'\.fc([12])\.', lambda match: f'.mlp.layers.{int(match[1]) - 1}.', name)
 
 
 @pytest.fixture(scope='module')
@@ -97,7 +36,7 @@ def recorded():
 
 
 def their_name(name: str, key: str) -> str:
-    return SCALARS.get(key) or key_table(len(MODELS[name].decoder[3])).to_theirs(key)
+    return in_memory(DFINE_KEYS[len(MODELS[name].decoder[3])]['hugging_face'].to_theirs(key))
 
 
 def seeded_dfine(name: str) -> torch.nn.Module:

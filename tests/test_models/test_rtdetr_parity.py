@@ -23,13 +23,14 @@ from parity.rtdetr_shapes import (
 from parity.seeded import assert_matches
 
 from detkit.config import load_config
-from detkit.converters.rtdetr_keys import HUB_KEYS
+from detkit.converters.rtdetr_keys import RTDETR_KEYS
 from detkit.models.layers import denoising, fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'rtdetr.npz'
+HUB_KEYS = RTDETR_KEYS['hugging_face']
 NAMES = ('loss_cls', 'loss_box', 'loss_giou')
 
 

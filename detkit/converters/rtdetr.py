@@ -1,0 +1,383 @@
+"""``convert_rtdetr``, ``convert_dfine``, ``convert_deim``: a file of the authors or of the Hub -> a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detkit.config.execute import execute
+from detkit.converters.common import (
+    Conversion,
+    Description,
+    KeyTable,
+    check_paths,
+    match_tensors,
+    read_names,
+    resolve_config,
+    set_classes,
+    shown_classes,
+)
+from detkit.converters.detr_file import averaged_weights, hub_classes, hub_config, read_state
+from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, bare_names, layout_of
+from detkit.datasets.class_names import COCO80, COCO_ALIASES
+from detkit.utils.errors import CheckpointError, ConfigError
+
+_COUNTER = '.num_batches_tracked'  # that training keeps and nothing reads
+_HUB_SCORE_THR = 0.5
+# A model that differs from all sizes by more parameters is another one, whose parameters need not be listed.
+_MOST_LISTED = 60
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that are described by the configs of one folder.
+
+    Attributes:
+        name: the name for people.
+        key: the folder of the configs, and the name of the command.
+        files: the config of each network: 'rtdetr', 'rtdetrv2', 'dfine'.
+        model_types: what ``config.json`` of the Hub calls them.
+        score_thr: the lowest score that the authors' prediction shows.
+    """
+
+    name: str
+    key: str
+    files: Mapping[str, str]
+    model_types: tuple[str, ...]
+    score_thr: float
+
+
+RTDETR = Family(
+    'RT-DETR', 'rtdetr', dict(rtdetr='det_coco.py', rtdetrv2='det_v2_coco.py'), ('rt_detr', 'rt_detr_v2'), 0.6
+)
+DFINE = Family('D-FINE', 'dfine', dict(dfine='det_coco.py'), ('d_fine',), 0.4)
+# Its files have the names of the other two, and its networks another activation, which no weights show.
+DEIM = Family('DEIM', 'deim', dict(dfine='det_coco.py', rtdetrv2='det_rtdetrv2_coco.py'), (), 0.4)
+FAMILIES = {family.key: family for family in (RTDETR, DFINE, DEIM)}
+
+
+def convert_rtdetr(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
+    """Convert a file of an RT-DETR, version 1 or 2; nothing in it is run.
+
+    Args:
+        source: a ``.pth`` of the authors, published or of their training, or ``model.safetensors`` or
+            ``pytorch_model.bin`` of the Hub, whose ``config.json`` beside it is read too.
+        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
+        configs: detkit's folder of that name, whose configs describe the models.
+        config: the config of the same model, instead of the one that fits the weights.
+        names: the class names, one a line; needed where neither the file nor COCO says them.
+
+    Returns:
+        Lines for people: what was read and written, the config that fits, and how to go on.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another model; all parameters that are unknown, missing or of
+            another shape are listed.
+    """
+    return _convert(RTDETR, source, target, configs, config, names)
+
+
+def convert_dfine(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
+    """Convert a file of a D-FINE; arguments, result and errors are those of ``convert_rtdetr``."""
+    return _convert(DFINE, source, target, configs, config, names)
+
+
+def convert_deim(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
+    """Convert a file of a DEIM on D-FINE or RT-DETRv2; arguments, result and errors are ``convert_rtdetr``'s."""
+    return _convert(DEIM, source, target, configs, config, names)
+
+
+def _convert(
+    family: Family,
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None,
+    names: str | Path | None,
+) -> list[str]:
+    check_paths(Path(source), Path(target))
+    return load_family(family, source, configs, config, names).save(Path(target))
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file holds: its layout, its tensors by the names of that layout, and what is said beside them.
+
+    Attributes:
+        network: 'rtdetr', 'rtdetrv2' or 'dfine'.
+        averaged: whether the tensors are averages that training kept beside the others.
+        values: ``config.json`` of the Hub.
+    """
+
+    path: Path
+    layout: str
+    keys: KeyTable
+    tensors: dict[str, Tensor]
+    network: str
+    averaged: bool
+    values: dict[str, Any]
+
+    def find(self, ours: str) -> Tensor | None:
+        """Return a tensor by detkit's name."""
+        return self.tensors.get(self.keys.to_theirs(ours))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(value.shape) for name, value in self.tensors.items() if not name.endswith(_COUNTER)}
+
+
+def load_family(
+    family: Family,
+    source: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> Conversion:
+    """Return what ``convert_rtdetr`` writes for a model of the family; arguments and errors are the same."""
+    source, configs = Path(source), Path(configs)
+    found = _read(family, source)
+    classes, by = _find_classes(found, names)
+    described = tuple(_descriptions(family, found, configs, config, classes))
+    description, shapes = min(described, key=lambda pair: _distance(found, pair[1]))
+    size = description.options.get('size')
+    what = f'{source} does not fit the {family.name} of {description.file.name}'
+    if size is not None:
+        sizes = ', '.join(other.options['size'] for other, _ in described)
+        if _distance(found, shapes) > _MOST_LISTED:
+            raise CheckpointError(
+                f'{source}, {family.name}, has none of the sizes {sizes}; give the config of its model with --config.'
+            )
+        what = f'{source} has none of the sizes {sizes}. It does not fit {size}, the nearest,'
+    state = _state(found, shapes, what)
+    options = description.options
+    inside = description.file.resolve().is_relative_to(configs.resolve())
+    project = 'transformers' if found.layout == 'hugging_face' else family.name
+    label = f'{family.name}v2' if (family, found.network) == (RTDETR, 'rtdetrv2') else family.name
+    averaged = ', the averaged weights (ema)' if found.averaged else ''
+    return Conversion(
+        state,
+        description.config,
+        f'configs/{family.key}/{description.file.name}' if inside else description.file.name,
+        {'file': source.name, 'project': project},
+        report=(
+            f'read     {source}: {label}{"" if size is None else f" {size}"}, {shown_classes(classes)}, in the '
+            f'layout of {project}{averaged}',
+            f'classes  as {by} has them',
+        ),
+        size=f'{_num_parameters(description):,} parameters',
+        advice=lambda target: description.advice(target, 'det_custom.py' if options else None),
+    )
+
+
+def family_of(tensors: Mapping[str, Tensor], source: Path) -> Family | None:
+    """Return the family of a file's tensors, as ``config.json`` beside it or else their names say; None for none."""
+    found = layout_of(bare_names(tensors, source))
+    if found is None:
+        return None
+    network, layout = found
+    kind = hub_config(source).get('model_type') if layout == 'hugging_face' else None
+    families = [family for family in FAMILIES.values() if network in family.files]
+    return next((family for family in families if kind in family.model_types), families[0])
+
+
+def _read(family: Family, source: Path) -> _File:
+    """Read a file.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or of another family.
+    """
+    content, raw = read_state(source)
+    tensors = bare_names(raw, source)
+    found = layout_of(tensors)
+    if found is None:
+        some = ', '.join(sorted(raw)[:3]) or 'none'
+        raise CheckpointError(
+            f'{source} is no {family.name}: it has no selection of queries under a name of {family.name} (its tensors '
+            f"are {some}, ...); give a checkpoint of the authors (.pth), or the Hub's model.safetensors."
+        )
+    network, layout = found
+    values = hub_config(source) if layout == 'hugging_face' else {}
+    second = layout == 'original' or any(name.endswith('.n_points_scale') for name in tensors)
+    version = f'{network}v2' if network == 'rtdetr' and second else network
+    kind = values.get('model_type')
+    if version not in family.files or (kind is not None and family.model_types and kind not in family.model_types):
+        by_kind = [other for other in FAMILIES.values() if kind in other.model_types]
+        by_names = [other for other in FAMILIES.values() if kind is None and version in other.files]
+        known = next(iter((*by_kind, *by_names)), None)
+        said = f'config.json beside it says {kind!r}' if kind else f'its parameters are those of {known.name}'
+        remedy = 'it cannot be converted' if known in (None, family) else f'convert it by `detkit convert {known.key}`'
+        raise CheckpointError(f'{source} is no {family.name}: {said}; {remedy}.')
+    if network == 'dfine':
+        levels = sum(
+            name.startswith(('encoder.input_proj.', 'model.encoder_input_proj.')) for name in _weights(tensors)
+        )
+        keys = DFINE_KEYS[2 if levels == 2 else 3][layout]
+    else:
+        keys = RTDETR_KEYS[layout]
+    averaged = averaged_weights(content) is not None
+    return _File(source, layout, keys, tensors, version, averaged, values)
+
+
+def _weights(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the weights of convolutions."""
+    return [name for name, value in tensors.items() if value.ndim == 4]
+
+
+def _descriptions(
+    family: Family, found: _File, configs: Path, config: str | Path | None, classes: tuple[str, ...]
+) -> Iterator[tuple[Description, dict[str, Tensor]]]:
+    """Yield descriptions with their model's state dict, without values, until one fits: of sizes, or of ``config``.
+
+    Raises:
+        CheckpointError: a config is missing, or describes no such model.
+    """
+    name = family.files[found.network]
+    file = configs / family.key / name if config is None else Path(config)
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+    if config is None:
+        threshold = _HUB_SCORE_THR if found.layout == 'hugging_face' else family.score_thr
+        sizes: list[dict[str, Any]] = [
+            {'size': size, 'predict_cfg.score_thr': threshold} for size in execute(file, {}).values['sizes']
+        ]
+    else:
+        sizes = [{}]
+    for options in sizes:
+        try:
+            resolved = resolve_config(file, options)
+            head = resolved.get('model', {}).get('head', {})
+            if not isinstance(head.get('decoder'), dict) or not resolved.get('classes'):
+                raise CheckpointError(
+                    f'{file} describes no {family.name} with its classes; give one such as configs/{family.key}/{name}.'
+                )
+            if config is None:
+                options |= _options(found, head)
+                resolved = resolve_config(file, options)
+        except ConfigError as error:
+            raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
+        differences = ('classes',) if classes != tuple(resolved['classes']) else ()
+        set_classes(resolved, classes)
+        description = Description(resolved, file, options, differences)
+        state = description.build().state_dict()
+        yield description, state
+        if _distance(found, state) == 0:
+            return
+
+
+def _options(found: _File, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options by which a model of a size differs from its config: points, denoising, queries, sampling."""
+    options: dict[str, Any] = {}
+    scale = found.tensors.get(_first(found.tensors, ('.num_points_scale', '.n_points_scale')))
+    points = None if scale is None else _points(scale)
+    configured = head['decoder']['num_points']
+    if points is not None and points != (configured if isinstance(configured, tuple) else (configured,) * len(points)):
+        options['model.head.decoder.num_points'] = points[0] if len(set(points)) == 1 else points
+    if found.find('head.denoising.class_embed.weight') is None:
+        options['model.head.num_denoising'] = 0
+    queries = found.values.get('num_queries')
+    if isinstance(queries, int) and queries > 0 and queries != head['num_queries']:
+        options['model.head.num_queries'] = queries
+    if found.values.get('decoder_method') == 'discrete':
+        options['model.head.decoder.discrete'] = True
+    return options
+
+
+def _first(names: Mapping[str, Tensor], ends: tuple[str, ...]) -> str:
+    return next((name for name in names if name.endswith(ends)), '')
+
+
+def _points(scale: Tensor) -> tuple[int, ...] | None:
+    """Return the points in each map, of whose number the reciprocal is there once a point; None for anything else."""
+    rest, points = scale.flatten().tolist(), []
+    while rest:
+        count = round(1 / rest[0]) if rest[0] > 0 else 0
+        if count < 1 or len(rest) < count:
+            return None
+        points.append(count)
+        rest = rest[count:]
+    return tuple(points)
+
+
+def _distance(found: _File, state: Mapping[str, Tensor]) -> int:
+    """Return how many parameters of a file and a model do not match."""
+    theirs: dict[str, tuple[int, ...]] = {}
+    unknown = 0
+    for name, shape in found.shapes().items():
+        try:
+            ours = found.keys.to_detkit(name)
+        except KeyError:
+            unknown += 1
+            continue
+        if ours is not None:
+            theirs[ours] = shape
+    expected = {name: tuple(value.shape) for name, value in state.items() if not name.endswith(_COUNTER)}
+    return unknown + len(theirs.items() ^ expected.items())
+
+
+def _state(found: _File, expected: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Return the tensors under detkit's names; counters that the file lacks are 0."""
+    names = match_tensors(
+        found.shapes(),
+        {name: value for name, value in expected.items() if not name.endswith(_COUNTER)},
+        found.keys,
+        what,
+    )
+    state: dict[str, Tensor] = {}
+    for ours in expected:
+        if ours.endswith(_COUNTER):
+            counter = found.find(ours)
+            state[ours] = torch.zeros((), dtype=torch.int64) if counter is None else counter.to(torch.int64)
+        else:
+            state[ours] = found.tensors[names[ours]].float()
+    return state
+
+
+def _num_parameters(description: Description) -> int:
+    return sum(param.numel() for param in description.build().parameters())
+
+
+def _find_classes(found: _File, names: str | Path | None) -> tuple[tuple[str, ...], str]:
+    """Return the class names, and their source for the report.
+
+    Raises:
+        CheckpointError: the file lacks the layer of the classes, or the names are not as many as it has.
+    """
+    logits = found.find('head.selection.fc_cls.weight')
+    count = 0 if logits is None else len(logits)
+    known = hub_classes(found.values, found.path)
+    if names is not None:
+        classes, by = read_names(Path(names)), str(names)
+    elif known is not None and tuple(COCO_ALIASES.get(name, name) for name in known) != COCO80:
+        classes, by = known, 'config.json'
+    elif count != len(COCO80):
+        raise CheckpointError(
+            f'{found.path} has {count} classes without names, and COCO {len(COCO80)}; give the names with --names '
+            'FILE, one a line.'
+        )
+    else:
+        return COCO80, 'COCO'
+    if len(classes) != count:
+        raise CheckpointError(f'{found.path} has {count} classes, but {by} names {len(classes)}.')
+    return classes, by
