@@ -104,7 +104,10 @@ def load_rfdetr(
     architecture = find_architecture(tensors, layout, source)
     if config is None:
         file = configs / 'rfdetr' / ('seg_coco.py' if architecture.masks else 'det_coco.py')
-        options = {'size': find_size(architecture, file, source), 'predict_cfg.score_thr': _SCORE_THR}
+        size, num_queries = find_size(architecture, file, source)
+        options = {'size': size, 'predict_cfg.score_thr': _SCORE_THR}
+        if architecture.num_queries != num_queries:  # as in the published file of the size l with masks
+            options['num_queries'] = architecture.num_queries
     else:
         file, options = Path(config), {}
     try:
@@ -187,8 +190,10 @@ def find_architecture(tensors: Mapping[str, Tensor], layout: str, source: Path) 
     )
 
 
-def find_size(architecture: Architecture, file: Path, source: Path) -> str:
-    """Return the size of ``file`` that a model has; weights do not show the number of windows, so that it must be one.
+def find_size(architecture: Architecture, file: Path, source: Path) -> tuple[str, int]:
+    """Return the size of ``file`` that a model has, and the queries of that size, of which a model may have others.
+
+    Weights do not show the number of windows, so that it must be one of the sizes.
 
     Raises:
         CheckpointError: the model has none of the sizes.
@@ -197,16 +202,15 @@ def find_size(architecture: Architecture, file: Path, source: Path) -> str:
         raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
     values = execute(file, {}).values
     for size, (side, num_layers, num_queries, _) in values['sizes'].items():
-        if (side, values['patch_size'], num_layers, num_queries) == (
+        if (side, values['patch_size'], num_layers) == (
             architecture.patch_size * architecture.table_size,
             architecture.patch_size,
             architecture.num_layers,
-            architecture.num_queries,
         ):
-            return size
+            return size, num_queries
     raise CheckpointError(
-        f'{source}: the {architecture.label()} with patches of {architecture.patch_size} pixels, '
-        f'{architecture.num_layers} decoder layers and {architecture.num_queries} queries has none of the sizes '
+        f'{source}: the {architecture.label()} with patches of {architecture.patch_size} pixels and '
+        f'{architecture.num_layers} decoder layers has none of the sizes '
         f'{", ".join(values["sizes"])}; give a config of the same model with --config'
     )
 

@@ -118,14 +118,27 @@ def test_the_size_is_read_off_the_weights(file, size):
     state = published_state(build(path, 'meta', size=size), 'hugging_face')
     architecture = find_architecture(bare_names(state), 'hugging_face', Path('x'))
     assert architecture.masks == (file == 'seg_coco') and architecture.num_groups == 13
-    assert find_size(architecture, path, Path('x')) == size
+    assert find_size(architecture, path, Path('x')) == (size, architecture.num_queries)
+
+
+@pytest.mark.parametrize('num_queries', [200, 300])
+def test_the_number_of_queries_is_that_of_the_file(num_queries, monkeypatch):
+    """The package's config gives the size l with masks 200 queries, its published file has 300."""
+    model = build(CONFIGS / 'rfdetr' / 'seg_coco.py', 'meta', size='l', num_queries=num_queries)
+    assert sum(param.numel() for param in model.parameters()) == {200: 35_873_971, 300: 36_211_971}[num_queries]
+    state = published_state(model, 'original')
+    monkeypatch.setattr('detkit.converters.rfdetr.read_state', lambda path: ({}, state))
+    conversion = load_rfdetr('x.pth', CONFIGS)
+    head = conversion.config['model']['head']
+    assert (head['num_queries'], head['test_cfg']['max_per_img']) == (num_queries, num_queries)
+    assert ('num_queries=300' in ''.join(conversion.advice(Path('x.pth')))) == (num_queries == 300)
 
 
 def test_a_file_of_any_project_is_told_by_its_names(small, tmp_path):
     model = build(small['det'])
     source = tmp_path / 'x.pth'
     torch.save(published_state(model, 'original'), source)
-    with pytest.raises(CheckpointError, match='patches of 8 pixels, 2 decoder layers and 6 queries has none of'):
+    with pytest.raises(CheckpointError, match='patches of 8 pixels and 2 decoder layers has none of'):
         load_foreign(source, CONFIGS)
 
 
