@@ -1,7 +1,9 @@
 """A command: its parser, its help with examples, and the exit status that it ends with."""
 
 import argparse
+import atexit
 import errno
+import gc
 import inspect
 import os
 import sys
@@ -139,6 +141,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     Returns:
         Its exit status (0 for None); 2 after a mistake that the user can correct, 130 when interrupted.
     """
+    atexit.register(gc.freeze)  # else the interpreter looks for cycles in all of PyTorch as it ends, a second
     try:
         with at_the_command_line():
             return main() or 0
