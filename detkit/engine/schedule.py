@@ -66,11 +66,13 @@ class WarmupDecay:
                 f'param_scheduler: warmup_max_iters {self.warmup_max_iters} is less than warmup_min_iters '
                 f'{self.warmup_min_iters}.'
             )
-        if self.warmup_power <= 0 or self.flat_epochs < 0 or self.tail_epochs < 0:
+        if self.warmup_power <= 0:
             raise ConfigError(
-                'param_scheduler: warmup_power must be above 0, flat_epochs and tail_epochs at least 0, found '
-                f'{self.warmup_power}, {self.flat_epochs} and {self.tail_epochs}.'
+                f'param_scheduler.warmup_power is {self.warmup_power}; it must be above 0 (1 is a straight line).'
             )
+        for name, epochs in dict(flat_epochs=self.flat_epochs, tail_epochs=self.tail_epochs).items():
+            if epochs < 0:
+                raise ConfigError(f'param_scheduler.{name} is {epochs}; it must be at least 0.')
         self.optim_wrapper: Any = None
         self.epoch_length = self.max_epochs = 1
 

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import CONFIGS
 from torch import nn
 
+from detkit.config import load_config
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.hooks import CloseMultiScaleHook, EMARestartHook, SwitchAssignerHook
+from detkit.engine.schedule import WarmupDecay
 from detkit.models.assigners import HungarianAssigner
 from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.utils.errors import ConfigError
@@ -181,3 +184,12 @@ def test_a_decay_outside_its_range_is_refused(decay):
     with pytest.raises(ConfigError, match='decay must be within'):
         EMARestartHook(2, decay=decay)
     CloseMultiScaleHook(0)
+
+
+@pytest.mark.parametrize('size', ['n', 's', 'l'])
+@pytest.mark.parametrize('max_epochs', [1, 2, 20])
+def test_runs_of_any_length_have_a_schedule(size, max_epochs):
+    options = {'size': size, 'max_epochs': max_epochs}
+    schedule = dict(load_config(CONFIGS / 'deim' / 'det_coco.py', options)['param_scheduler'])
+    assert schedule.pop('type') == 'WarmupDecay'
+    assert 0 <= WarmupDecay(**schedule).flat_epochs <= max(max_epochs, 4)

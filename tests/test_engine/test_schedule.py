@@ -166,5 +166,6 @@ def test_flat_epochs_and_a_tail_that_leave_no_room(flat, tail, shares):
 
 @pytest.mark.parametrize('mistake', [dict(flat_epochs=-1), dict(tail_epochs=-0.5), dict(warmup_power=0)])
 def test_negative_lengths_are_refused(mistake):
-    with pytest.raises(ConfigError, match='flat_epochs and tail_epochs at least 0'):
+    (name, value), *_ = mistake.items()
+    with pytest.raises(ConfigError, match=rf'param_scheduler\.{name} is {value}; it must be'):
         WarmupDecay(**mistake)

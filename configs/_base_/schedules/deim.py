@@ -33,7 +33,7 @@ recipe = recipes['s']
 max_epochs = recipe[3]
 tail_epochs = recipe[4]
 plain_epochs = recipe[5]
-mosaic_epochs = (max_epochs - tail_epochs) // 2 + recipe[6]
+mosaic_epochs = max((max_epochs - tail_epochs) // 2 + recipe[6], 0)
 start_epoch = 4
 warmup_iters = 2000
 
