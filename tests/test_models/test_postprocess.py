@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from detkit.models.postprocess import batched_nms, decode_masks
+from detkit.models.postprocess import batched_nms, decode_masks, mask_decoding
 from detkit.models.postprocess import nms as nms_module
 from detkit.models.postprocess.rescale import to_original
 
@@ -193,3 +193,24 @@ def test_a_turned_input_has_no_masks():
             np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 16.0], [0.0, 0.0, 1.0]]),
             (16, 16),
         )
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_large_products_of_masks_are_those_of_numpy(dtype):
+    rng = np.random.default_rng(0)
+    for rows, inner, columns in ((640, 30, 480), (3, 5, 4), (700, 20, 1)):
+        one, other = rng.normal(size=(rows, inner)).astype(dtype), rng.normal(size=(inner, columns)).astype(dtype)
+        expected = one @ other
+        out = np.empty_like(expected)
+        for found in (mask_decoding._product(one, other), mask_decoding._product(one, other, out=out)):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('retina_masks', [True, False])
+def test_masks_of_large_products_are_those_of_small_ones(monkeypatch, retina_masks):
+    coeffs, protos, bboxes = random_masks(9, (8, 8), (640, 800))
+    arguments = (coeffs, protos, bboxes, np.diag([0.04, 0.05, 1.0]), (640, 800), 4.0, retina_masks)
+    large = decode_masks(*arguments).to_bool()
+    monkeypatch.setattr(mask_decoding, '_UNSHARED_WORK', 1 << 60)
+    assert large.any() and np.array_equal(decode_masks(*arguments).to_bool(), large)

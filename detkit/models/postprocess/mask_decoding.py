@@ -10,6 +10,10 @@ from torch import Tensor
 
 from detkit.structures.masks import InstanceMasks
 
+# Multiplications of a product of matrices that NumPy's OpenBLAS computes on the calling thread. For more it has threads
+# of its own, which compete with those of PyTorch: the latter keep their cores for a while after the network's run.
+_UNSHARED_WORK = 1 << 18
+
 
 def decode_masks(
     mask_coeffs: np.ndarray,
@@ -91,10 +95,19 @@ class _ProtoCrops:
             up = upwards[rows.samples(y0, y1), rows.window(y0, y1)]
             side = sideways[columns.window(x0, x1), columns.samples(x0, x1)]
             shape = len(up), side.shape[1]
-            # (rows, h') @ (h', w') @ (w', columns)
-            values = np.matmul(up @ logits, side, out=room[: shape[0] * shape[1]].reshape(shape))
+            values = room[: shape[0] * shape[1]].reshape(shape)
+            _product(_product(up, logits), side, out=values)  # (rows, h') @ (h', w') @ (w', columns)
             crops.append(columns.spread(rows.spread(values > 0, y0, y1).T, x0, x1).T)
         return crops
+
+
+def _product(one: np.ndarray, other: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return ``one @ other`` of two matrices, without threads beside those of PyTorch."""
+    if one.size * other.shape[1] <= _UNSHARED_WORK:
+        return np.matmul(one, other, out=out)
+    out = np.empty((len(one), other.shape[1]), one.dtype) if out is None else out
+    torch.mm(*map(torch.from_numpy, (one, other)), out=torch.from_numpy(out))
+    return out
 
 
 def resample_masks(
