@@ -7,7 +7,7 @@ OpenCV round positions to 1/32 of a pixel. Nothing in it waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ __all__ = ['BatchRenderer', 'ImageStore', 'area_weights', 'shift_hsv']
 _HSV_SHIFT = 12
 # The images take at most this share of the memory that a GPU has left, as training needs the rest.
 _LARGEST_SHARE = 0.5
+# Pixels of the pinned memory through which images go to a GPU: two blocks of 48 MB, one is filled while one is sent.
+_STAGED_PIXELS = 1 << 24
 
 
 class ImageStore:
@@ -46,14 +48,37 @@ class ImageStore:
         _check_memory(3 * sum(counts), torch.device(device))
         self.offsets = dict(zip(images, np.cumsum([0, *counts]).tolist(), strict=False))
         self.pixels = torch.empty(sum(counts), 3, dtype=torch.uint8, device=device)
-        for (path, img), count in zip(images.items(), counts, strict=True):
-            first = self.offsets[path]
-            self.pixels[first : first + count] = torch.from_numpy(np.ascontiguousarray(img)).view(-1, 3)
+        rows = (
+            (self.offsets[path], torch.from_numpy(np.ascontiguousarray(images[path])).view(-1, 3)) for path in images
+        )
+        if self.pixels.is_cuda:
+            _send(rows, self.pixels)
+        else:
+            for first, pixels in rows:
+                self.pixels[first : first + len(pixels)] = pixels
 
     def image(self, path: str) -> Tensor:
         """Return one image ``(h, w, 3)``, without a copy."""
         (height, width), first = self.sizes[path], self.offsets[path]
         return self.pixels[first : first + height * width].view(height, width, 3)
+
+
+def _send(rows: Iterable[tuple[int, Tensor]], target: Tensor, staged: int = _STAGED_PIXELS) -> None:
+    """Copy pixels to their places in ``target`` on a GPU, through two blocks of pinned memory."""
+    blocks = [torch.empty(staged, 3, dtype=torch.uint8, pin_memory=target.is_cuda) for _ in range(2)]
+    sent = [torch.cuda.Event() if target.is_cuda else None for _ in blocks]
+    turn = 0
+    for first, pixels in rows:
+        for start in range(0, len(pixels), staged):
+            part = pixels[start : start + staged]
+            block, event = blocks[turn % 2], sent[turn % 2]
+            if event is not None:
+                event.synchronize()  # at once where nothing was recorded
+            block[: len(part)] = part
+            target[first + start : first + start + len(part)].copy_(block[: len(part)], non_blocking=True)
+            if event is not None:
+                event.record(torch.cuda.current_stream(target.device))
+            turn += 1
 
 
 def _check_memory(needed: int, device: torch.device) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.datasets.batch_renderer import BatchRenderer, ImageStore, area_weights, shift_hsv
+from detkit.datasets.batch_renderer import BatchRenderer, ImageStore, _send, area_weights, shift_hsv
 from detkit.datasets.transforms.color import hsv_tables
 from detkit.datasets.transforms.color import shift_hsv as shift_hsv_on_cpu
 from detkit.datasets.transforms.drawing import Resampling, draw_tile, place_tile
@@ -147,3 +147,16 @@ def test_colours_shift_as_by_the_pipeline(draws):
     tables = torch.from_numpy(hsv_tables(*draws))[None]
     found = shift_hsv(torch.from_numpy(img)[None], tables)[0].numpy()
     assert np.abs(found.astype(int) - shift_hsv_on_cpu(img, *draws)).max() <= 1
+
+
+def test_images_are_sent_in_parts():
+    parts = [torch.randint(256, (count, 3), dtype=torch.uint8) for count in (5, 12, 1, 8)]
+    target = torch.zeros(28, 3, dtype=torch.uint8)
+    _send([(0, parts[0]), (5, parts[1]), (17, parts[2]), (20, parts[3])], target, staged=4)
+    assert torch.equal(target, torch.cat([*parts[:3], torch.zeros(2, 3, dtype=torch.uint8), parts[3]]))
+
+
+@pytest.mark.gpu
+def test_a_store_on_a_gpu_holds_the_images():
+    images = {str(index): img for index, img in enumerate(IMAGES)}
+    assert torch.equal(ImageStore(images, 'cuda').pixels.cpu(), ImageStore(images).pixels)
