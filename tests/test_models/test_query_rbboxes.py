@@ -12,7 +12,7 @@ from detkit.models.coders import RelativeRBBoxCoder
 from detkit.models.layers.deformable_attention import DeformableAttention, attend_to_points
 from detkit.models.layers.denoising import ContrastiveDenoising
 from detkit.models.layers.distribution_decoder import BinScale
-from detkit.models.layers.turned_boxes import box_features, refine, turn
+from detkit.models.layers.turned_boxes import box_features, described_like, refine, turn
 from detkit.models.losses import prob_iou
 from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
@@ -118,6 +118,31 @@ def test_boxes_are_refined_by_logits_and_angles():
     assert refined[0, 4] == 3.5
     turned = rbboxes + torch.tensor([0, 0, 0, 0, pi])
     torch.testing.assert_close(box_features(rbboxes), box_features(turned), atol=1e-5, rtol=0)
+
+
+def test_the_nearest_description_is_the_same_rectangle():
+    gt = ground_truth([3, 3])
+    relative = RelativeRBBoxCoder().encode(gt.rbboxes, gt.img_shapes)
+    angles = relative[..., 4] + torch.tensor([[0.3, 1.4, 3.0], [-1.7, -6.0, 0.7]])
+    shape = torch.tensor([float(HEIGHT)]), torch.tensor([float(WIDTH)])
+    described = described_like(relative, angles, shape)
+    assert ((described[..., 4] - angles).abs() <= pi / 4 + 1e-6).all()
+    pixels = RelativeRBBoxCoder().decode(described, gt.img_shapes)
+    torch.testing.assert_close(normalize_rbboxes(pixels), normalize_rbboxes(gt.rbboxes), atol=1e-4, rtol=1e-5)
+    assert torch.equal(pixels[..., 2] < pixels[..., 3], torch.tensor([[False, True, False], [True, False, False]]))
+
+
+def test_a_box_across_its_object_is_not_held_there():
+    """Its sides are exchanged instead, which leads downhill all the way."""
+    head = build_head('RTDETROBBHead')
+    target = torch.tensor([[0.5, 0.5, 0.3, 0.2, 0.2]])
+    bboxes = (target + torch.tensor([0, 0, 0, 0, pi / 2])).requires_grad_()
+    shapes = torch.tensor([[64, 64]])
+    for _ in range(300):
+        losses = head.pair_losses(bboxes, target, shapes, torch.ones(1), 1.0)
+        (gradient,) = torch.autograd.grad(sum(losses.values()), bboxes)
+        bboxes = (bboxes - 0.002 * gradient.sign()).detach().requires_grad_()
+    assert head.overlaps(bboxes, target, shapes) > 0.9
 
 
 def test_coder_round_trip_is_the_box_in_pixels():

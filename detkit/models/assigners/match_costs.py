@@ -9,6 +9,7 @@ from detkit.registry import MATCH_COSTS
 from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
+from ..layers.turned_boxes import described_like
 from ..losses.boxes import aligned_iou
 from ..losses.rotated_boxes import prob_iou
 
@@ -88,12 +89,18 @@ class FocalClassCost(BaseMatchCost):
 
 @MATCH_COSTS.register_module()
 class BBoxL1Cost(BaseMatchCost):
-    """Sum of the absolute differences of the four coordinates, cxcywh relative to the image, whatever the angle."""
+    """Sum of the absolute differences of the four coordinates, cxcywh relative to the image.
+
+    Rotated boxes are compared with the description of the object whose angle is nearest, see ``described_like``.
+    """
 
     box_dims = (4, 5)
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
-        return self.weight * (bboxes.unsqueeze(-2) - gt_bboxes.unsqueeze(-3))[..., :4].abs().sum(-1)
+        bboxes, gt_bboxes = bboxes.unsqueeze(-2), gt_bboxes.unsqueeze(-3)
+        if bboxes.shape[-1] == 5:
+            gt_bboxes = described_like(gt_bboxes, bboxes[..., 4])
+        return self.weight * (bboxes - gt_bboxes)[..., :4].abs().sum(-1)
 
 
 @MATCH_COSTS.register_module()

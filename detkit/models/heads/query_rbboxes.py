@@ -14,6 +14,7 @@ from detkit.protocols import AngleLoss, RotatedBoxLoss, RotatedImageCoder, Rotat
 from detkit.registry import LOSSES
 from detkit.structures.gt_batch import GtBatch
 
+from ..layers.turned_boxes import described_like
 from ..losses.rotated_boxes import prob_iou
 from ..postprocess.nms import Detections
 from ..postprocess.rescale import rbboxes_to_original
@@ -38,7 +39,8 @@ class QueryRBBoxes:
 
     The box of a query has an angle as fifth coordinate (``turned_boxes``), which the selection and every layer of the
     decoder change, and with which the points of attention turn. Matching, losses and the quality that classes learn
-    compare boxes by ``prob_iou`` in pixels.
+    compare boxes by ``prob_iou`` in pixels. Either side may be w: a box learns the description of its object that has
+    the nearest angle.
 
     Args:
         loss_angle: config of the loss of angles.
@@ -82,6 +84,8 @@ class QueryRBBoxes:
         self, bboxes: Tensor, targets: Tensor, shapes: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> dict[str, Tensor]:
         """Return ``loss_box`` (L1 of centres and sides), ``loss_giou`` (of the overlap) and ``loss_angle``."""
+        # With the long side as w, a box that lies across its object would be held there by a loss of quarter turns.
+        targets = described_like(targets, bboxes[..., 4].detach(), shapes.to(targets.dtype).unbind(-1))
         rbboxes, rotated_targets = self._pixels(bboxes, shapes), self._pixels(targets, shapes)
         sides = rotated_targets[..., 2:4].clamp(min=_LEAST_SIDE)
         shown = torch.cat((rotated_targets[..., :2], sides, rotated_targets[..., 4:]), dim=-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import pi
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from .deformable_decoder import DeformableDecoderLayer, build_position_mlp
 from .mlp import MLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
-from .turned_boxes import box_dims, box_features, refine, turn, with_angles
+from .turned_boxes import box_dims, box_features, described_like, refine, turn, with_angles
 
 # B images, Q queries, C embed_dims, S cells of all maps, L decoder layers.
 
@@ -232,16 +231,16 @@ class BinScale(nn.Module):
     def turned_bins(self, bboxes: Tensor, targets: Tensor, size: Sequence[Tensor]) -> Tensor:
         """Return ``bins`` for boxes with an angle, whose edges are measured along the sides of the targets.
 
-        Of the two angles of a target, half a turn apart, the nearer to that of the box is taken, as the other exchanges
-        its edges.
+        Of the angles that describe a target, a quarter turn apart, the nearest to that of the box is taken, as others
+        exchange its edges.
 
         Args:
             bboxes, targets: ``(..., 5)`` cxcywh and angle.
             size: (h, w) of the images, each ``(...)``.
         """
-        angles = targets[..., 4] + pi * ((bboxes[..., 4] - targets[..., 4]) / pi).round()
+        targets = described_like(targets, bboxes[..., 4], size)
         offsets = targets[..., :2] - bboxes[..., :2]
-        offsets = turn(offsets, -angles, size)  # along the sides of the target
+        offsets = turn(offsets, -targets[..., 4], size)  # along the sides of the target
         halves = targets[..., 2:4] / 2
         return self._between(bboxes[..., 2:4], torch.cat((halves - offsets, halves + offsets), dim=-1))
 

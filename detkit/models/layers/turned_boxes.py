@@ -8,6 +8,7 @@ that differ by pi are the same, so that nothing holds a box back from turning on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import pi
 
 import torch
 from torch import Tensor
@@ -58,6 +59,26 @@ def logit(coordinates: Tensor) -> Tensor:
     """Return the logits of coordinates, bounded where these are nearer to 0 or 1 than 1e-5, or outside of them."""
     inside = coordinates.clamp(0, 1)
     return (inside.clamp(min=_EPS) / (1 - inside).clamp(min=_EPS)).log()
+
+
+def described_like(targets: Tensor, angles: Tensor, size: Sequence[float | Tensor] = (1.0, 1.0)) -> Tensor:
+    """Return the same rectangles with the angles that are nearest to given ones.
+
+    Of the angles that describe a rectangle, a quarter turn apart, each second one has the sides exchanged. A box that
+    learns the nearest description turns by an eighth of a turn at most, whichever of its sides is the longer one.
+
+    Args:
+        targets: ``(..., 5)`` relative to the image.
+        angles: ``(...)`` in radians; both are broadcast against each other.
+        size: (h, w) of the image; only their ratio counts.
+    """
+    quarters = ((angles - targets[..., 4]) / (pi / 2)).round()
+    aspect = size[1] / size[0]
+    w, h = targets[..., 2], targets[..., 3]
+    odd = quarters.remainder(2) == 1
+    sides = torch.where(odd, h / aspect, w), torch.where(odd, w * aspect, h)
+    centres = targets[..., :2].expand(*odd.shape, 2)
+    return torch.cat((centres, torch.stack((*sides, targets[..., 4] + quarters * (pi / 2)), dim=-1)), dim=-1)
 
 
 def turn(offsets: Tensor, angles: Tensor, size: Sequence[int | Tensor]) -> Tensor:
