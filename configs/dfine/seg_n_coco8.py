@@ -1,6 +1,6 @@
 """D-FINE-N with masks on COCO8's four training images, from scratch (https://arxiv.org/abs/2410.13842).
 
-There is no published result; on the drawn training images box and mask mAP50 are 1.00 from epoch 40 on. Train with
+There is no published result; on the drawn training images box and mask mAP50 end at 1.00, after 7 minutes of one core:
     python tools/train.py configs/dfine/seg_n_coco8.py
 """
 
