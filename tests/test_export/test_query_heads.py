@@ -1,9 +1,12 @@
-"""Masks and rotated boxes on the decoders of real-time transformers, as ONNX files for images of one size."""
+"""The decoders of real-time transformers in all tasks, as files for images of any size."""
 
 import every_task
 import pytest
+from every_task import build_task
 from small_models import write_images
 from test_every_task import export
+
+from detkit.export.exporting import is_transformer
 
 ROTATED = dict(
     assigner=dict(type='RotatedHungarianAssigner'),
@@ -11,17 +14,30 @@ ROTATED = dict(
     loss_iou=dict(type='ProbIoULoss'),
 )
 TASKS = {
+    'rtdetr det': ('rtdetr_tiny', {'num_queries': 20}, 'det'),
     'rtdetr seg': ('rtdetr_tiny', {'num_queries': 20, 'type': 'RTDETRSegmentHead'}, 'seg'),
     'rtdetr obb': ('rtdetr_obb_tiny', {'num_queries': 20}, 'obb'),
+    'dfine det': ('dfine', {'num_queries': 20}, 'det'),
     'dfine seg': ('dfine_seg', {'num_queries': 20}, 'seg'),
     'rfdetr obb': ('rfdetr_tiny', {'num_queries': 20, 'type': 'RFDETROBBHead', **ROTATED}, 'obb'),
 }
+EXPORTS = [(name, 'onnx') for name in TASKS] + [(name, 'openvino') for name in (*TASKS, 'rfdetr det', 'rfdetr seg')]
 
 
 @pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=pytest.mark.slow if name.startswith('d') else []) for name in TASKS]
+    ('name', 'fmt'),
+    [
+        pytest.param(*export, marks=pytest.mark.slow if export[0].startswith('d') or 'obb' in export[0] else [])
+        for export in EXPORTS
+    ],
 )
-def test_an_onnx_file_finds_what_pytorch_does(name, tmp_path, monkeypatch):
-    monkeypatch.setitem(every_task.TASKS, name, TASKS[name])
+def test_a_file_finds_what_pytorch_does(name, fmt, tmp_path, monkeypatch):
+    monkeypatch.setattr(every_task, 'TASKS', every_task.TASKS | TASKS)
     images = [str(path) for path in write_images(tmp_path / 'images', 2)]
-    export(name, 'onnx', 'batch 1', 64, images, tmp_path)
+    export(name, fmt, 'dynamic', 64, images, tmp_path)
+
+
+def test_networks_with_attention_are_known():
+    """They are quantised by rules of their own."""
+    assert is_transformer(build_task('rfdetr det', 64)) and is_transformer(build_task('detr det', 64))
+    assert not is_transformer(build_task('yolov8 det', 64))

@@ -93,7 +93,7 @@ class OpenVinoSession:
             self._compiled = openvino.Core().compile_model(model, 'CPU', settings)
         except RuntimeError as error:
             raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
-        self._names = [next(iter(sorted(output.get_names()))) for output in self._compiled.outputs]
+        self._names = [_output_name(output.get_names()) for output in self._compiled.outputs]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let copies and other processes load the file again."""
@@ -107,6 +107,11 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
         return {name: torch.from_numpy(found[i].copy()) for i, name in enumerate(self._names)}
+
+
+def _output_name(names: set[str]) -> str:
+    """Return an output's name among those of its tensor: the others are those of nodes of the ONNX graph."""
+    return min(names, key=lambda name: ('/' in name or ':' in name, name))
 
 
 def _node(node: Any) -> Node:

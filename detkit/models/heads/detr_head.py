@@ -158,7 +158,7 @@ class DETRHead(QueryHead):
             self.query_embed.weight,
             None if padding_mask is None else padding_mask.flatten(1),
         )
-        memory = memory.transpose(1, 2).unflatten(-1, projected.shape[-2:])  # (B, h * w, C) -> (B, C, h, w)
+        memory = memory.transpose(1, 2).reshape(projected.shape)  # (B, h * w, C) -> (B, C, h, w)
         return Encoded(projected, memory, decoded, padding_mask)
 
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:

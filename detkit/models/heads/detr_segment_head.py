@@ -97,7 +97,7 @@ class DETRSegmentHead(MaskResults, DETRHead):
         padding_mask = None if encoded.padding_mask is None else encoded.padding_mask.flatten(1)
         cells = encoded.memory.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, h * w, C)
         maps = self.mask_attention(encoded.decoded[-1], cells, padding_mask)
-        preds['mask_maps'] = maps.unflatten(-1, encoded.memory.shape[-2:])
+        preds['mask_maps'] = maps.unflatten(-1, (encoded.memory.shape[-2], encoded.memory.shape[-1]))
         preds['mask_feats'] = self.mask_decoder.shared(encoded.projected, feats[-2::-1])
         return preds
 

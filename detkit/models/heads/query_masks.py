@@ -203,7 +203,7 @@ class QueryMasks(MaskResults):
         table = table.index_copy(0, slots, matches.query_idx[layer])
         chosen = embeds.flatten(0, 1).index_select(0, table).view(batch, most * groups, embeds.shape[-1])
         logits = chosen @ pixels.flatten(2) + self.mask_decoder.bias  # (B, M * G, h * w)
-        return logits.flatten(0, 1).index_select(0, slots).unflatten(-1, pixels.shape[-2:])
+        return logits.flatten(0, 1).index_select(0, slots).unflatten(-1, (pixels.shape[-2], pixels.shape[-1]))
 
     @staticmethod
     def _slots(object_idx: Tensor, groups: int, gt: GtBatch) -> Tensor:
@@ -217,7 +217,7 @@ class QueryMasks(MaskResults):
         pixels, embeds = self._last(preds)
         embeds = embeds[:, : decoded['scores'].shape[1]]
         logits = embeds @ pixels.flatten(2) + self.mask_decoder.bias
-        return {**decoded, 'mask_logits': logits.unflatten(-1, pixels.shape[-2:])}
+        return {**decoded, 'mask_logits': logits.unflatten(-1, (pixels.shape[-2], pixels.shape[-1]))}
 
     def masks_of(self, preds: dict) -> LazyMasks:
         """Return the masks of all queries, of which those that are asked for are computed."""
@@ -225,7 +225,7 @@ class QueryMasks(MaskResults):
 
         def compute(image: int, queries: Tensor) -> Tensor:
             logits = embeds[image, queries] @ pixels[image].flatten(1) + self.mask_decoder.bias
-            return logits.unflatten(-1, pixels.shape[-2:])
+            return logits.unflatten(-1, (pixels.shape[-2], pixels.shape[-1]))
 
         return LazyMasks(compute, (*embeds.shape[:2], *pixels.shape[-2:]))
 

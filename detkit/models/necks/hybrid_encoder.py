@@ -108,5 +108,6 @@ class HybridEncoder(BaseModule):
         cells = feat.flatten(2).transpose(1, 2)
         for layer in layers:
             cells = layer(cells, positions, None)
-        encoded = cells.transpose(1, 2).unflatten(-1, feat.shape[-2:])  # (B, h * w, C) -> (B, C, h, w)
+        # Not unflatten, which an exporter gives the size of its example.
+        encoded = cells.transpose(1, 2).reshape(feat.shape)  # (B, h * w, C) -> (B, C, h, w)
         return encoded.contiguous(memory_format=torch.channels_last)
