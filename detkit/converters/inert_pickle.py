@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from detkit.utils.errors import CheckpointError
+from detkit.utils.errors import CheckpointError, first_line
 from detkit.utils.files import ZIP_ERRORS
 from detkit.utils.torch_files import is_zip, open_stored
 
@@ -272,7 +272,7 @@ class TorchArchive:
                 raise self._damaged(f'{name} is smaller than its tensor')
             return flat.as_strided(ref.size, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
         except (KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
-            raise self._damaged((str(error) or type(error).__name__).splitlines()[0]) from error
+            raise self._damaged(first_line(error)) from error
 
     def _bytes(self, name: str) -> bytes:
         try:

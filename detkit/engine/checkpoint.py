@@ -14,7 +14,7 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.registry import WEIGHTS_BY_NAME
-from detkit.utils.errors import CheckpointError, refuse_long_name, shorten, working_folder
+from detkit.utils.errors import CheckpointError, first_line, refuse_long_name, shorten, working_folder
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
 
@@ -156,7 +156,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
             'detkit first.'
         ) from error
     except LOADING_ERRORS as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(
             f'Checkpoint {path} cannot be read ({reason}). It is damaged: take another one, such as '
             'best.pth of the same folder.'

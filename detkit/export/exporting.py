@@ -22,7 +22,6 @@ from detkit.export.quantization import ADVISED_IMAGES, LEAST_IMAGES, MOST_IMAGES
 from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
-from detkit.models.layers import MultiHeadAttention
 from detkit.sample_data.coco8 import render_scenes
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError
@@ -186,12 +185,7 @@ def _quantised(
     inputs = list(calibration_inputs(exported, plan, images))
     advice = '' if len(images) >= ADVISED_IMAGES else f'; {ADVISED_IMAGES} or more give better ranges'
     log(f'int8 is calibrated with {len(images)} pictures{advice}; the last layers stay in float')
-    return plan.format.quantise(network, inputs, is_transformer(model))
-
-
-def is_transformer(model: nn.Module) -> bool:
-    """Return whether a network has attention, whose products are quantised in a way of their own."""
-    return any(isinstance(module, MultiHeadAttention | nn.MultiheadAttention) for module in model.modules())
+    return plan.format.quantise(network, inputs)
 
 
 def _pictures(images: Sequence[str] | Sequence[SourceImage] | None) -> Sequence[SourceImage]:

@@ -148,13 +148,12 @@ class ExportFormat:
         """
         raise NotImplementedError
 
-    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]], is_transformer: bool) -> Any:
+    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]]) -> Any:
         """Return what ``convert`` returned, in int8.
 
         Args:
             network: the network in float32.
             inputs: arrays by name, that it is calibrated with.
-            is_transformer: whether it has attention.
 
         Raises:
             ConfigError: it cannot be quantised.

@@ -14,7 +14,7 @@ from detkit.export.detector import ExportedDetector
 from detkit.export.format import whole_array
 from detkit.export.plan import Plan
 from detkit.inference import Predictor, SourceImage
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, first_line
 
 # Fewer pictures than the first are refused, as they say nothing about the ranges of others; more than the last are
 # not used.
@@ -78,14 +78,13 @@ def calibration_inputs(
         yield {name: whole_array(values[name]) for name in exported.description.inputs}
 
 
-def quantised(network: Any, inputs: Sequence[dict[str, Any]], kept: Collection[str], is_transformer: bool) -> Any:
+def quantised(network: Any, inputs: Sequence[dict[str, Any]], kept: Collection[str]) -> Any:
     """Return a network of OpenVINO or ONNX with weights and activations in int8.
 
     Args:
         network: an ``openvino.Model`` or ``onnx.ModelProto``.
         inputs: what it is calibrated with.
         kept: names of the operations that stay in float.
-        is_transformer: whether it has attention, whose products NNCF then treats apart.
 
     Raises:
         ConfigError: NNCF cannot quantise it.
@@ -99,8 +98,7 @@ def quantised(network: Any, inputs: Sequence[dict[str, Any]], kept: Collection[s
             nncf.Dataset(inputs),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(inputs),
-            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
             ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
         )
     except Exception as error:  # its errors have no common class of their own
-        raise ConfigError(f'NNCF cannot quantise this network: {str(error).splitlines()[0]}') from error
+        raise ConfigError(f'NNCF cannot quantise this network: {first_line(error)}') from error

@@ -22,7 +22,7 @@ from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS, EXPORTED_MODELS
 from detkit.structures.keypoints import keypoint_info
-from detkit.utils.errors import CheckpointError, ConfigError, shorten
+from detkit.utils.errors import CheckpointError, ConfigError, first_line, shorten
 from detkit.utils.limits import MAX_PIXELS
 
 # The keys of a config whose components a prediction may build.
@@ -159,7 +159,7 @@ def check_device(device: str | torch.device | None) -> torch.device:
         device = torch.device(get_device() if device is None else device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # raised by PyTorch for an unknown name or a missing driver
-        raise ConfigError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"device '{device}' cannot be used here: {first_line(error)}") from error
     return device
 
 

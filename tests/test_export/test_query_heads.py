@@ -2,11 +2,8 @@
 
 import every_task
 import pytest
-from every_task import build_task
 from small_models import write_images
 from test_every_task import export
-
-from detkit.export.exporting import is_transformer
 
 ROTATED = dict(
     assigner=dict(type='RotatedHungarianAssigner'),
@@ -35,9 +32,3 @@ def test_a_file_finds_what_pytorch_does(name, fmt, tmp_path, monkeypatch):
     monkeypatch.setattr(every_task, 'TASKS', every_task.TASKS | TASKS)
     images = [str(path) for path in write_images(tmp_path / 'images', 2)]
     export(name, fmt, 'dynamic', 64, images, tmp_path)
-
-
-def test_networks_with_attention_are_known():
-    """They are quantised by rules of their own."""
-    assert is_transformer(build_task('rfdetr det', 64)) and is_transformer(build_task('detr det', 64))
-    assert not is_transformer(build_task('yolov8 det', 64))

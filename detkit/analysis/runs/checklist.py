@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import detkit
-from detkit.utils.errors import DetkitError
+from detkit.utils.errors import DetkitError, first_line
 
 PASSED, WARNED, FAILED = 'passed', 'warned', 'failed'
 
@@ -120,7 +120,7 @@ class CheckList:
 def _out_of_memory(error: Exception) -> tuple[str, str] | None:
     if isinstance(error, MemoryError) or 'out of memory' in str(error).lower():
         return (
-            f'memory ran out: {str(error).splitlines()[0] if str(error) else type(error).__name__}',
+            f'memory ran out: {first_line(error)}',
             'a smaller batch_size or img_size, or mixed precision (optim_wrapper.amp=True)',
         )
     return None

@@ -16,7 +16,7 @@ from detkit.export.formats.torch_export import TorchExportFormat
 from detkit.export.formats.torchscript import TorchSession
 from detkit.export.stored import output_names, stored_text
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
@@ -64,6 +64,6 @@ class AotInductorFormat(ExportFormat):
         try:
             module = torch._inductor.aoti_load_package(str(path))
         except Exception as error:  # of any kind for what is damaged
-            raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
+            raise CheckpointError(f'{path} cannot be loaded: {first_line(error)}') from error
         names = output_names(self.read_description(path), path)
         return TorchSession(module, names, device, f'aotinductor {torch.__version__}')

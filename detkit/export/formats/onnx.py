@@ -63,14 +63,14 @@ class OnnxFormat(ExportFormat):
                     dynamo=False,
                 )
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f'this network cannot be exported to ONNX: {str(error).splitlines()[0]}') from error
+            raise ConfigError(f'this network cannot be exported to ONNX: {first_line(error)}') from error
         model = onnx.load_from_string(content.getvalue())
         model.producer_name = 'detkit'
         return model
 
-    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]], is_transformer: bool) -> Any:
+    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]]) -> Any:
         nodes, results = _named_nodes(network)
-        return quantised(network, inputs, float_nodes(nodes, results), is_transformer)
+        return quantised(network, inputs, float_nodes(nodes, results))
 
     def write(self, network: Any, description: str, path: Path) -> None:
         import onnx

@@ -50,11 +50,11 @@ class OpenVinoFormat(ExportFormat):
                 raise ConfigError(f'OpenVINO cannot convert this network: {_first_line(error)}') from error
         return model, plan.half
 
-    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]], is_transformer: bool) -> Any:
+    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]]) -> Any:
         model, half = network
         nodes = {node.get_friendly_name(): _node(node) for node in model.get_ordered_ops()}
         kept = float_nodes(nodes, [node.get_friendly_name() for node in model.get_results()])
-        return quantised(model, inputs, kept, is_transformer), half
+        return quantised(model, inputs, kept), half
 
     def write(self, network: Any, description: str, path: Path) -> None:
         import openvino

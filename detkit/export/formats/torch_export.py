@@ -55,6 +55,6 @@ class TorchExportFormat(ExportFormat):
         try:
             program = torch.export.load(str(path))
         except Exception as error:  # of any kind for what is damaged
-            raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
+            raise CheckpointError(f'{path} cannot be loaded: {first_line(error)}') from error
         names = output_names(self.read_description(path), path)
         return TorchSession(program.module().to(device), names, device, f'torch.export {torch.__version__}')

@@ -36,7 +36,7 @@ class TorchScriptFormat(ExportFormat):
                 warnings.simplefilter('ignore')  # on shapes that become constants, as they may
                 return torch.jit.freeze(torch.jit.trace(graph, example, check_trace=False).eval())
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f'this network cannot be traced: {str(error).splitlines()[0]}') from error
+            raise ConfigError(f'this network cannot be traced: {first_line(error)}') from error
 
     def write(self, network: Any, description: str, path: Path) -> None:
         network.save(str(path), _extra_files={_NAME: description})
@@ -48,7 +48,7 @@ class TorchScriptFormat(ExportFormat):
         try:
             module = torch.jit.load(str(path), map_location=device)
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
+            raise CheckpointError(f'{path} cannot be loaded: {first_line(error)}') from error
         names = output_names(self.read_description(path), path)
         return TorchSession(module, names, device, f'torchscript {torch.__version__}')
 
