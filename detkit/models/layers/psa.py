@@ -21,13 +21,14 @@ class CellAttention(nn.Module):
     A depthwise 3x3 convolution of the values, added to the result, tells cells their positions.
 
     Args:
-        channels: a multiple of twice the number of heads, which is ``channels // 64``, at least 1.
+        channels: shared by as many heads as divide them evenly, ``channels // 64`` at most, at least 1.
         norm: normalisation of the convolutions, see ``ConvModule``.
     """
 
     def __init__(self, channels: int, norm: str = 'BN') -> None:
         super().__init__()
-        self.num_heads = max(channels // _HEAD_CHANNELS, 1)
+        most = max(channels // _HEAD_CHANNELS, 1)
+        self.num_heads = next(heads for heads in range(most, 0, -1) if channels % heads == 0)
         self.head_dims = channels // self.num_heads
         self.key_dims = self.head_dims // 2
         # Of each head its queries, its keys and its values, one after the other.
