@@ -60,8 +60,9 @@ class YOLOv8SegmentHead(YOLOv8Head):
 
     def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """Return the predictions of ``YOLOv8Head`` and ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``."""
-        coeffs = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
-        return {**super().cell_preds(feats), 'mask_coeffs': coeffs}
+        preds = super().cell_preds(feats)
+        preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
+        return preds
 
     def image_preds(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return ``mask_protos``, ``(B, D, h, w)`` with ``proto_stride`` input pixels per pixel."""
