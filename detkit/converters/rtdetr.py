@@ -124,7 +124,7 @@ def _convert(
 
 @dataclass(frozen=True)
 class _File:
-    """What a file holds: its layout, its tensors by the names of that layout, and what is said beside them.
+    """The content of a file: its layout, its tensors by the names of that layout, and the values of ``config.json``.
 
     Attributes:
         network: 'rtdetr', 'rtdetrv2' or 'dfine'.

@@ -43,7 +43,7 @@ _RCNN: Rows = (
     *((f'roi_heads.keypoint_head.{2 * index}', f'head.keypoint_head.convs.{index}.0') for index in range(8)),
     ('roi_heads.keypoint_predictor.kps_score_lowres', 'head.keypoint_head.upsample'),
 )
-# Of version 2: four convolutions, and a linear layer behind them.
+# Version 2 has four convolutions and one linear layer.
 _RCNN_V2: Rows = (
     *((f'roi_heads.box_head.{index}', f'head.bbox_head.shared_convs.{index}') for index in range(4)),
     ('roi_heads.box_head.5', 'head.bbox_head.shared_fcs.0'),

@@ -22,7 +22,8 @@ short_sides = list(range(img_size * 3 // 5, img_size + 1, max(img_size // 25, 1)
 sides_before_crop = [img_size // 2, img_size * 5 // 8, img_size * 3 // 4]
 crop_sides = (img_size * 12 // 25, img_size * 3 // 4)
 
-# Of augment='dense': a mosaic of four images, or what 'ssd' does; and two images, or objects of another, averaged.
+# With augment='dense', an image becomes a mosaic of four or is changed as by 'ssd'. Then it may be averaged with
+# another image, or with objects of another.
 mosaic_prob = 0.5
 mosaic_size = img_size // 2
 mixup_prob = 0.5

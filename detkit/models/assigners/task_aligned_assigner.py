@@ -161,7 +161,7 @@ class TaskAlignedAssigner(PointAssigner):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return points, boxes and validity of the ``keep`` best slots of each box, ``(B, M, keep)`` each."""
         batch, max_instances, num_points = metrics.shape
-        # Of each box the metrics of its positives, -1 elsewhere; invalid slots go behind the last.
+        # A row of each box: the metric at its positives, -1 at other points. Invalid slots write to one place more.
         flat_idx = torch.where(valid, gt_idx * num_points + prior_idx, max_instances * num_points).flatten(1)
         positives = metrics.new_full((batch, max_instances * num_points + 1), -1.0)
         own = torch.cat([metrics.flatten(1), metrics.new_full((batch, 1), -1.0)], 1)

@@ -89,7 +89,7 @@ class FPNAnchorHead(FPNHead):
             weight: ``(S,)``.
             avg_factor: the divisor.
         """
-        # What has no object learns its own prior with weight 0: the code of an empty box would be infinite.
+        # A prior without an object has its own box as target, with weight 0: an empty box would be encoded as infinite.
         targets = torch.where((weight > 0).unsqueeze(1), targets, priors)
         if self.reg_decoded_bbox:
             return self.loss_bbox(self.bbox_coder.decode(priors, bbox_preds), targets, weight, avg_factor)

@@ -31,7 +31,7 @@ class CellAttention(nn.Module):
         self.num_heads = next(heads for heads in range(most, 0, -1) if channels % heads == 0)
         self.head_dims = channels // self.num_heads
         self.key_dims = self.head_dims // 2
-        # Of each head its queries, its keys and its values, one after the other.
+        # The channels of a head: first its queries, then its keys, then its values.
         self.qkv = ConvModule(channels, channels + 2 * self.key_dims * self.num_heads, 1, act=None, norm=norm)
         self.position = ConvModule(channels, channels, 3, groups=channels, act=None, norm=norm)
         self.out_conv = ConvModule(channels, channels, 1, act=None, norm=norm)
