@@ -163,16 +163,13 @@ def test_a_loss_is_tried_when_its_head_is_built(head, key, loss, message):
         DETECTORS.build(model)
 
 
-@pytest.mark.parametrize('head', ['FCOSHead', 'YOLOv8Head'])
-def test_a_coder_says_how_many_bins_it_has(head):
-    own = dict(type=head, num_classes=2)
-    for bins in (1, 8):
-        reg_max = dict(reg_max=bins) if head == 'YOLOv8Head' else {}
-        losses = run(head={**own, **reg_max, 'bbox_coder': dict(type='OwnCoder', bins=bins)})
-        assert all(loss.isfinite() for loss in losses.values())
-    with pytest.raises(
-        ConfigError, match=f'{head}.bbox_coder: OwnCoder has no attribute reg_max, which every Distance'
-    ):
+@pytest.mark.parametrize(('head', 'bins'), [('FCOSHead', 1), ('FCOSHead', 8), ('YOLOv8Head', 8)])
+def test_a_coder_says_how_many_bins_it_has(head, bins):
+    own = dict(type=head, num_classes=2, **dict(reg_max=bins) if head == 'YOLOv8Head' else {})
+    losses = run(head={**own, 'bbox_coder': dict(type='OwnCoder', bins=bins)})
+    assert all(loss.isfinite() for loss in losses.values())
+    message = f'{head}.bbox_coder: OwnCoder has no attribute reg_max, which every DistanceCoder has'
+    with pytest.raises(ConfigError, match=message):
         run(head={**own, 'bbox_coder': dict(type='OwnCoder')})
 
 
