@@ -92,6 +92,7 @@ setup(
         'track': ['av>=17.1', 'trackers>=2.6'],
         'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],
         'log': ['tensorboard'],
+        'text': ['transformers>=4.40'],
         'fiftyone': ['fiftyone>=1.0'],
         'hf': ['datasets>=3.0'],
         'serve': ['fastapi>=0.110', 'python-multipart>=0.0.18', 'uvicorn>=0.30'],

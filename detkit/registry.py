@@ -51,6 +51,7 @@ __all__ = [
     'PARAM_SCHEDULERS',
     'RUNNERS',
     'SAMPLE_DATASETS',
+    'TEXT_ENCODERS',
     'TRACKERS',
     'TRANSFORMS',
     'VISBACKENDS',
@@ -331,6 +332,7 @@ MATCH_COSTS = _of_models('match cost', 'assigners')
 PRIOR_SAMPLERS = _of_models('prior sampler', 'assigners')
 CODERS = _of_models('coder', 'coders')
 PRIOR_GENERATORS = _of_models('prior generator', 'priors')
+TEXT_ENCODERS = _of_models('text encoder', 'text_encoders')
 # Where a config's key does not say the kind, as for an argument of a user's own detector.
 MODEL_PARTS = RegistryGroup(
     'part of a model',
@@ -349,6 +351,7 @@ MODEL_PARTS = RegistryGroup(
         PRIOR_SAMPLERS,
         CODERS,
         PRIOR_GENERATORS,
+        TEXT_ENCODERS,
     ),
 )
 
@@ -373,7 +376,7 @@ WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
 LOOPS = _child('loop', 'LOOPS', 'detkit.engine', 'detkit.inference.view_test_loop')
 HOOKS = _child('hook', 'HOOKS', 'detkit.engine.hooks', 'detkit.analysis.hooks', base='detkit.engine.hooks.Hook')
-OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine.optim_constructor', 'detkit.engine.mu_sgd')
+OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine.optim_constructor')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS', 'detkit.engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS', 'detkit.engine')

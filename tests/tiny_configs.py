@@ -20,6 +20,8 @@ def load_tiny(path: Path, options: Mapping[str, Any]) -> Config:
     dataset = rest[-1]
     if path.parent.name in ('detr', 'retinanet', 'fcos', 'faster_rcnn', 'mask_rcnn', 'keypoint_rcnn'):
         options = {**options, 'pretrained': None}
+    if path.parent.name == 'yolo_world':
+        options = {**options, 'text_encoder': dict(type='NgramTextEncoder')}  # needs no files
     if path.parent.name == 'rfdetr' and task == 'seg':
         options = {**options, 'img_size': 72}  # patches of 12 pixels
     if 'panoptic' in path.stem:

@@ -88,6 +88,7 @@ CHILD_POSITIONS: dict[str, Position] = {
     'bbox_coder': Position('CODERS', wires=True, tried='detkit.'),
     'prior': _PRIORS,
     'prior_generator': _PRIORS,
+    'text_encoder': Position('TEXT_ENCODERS', tried='detkit.'),
     'init_cfg': Position('WEIGHT_INITIALIZERS'),
     'block': Position('LAYERS', injected=_names('in_channels', 'out_channels', 'num_blocks')),
     'optimizer': Position('OPTIMIZERS', injected=_names('params'), tried='torch.optim.'),

@@ -12,7 +12,7 @@ from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.signatures import arguments_of
 from detkit.config.top_level import dataset_paths, head_takes, takes_image_size
 from detkit.datasets.class_map import peek_dataset
-from detkit.registry import HEADS
+from detkit.registry import DETECTORS, HEADS
 from detkit.utils.errors import ConfigError, DataError
 
 _HEAD = ('model', 'head')
@@ -35,6 +35,7 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
     for path, metainfo in known:
         _check_classes(metainfo.get('classes'), path, origins)
     _wire_classes(values, known, origins)
+    _wire_class_names(values, known, origins)
     if not (values.get('model') or {}).get('head'):
         return
     if need_classes and counts_classes(values) and values['model']['head'].get('num_classes') is None:
@@ -144,6 +145,22 @@ def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], ori
             f'{origins.find(_CLASSES)}: {dotted(_CLASSES)} is {head["num_classes"]}, but {dotted(source)} '
             f'({origins.find(source)}) names {count} classes; leave num_classes out, so that it follows the data'
         )
+
+
+def _wire_class_names(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:
+    """Fill in the class names of a detector that takes them, as one of an open vocabulary does."""
+    model = values.get('model')
+    kind = model.get('type') if isinstance(model, dict) else None
+    factory = DETECTORS.get(kind) if isinstance(kind, str) else kind
+    if not callable(factory) or 'classes' not in arguments_of(factory).names or model.get('classes') is not None:
+        return
+    path, names = next(
+        ((path[:1], metainfo['classes']) for path, metainfo in known if metainfo.get('classes')),
+        (('classes',), values.get('classes')),
+    )
+    if names:
+        model['classes'] = tuple(names)
+        origins.set(('model', 'classes'), origins.find(path))
 
 
 def counts_classes(values: Mapping[str, Any]) -> bool:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from detkit.converters.common import KeyTable, Rows
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
-from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.errors import CheckpointError, DataError
 from detkit.utils.json_files import read_json
+from detkit.utils.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain
 
 _EXPECTED = (

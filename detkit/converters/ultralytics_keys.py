@@ -185,3 +185,39 @@ def yolo11_keys(task: str, inner: str) -> KeyTable:
         head = ('model.10.conv', 'head.conv'), ('model.10.linear', 'head.fc_cls')
         return KeyTable((*_CONV_KEYS, *blocks, *_c2psa('model.9', 'neck.0.block'), *head))
     return KeyTable((*_YOLO11_LAYERS, *blocks, *_head(task, 23)), _DFL)
+
+
+def _text_c2f(theirs: str, ours: str) -> Rows:
+    """Return the rows of a ``TextC2f``."""
+    attention, mine = f'{theirs}.attn', f'{ours}.attention'
+    return (
+        (f'{attention}.gl', f'{mine}.guide'),
+        (f'{attention}.proj_conv', f'{mine}.conv'),
+        (attention, mine),
+        *_c2f(theirs, ours),
+    )
+
+
+def world_keys(version: int) -> KeyTable:
+    """Return the names of a YOLO-World detector of version 1, with image pooling attention, or 2."""
+    later = 1 if version == 1 else 0  # the layers behind image pooling attention
+    head = f'model.{22 + later}'
+    pooling = tuple(
+        (f'model.16.{name}{more}', f'neck.1.image_pooling.{name}{more}')
+        for name, more in (('query', '.{}'), ('key', '.{}'), ('value', '.{}'), ('projections', '.{}'), ('proj', ''))
+    )
+    rows = (
+        *_STAGE_KEYS,
+        *_SPPF_KEYS,
+        *_text_c2f('model.12', 'neck.1.up_blocks.1'),
+        *_text_c2f('model.15', 'neck.1.up_blocks.0'),
+        *(pooling if version == 1 else ()),
+        (f'model.{16 + later}', 'neck.1.down_convs.0'),
+        *_text_c2f(f'model.{18 + later}', 'neck.1.down_blocks.0'),
+        (f'model.{19 + later}', 'neck.1.down_convs.1'),
+        *_text_c2f(f'model.{21 + later}', 'neck.1.down_blocks.1'),
+        (f'{head}.cv2.{{}}.{{}}', 'head.bbox_branches.{}.{}'),
+        (f'{head}.cv3.{{}}.{{}}', 'head.embed_branches.{}.{}'),
+        (f'{head}.cv4.{{}}', 'head.contrasts.{}'),
+    )
+    return KeyTable(rows, _DFL)

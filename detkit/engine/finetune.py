@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detkit.models.detectors import BaseDetector
 from detkit.models.heads import BaseHead
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 
@@ -78,6 +79,7 @@ def load_weights(
 
     A tensor of another shape keeps its initialisation and is listed. In classification layers (``class_layers``) the
     rows of classes with the same name are copied, and those that all classes share (an anchor's box, 'no object').
+    Tensors that the config decides (``own_tensors`` of a detector) stay as they are.
     Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts`` may be missing from the
     checkpoint.
 
@@ -91,7 +93,8 @@ def load_weights(
         CheckpointError: the checkpoint lacks a tensor of the model.
     """
     weights: dict[str, Tensor] = checkpoint['state_dict']
-    target = model.state_dict()
+    own = model.own_tensors if isinstance(model, BaseDetector) else ()
+    target = {name: tensor for name, tensor in model.state_dict().items() if name not in own}
     added = _added_parts(model, weights)
     missing = [name for name in target if name not in weights and not name.startswith(added)]
     if missing:
@@ -106,7 +109,7 @@ def load_weights(
     pairs = [(new_classes.index(name), i) for i, name in enumerate(old_classes) if rename and name in new_classes]
     by_class = class_layers(model, len(new_classes)) if rename else {}
 
-    report = LoadReport(unused=[name for name in weights if name not in target])
+    report = LoadReport(unused=[name for name in weights if name not in target and name not in own])
     with torch.no_grad():
         for name, tensor in target.items():
             if name not in weights:

@@ -18,7 +18,7 @@ from detkit.config import check_config, counts_classes, data_metainfo, load_conf
 from detkit.engine.checkpoint import check_weights, licence_of, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
-from detkit.models.detectors import ModelInfo
+from detkit.models.detectors import ModelInfo, OpenVocabularyDetector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS, EXPORTED_MODELS
 from detkit.structures.keypoints import keypoint_info
@@ -123,6 +123,8 @@ def _build(
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))
         model.load_state_dict(content['state_dict'])
+    elif isinstance(model, OpenVocabularyDetector):
+        model.embed_classes(classes)
     model.eval()
     if fuse:
         fuse_conv_bn(model)

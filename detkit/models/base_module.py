@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
+
+_Module = TypeVar('_Module', bound=nn.Module)
 
 
 @runtime_checkable
@@ -58,6 +60,13 @@ class BaseModule(nn.Module):
 
 class Sequential(BaseModule, nn.Sequential):
     """Networks that run in order, each of which initialises its weights."""
+
+
+def with_children(module: _Module, **children: nn.Module) -> _Module:
+    """Return a module that shares all with ``module`` but its children of these names."""
+    shared = copy.copy(module)
+    shared._modules = {**module._modules, **children}  # copy.copy shares the dict of the children
+    return shared
 
 
 def _is_pretrained(config: Mapping[str, Any]) -> bool:

@@ -31,6 +31,11 @@ SMALL['TwoStageHead'] = dict(
 NUM_CLASSES = 3
 
 
+def texts_of(part) -> dict:
+    """The embeddings of the classes, where a neck or a head needs them."""
+    return dict(texts=torch.rand(NUM_CLASSES, 512)) if getattr(part, 'needs_texts', False) else {}
+
+
 def own_names(registry) -> list[str]:
     """The names of detkit's own components, in alphabetical order."""
     return sorted(name for name in registry.names() if registry.get(name).__module__.startswith('detkit.'))

@@ -5,13 +5,14 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from small_parts import CHANNELS, SIZE, SMALL_DECODER, STRIDES, batch, head_config, own_names
+from small_parts import CHANNELS, SIZE, SMALL_DECODER, STRIDES, batch, head_config, own_names, texts_of
 from torch import nn
 
 from detkit import protocols
 from detkit.config.signatures import arguments_of
 from detkit.contracts import protocols_of
 from detkit.models.layers import ACTIVATIONS
+from detkit.models.text_encoders import save_embeddings
 from detkit.registry import (
     ASSIGNERS,
     BACKBONES,
@@ -24,6 +25,7 @@ from detkit.registry import (
     MATCH_COSTS,
     NECKS,
     PRIOR_GENERATORS,
+    TEXT_ENCODERS,
 )
 from detkit.structures.data_sample import DetDataSample
 
@@ -31,6 +33,7 @@ from detkit.structures.data_sample import DetDataSample
 HEAD_OF_DETECTOR = {
     'DETR': 'DETRHead',
     'ImageClassifier': 'MLPClassifyHead',
+    'OpenVocabularyDetector': 'YOLOWorldHead',
     'SingleStageDetector': 'YOLOv8Head',
     'TwoStageDetector': 'TwoStageHead',
 }
@@ -103,14 +106,16 @@ def test_a_backbone_returns_the_maps_that_it_declares(name):
 def test_a_neck_returns_the_maps_that_it_declares(name):
     neck = NECKS.build(dict(type=name, in_channels=CHANNELS)).eval()
     with torch.no_grad():
-        feats = neck(tuple(torch.rand(1, w, 64 // s, 64 // s) for w, s in zip(CHANNELS, STRIDES, strict=True)))
+        maps = tuple(torch.rand(1, w, 64 // s, 64 // s) for w, s in zip(CHANNELS, STRIDES, strict=True))
+        feats = neck(maps, **texts_of(neck))
     assert isinstance(feats, tuple) and [f.shape[1] for f in feats] == list(neck.out_channels)
 
 
 @pytest.mark.parametrize('name', own_names(HEADS))
 def test_a_head_has_the_methods_and_states_what_it_takes(name):
     cls = HEADS.get(name)
-    assert [n for n, _ in parameters(cls.forward)] == ['feats', 'padding_mask', *(['gt'] if cls.needs_gt else [])]
+    more = [name for name in ('gt', 'texts') if getattr(cls, f'needs_{name}')]
+    assert [n for n, _ in parameters(cls.forward)] == ['feats', 'padding_mask', *more]
     assert [n for n, _ in parameters(cls.loss)] == ['preds', 'gt']
     assert [n for n, _ in parameters(cls.predict)] == ['preds', 'metas']
     assert parameters(cls.decode) == [('preds', False), ('img_shapes', True)]
@@ -163,6 +168,11 @@ def test_a_layer_keeps_the_shapes_of_its_kind(name):
         block = LAYERS.build(dict(type=name, in_channels=8, out_channels=12, num_blocks=2))
         assert block(torch.rand(2, 8, 5, 6)).shape == (2, 12, 5, 6)
         return
+    if kind is protocols.TextBlock:
+        block = LAYERS.build(dict(type=name, in_channels=8, out_channels=12, num_blocks=2, text_dims=16))
+        for shape in ((4, 16), (2, 4, 16)):
+            assert block(torch.rand(2, 8, 5, 6), torch.rand(shape)).shape == (2, 12, 5, 6)
+        return
     padding_mask = torch.zeros(2, 5, 6, dtype=torch.bool)
     padding_mask[1, :, 4:] = True
     if kind is protocols.PositionEncoding:
@@ -200,6 +210,22 @@ def test_a_layer_keeps_the_shapes_of_its_kind(name):
     assert memory.shape == (2, 30, 8) and decoded.shape == (3, 2, 4, 8)
     changed = cells.masked_fill(mask.unsqueeze(-1), 5.0)  # in the padding, which no query looks at
     assert torch.allclose(transformer(changed, positions, queries, mask)[1], decoded, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', own_names(TEXT_ENCODERS))
+def test_a_text_encoder_makes_the_same_vectors_of_length_1_in_every_call(name, tmp_path, monkeypatch):
+    names, vectors = ['red bolt', 'nut', 'ß'], torch.nn.functional.normalize(torch.randn(3, 16), dim=1)
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path))
+    save_embeddings(tmp_path / 'names.npz', names, vectors)
+    more = {'EmbeddingFile': dict(path=str(tmp_path / 'names.npz'))}.get(name, {})
+    encoder = TEXT_ENCODERS.build(dict(type=name, dims=16, **more))
+    assert protocols_of(type(encoder)) == {protocols.TextEncoder}
+    if name == 'CLIPTextEncoder':  # whose cache needs no model
+        save_embeddings(encoder.cache_file, names, vectors)
+    made = encoder(names)
+    assert made.shape == (3, encoder.dims) == (3, 16) and made.dtype == torch.float32
+    torch.testing.assert_close(made.norm(dim=1), torch.ones(3))
+    assert torch.equal(encoder(names[::-1]), made.flip(0)) and encoder([]).shape == (0, 16)
 
 
 @pytest.mark.parametrize('name', ACTIVATIONS)

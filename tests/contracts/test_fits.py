@@ -4,7 +4,7 @@ import builders
 import pytest
 import torch
 from builders import CONFIGS
-from small_parts import CHANNELS, SIZE, STRIDES, batch, build_head, head_config, model_config, own_names
+from small_parts import CHANNELS, SIZE, STRIDES, batch, build_head, head_config, model_config, own_names, texts_of
 
 from detkit.config.check import check_config
 from detkit.contracts import protocols_of
@@ -27,7 +27,8 @@ def step(head, gt: GtBatch) -> None:
     feats = [
         torch.randn(2, width, SIZE // stride, SIZE // stride) for width, stride in zip(CHANNELS, STRIDES, strict=True)
     ]
-    losses = {name: value for name, value in head.loss(head(feats), gt).items() if name.startswith('loss_')}
+    preds = head(feats, **texts_of(head))
+    losses = {name: value for name, value in head.loss(preds, gt).items() if name.startswith('loss_')}
     assert losses and all(value.ndim == 0 and value.isfinite() for value in losses.values())
     sum(losses.values()).backward()
     assert any(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
@@ -62,8 +63,8 @@ def test_every_place_has_a_part_that_fits(head, key):
 @pytest.mark.parametrize('base', [path.stem for path in sorted((CONFIGS / '_base_' / 'models').glob('*.py'))])
 def test_a_head_without_a_config_has_the_parts_of_its_base_config(base):
     """A base config writes the parts out, so that options can vary them; the head's own defaults are the same."""
-    if base.endswith(('_sizes', '_tuned')):
-        pytest.skip('it holds sizes, or weights of losses, only')
+    if base.endswith('_sizes'):
+        pytest.skip('it holds sizes only')
     config = dict(builders.model_config(base, 2).head)
     head = HEADS.get(config['type'])
     others = {'decoder'}  # whose numbers are those of a size

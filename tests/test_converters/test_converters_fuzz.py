@@ -23,10 +23,10 @@ from detkit.converters.darknet_layout import parse_cfg
 from detkit.converters.detr_file import read_detr
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.pickled_model import read_model
-from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.utils.errors import CheckpointError
+from detkit.utils.safetensors_file import is_safetensors, read_safetensors
 
 STATE = {'a.weight': torch.arange(6.0).view(2, 3), 'b': torch.tensor([1, 2]), 'c': torch.zeros(0)}
 

@@ -18,11 +18,11 @@ from detkit.config import load_config
 from detkit.converters.common import read_names
 from detkit.converters.detr import convert_detr
 from detkit.converters.detr_file import DETR_KEYS, layout_of
-from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, DataError
+from detkit.utils.safetensors_file import is_safetensors, read_safetensors
 
 DET = CONFIGS / 'detr' / 'det_coco.py'
 COCO = tuple(load_config(CONFIGS / 'detr' / 'det_coco.py').classes)

@@ -51,6 +51,7 @@ NECKS = {
     'hybrid': dict(type='HybridEncoder', out_channels=16, num_heads=2, feedforward_dims=16, num_blocks=1),
     'projector': dict(type='MultiScaleProjector', out_channels=16, num_blocks=1),
     'fpn': dict(type='FPN', out_channels=16),
+    'text_pan': dict(type='TextPAN', deepen_factor=0.1, image_pooling=dict(embed_dims=16, num_heads=2)),
 }
 ANCHORS = {
     2: [[(8, 8), (16, 24)], [(40, 32), (60, 60)]],
@@ -62,6 +63,7 @@ HEADS = {
     'yolov5': dict(type='YOLOv5Head'),
     'yolov8': dict(type='YOLOv8Head'),
     'yolo26': dict(type='YOLO26Head'),
+    'world': dict(type='YOLOWorldHead'),
     'segment': dict(type='YOLOv8SegmentHead', num_protos=4),
     'pose': dict(type='YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'obb': dict(type='YOLOv8OBBHead'),
@@ -130,7 +132,7 @@ def neck_of(backbone: str, neck: str) -> list[dict]:
 
 def build(backbone: str, neck: str, head: str) -> torch.nn.Module:
     cfg = dict(
-        type='SingleStageDetector',
+        type='OpenVocabularyDetector' if neck == 'text_pan' or head == 'world' else 'SingleStageDetector',
         backbone=BACKBONES[backbone],
         neck=neck_of(backbone, neck),
         head=dict(HEADS[head], num_classes=3),

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from detkit.models.detectors.base_detector import BaseDetector, ModelInfo
     from detkit.models.detectors.detr import DETR
     from detkit.models.detectors.image_classifier import ImageClassifier
+    from detkit.models.detectors.open_vocabulary import OpenVocabularyDetector
     from detkit.models.detectors.single_stage import SingleStageDetector
     from detkit.models.detectors.two_stage import TwoStageDetector
 
@@ -18,6 +19,7 @@ __getattr__ = lazy_names(
         'DETR': 'detr',
         'ImageClassifier': 'image_classifier',
         'ModelInfo': 'base_detector',
+        'OpenVocabularyDetector': 'open_vocabulary',
         'SingleStageDetector': 'single_stage',
         'TwoStageDetector': 'two_stage',
     },
@@ -28,6 +30,7 @@ __all__ = [
     'BaseDetector',
     'ImageClassifier',
     'ModelInfo',
+    'OpenVocabularyDetector',
     'SingleStageDetector',
     'TwoStageDetector',
 ]

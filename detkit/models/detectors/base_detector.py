@@ -13,6 +13,7 @@ from detkit.protocols import Detector, OptimWrapper
 from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
 from ..layers import set_batch_norm
@@ -57,6 +58,8 @@ class BaseDetector(BaseModule, Detector):
         needs_img_shapes: whether the results depend on the sizes of the images before padding.
         input_size: (h, w) that every input has; None where inputs may differ.
         fixed_precision: whether mixed precision has no effect on it.
+        holds_texts: whether it has texts for the necks and heads that need them.
+        own_tensors: tensors that the config decides, and that weights of another model do not replace.
         compiled_network: what stands for ``raw_predictions`` where losses are asked for; None for that itself.
 
     Raises:
@@ -68,6 +71,8 @@ class BaseDetector(BaseModule, Detector):
     needs_img_shapes: bool = False
     input_size: tuple[int, int] | None = None
     fixed_precision: bool = False
+    holds_texts: bool = False
+    own_tensors: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -83,11 +88,25 @@ class BaseDetector(BaseModule, Detector):
         self.backbone, output = build_backbone(backbone)
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
+        self._refuse_texts()
         self.info = ModelInfo()
         self.compiled_network: Callable[..., Preds] | None = None
         set_batch_norm(self, batch_norm or {})
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
+
+    def _refuse_texts(self) -> None:
+        """Raise ``ConfigError`` for parts that need texts, where the detector has none."""
+        for part in () if self.holds_texts else (*(self.neck or ()), self.head):
+            if getattr(part, 'needs_texts', False):
+                raise ConfigError(
+                    f'{type(part).__name__} needs the embeddings of texts, which {type(self).__name__} does not have; '
+                    "write model.type='OpenVocabularyDetector'"
+                )
+
+    def reparameterized(self) -> BaseDetector:
+        """Return a detector of the same results that is faster in prediction; by default this one."""
+        return self
 
     def check_thresholds(self) -> None:
         """Raise ``ConfigError`` for thresholds that the network cannot follow; in PyTorch it follows all."""
@@ -98,6 +117,10 @@ class BaseDetector(BaseModule, Detector):
         for neck in self.neck or ():
             feats = check_feats(neck(feats), neck, 'neck')
         return feats
+
+    def apply_head(self, feats: tuple[Tensor, ...], padding_mask: Tensor | None, gt: GtBatch | None) -> Preds:
+        """Return the raw predictions of the head; ``gt`` is None unless it needs the ground truth."""
+        return self.head(feats, padding_mask) if gt is None else self.head(feats, padding_mask, gt)
 
     def forward(
         self,
@@ -199,5 +222,4 @@ def raw_predictions(
 
     This is a function and not a method, so that what is compiled of it holds no model: a copy of a model runs itself.
     """
-    feats = model.extract_feat(inputs)
-    return model.head(feats, padding_mask) if gt is None else model.head(feats, padding_mask, gt)
+    return model.apply_head(model.extract_feat(inputs), padding_mask, gt)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.rtdetr_segment_head import RTDETRSegmentHead
     from detkit.models.heads.two_stage_head import TwoStageHead
     from detkit.models.heads.yolo26_head import DirectHead, YOLO26Head
+    from detkit.models.heads.yolo_world_head import YOLOWorldHead
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
     from detkit.models.heads.yolov8_classify_head import YOLOv8ClassifyHead
@@ -59,6 +60,7 @@ __getattr__ = lazy_names(
         'RFDETROBBHead': 'rfdetr_obb_head',
         'RFDETRSegmentHead': 'rfdetr_segment_head',
         'YOLO26Head': 'yolo26_head',
+        'YOLOWorldHead': 'yolo_world_head',
         'YOLOv3Head': 'yolov3_head',
         'YOLOv5Head': 'yolov5_head',
         'YOLOv8ClassifyHead': 'yolov8_classify_head',
@@ -95,6 +97,7 @@ __all__ = [
     'RFDETROBBHead',
     'RFDETRSegmentHead',
     'YOLO26Head',
+    'YOLOWorldHead',
     'YOLOv3Head',
     'YOLOv5Head',
     'YOLOv8ClassifyHead',

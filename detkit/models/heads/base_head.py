@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from detkit.contracts import check_attributes, check_loss, misfit
+from detkit.contracts import check_loss, misfit
 from detkit.registry import LOSSES, Registry
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, nearest
@@ -37,6 +37,7 @@ class BaseHead(BaseModule):
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
         needs_gt: whether ``forward`` takes the ground truth as ``gt`` in training, for queries that are made of it.
+        needs_texts: whether ``forward`` takes the embeddings of the classes' names as ``texts``.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         has_whole_cells: whether the sides of its images must be multiples of its strides.
         few_steps_from_random: steps of the optimiser below which little is learnt from random weights.
@@ -52,6 +53,7 @@ class BaseHead(BaseModule):
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
     needs_gt: bool = False
+    needs_texts: bool = False
     provides: tuple[str, ...] = ()
     has_whole_cells: bool = False
     takes: ClassVar[Mapping[str, type]] = {}
@@ -144,8 +146,8 @@ class BaseHead(BaseModule):
             size: for a loss, the number of classes, bins, keypoints or prototypes that the head gives it.
 
         Raises:
-            ConfigError: the part does not follow the protocol that the head takes, lacks an attribute of it, or is a
-                loss that does not return a scalar.
+            ConfigError: the part does not follow the protocol that the head takes, or is a loss that does not return a
+                scalar.
         """
         cfg = cfg or self.default_parts[key]
         kind = cfg.get('type')
@@ -153,12 +155,9 @@ class BaseHead(BaseModule):
         if reason is not None:
             raise ConfigError(reason)
         part = registry.build(cfg)
-        if key in self.takes:
+        if registry is LOSSES and key in self.takes:
             try:
-                if registry is LOSSES:
-                    check_loss(part, self.takes[key], size)
-                else:
-                    check_attributes(part, self.takes[key])
+                check_loss(part, self.takes[key], size)
             except ConfigError as error:
                 raise ConfigError(f'{type(self).__name__}.{key}: {error}') from error
         return part

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from detkit.models.layers.elan import RepNCSPELAN4, SCDown
     from detkit.models.layers.fuse import fuse_conv_bn, fused
     from detkit.models.layers.group_selection import GroupSelection
+    from detkit.models.layers.image_pooling import ImagePoolingAttention
     from detkit.models.layers.keyed_dropout import KeyedDropout
     from detkit.models.layers.lite_decoder import LiteDecoder
     from detkit.models.layers.mask_decoder import MaskDecoder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from detkit.models.layers.query_selection import QuerySelection
     from detkit.models.layers.swiglu import SwiGLU
     from detkit.models.layers.sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
+    from detkit.models.layers.text_guided import MaxSigmoidAttention, TextC2f
     from detkit.models.layers.upsampling import BlockDeconv2d, upsample_nearest
 
 __getattr__ = lazy_names(
@@ -57,6 +59,7 @@ __getattr__ = lazy_names(
         'DistributionDecoder': 'distribution_decoder',
         'FrozenBatchNorm2d': 'normalization',
         'GroupSelection': 'group_selection',
+        'ImagePoolingAttention': 'image_pooling',
         'KeyedDropout': 'keyed_dropout',
         'LEAKY_RELU': 'conv_module',
         'LayerNorm2d': 'normalization',
@@ -64,6 +67,7 @@ __getattr__ = lazy_names(
         'LiteDecoder': 'lite_decoder',
         'MLP': 'mlp',
         'MaskDecoder': 'mask_decoder',
+        'MaxSigmoidAttention': 'text_guided',
         'MultiHeadAttention': 'attention',
         'PSABlock': 'psa',
         'QuerySelection': 'query_selection',
@@ -75,6 +79,7 @@ __getattr__ = lazy_names(
         'SinePositionEncoding': 'position_encodings',
         'SwiGLU': 'swiglu',
         'SyncBatchNorm2d': 'sync_batch_norm',
+        'TextC2f': 'text_guided',
         'build_activation': 'conv_module',
         'build_block': 'block',
         'fuse_conv_bn': 'fuse',
@@ -107,6 +112,7 @@ __all__ = [
     'DistributionDecoder',
     'FrozenBatchNorm2d',
     'GroupSelection',
+    'ImagePoolingAttention',
     'KeyedDropout',
     'LEAKY_RELU',
     'LayerNorm2d',
@@ -114,6 +120,7 @@ __all__ = [
     'LiteDecoder',
     'MLP',
     'MaskDecoder',
+    'MaxSigmoidAttention',
     'MultiHeadAttention',
     'PSABlock',
     'QuerySelection',
@@ -125,6 +132,7 @@ __all__ = [
     'SinePositionEncoding',
     'SwiGLU',
     'SyncBatchNorm2d',
+    'TextC2f',
     'build_activation',
     'build_block',
     'fuse_conv_bn',

@@ -105,9 +105,13 @@ class C2f(CSPBlock):
                                                  └─ bottleneck ─ … ┘
 
     The arguments are those of ``CSPBlock``; a half has as many channels as a bottleneck.
+
+    Attributes:
+        extra_parts: parts of as many channels that a child joins beside these.
     """
 
     kernel_sizes = (3, 3)
+    extra_parts: int = 0
 
     def _build(
         self,
@@ -119,13 +123,17 @@ class C2f(CSPBlock):
     ) -> None:
         self.in_conv = conv(in_channels, 2 * hidden)
         self.blocks = nn.ModuleList(blocks)
-        self.out_conv = conv((2 + len(self.blocks)) * hidden, out_channels)
+        self.out_conv = conv((2 + len(self.blocks) + self.extra_parts) * hidden, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def parts(self, x: Tensor) -> list[Tensor]:
+        """Return the two halves and the output of every bottleneck, which are joined."""
         parts = list(self.in_conv(x).chunk(2, dim=1))
         for block in self.blocks:
             parts.append(block(parts[-1]))
-        return self.out_conv(torch.cat(parts, dim=1))
+        return parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out_conv(torch.cat(self.parts(x), dim=1))
 
 
 @LAYERS.register_module()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from detkit.models.necks.multi_scale_projector import MultiScaleProjector
     from detkit.models.necks.pan import PAN
     from detkit.models.necks.spp import SPP
+    from detkit.models.necks.text_pan import TextPAN
     from detkit.models.necks.yolov3_neck import YOLOv3Neck
 
 __getattr__ = lazy_names(
@@ -23,6 +24,7 @@ __getattr__ = lazy_names(
         'MultiScaleProjector': 'multi_scale_projector',
         'PAN': 'pan',
         'SPP': 'spp',
+        'TextPAN': 'text_pan',
         'YOLOv3Neck': 'yolov3_neck',
         'FPN': 'fpn',
     },
@@ -35,6 +37,7 @@ __all__ = [
     'MultiScaleProjector',
     'PAN',
     'SPP',
+    'TextPAN',
     'YOLOv3Neck',
     'FPN',
 ]

@@ -108,14 +108,21 @@ class PAN(BaseModule):
         self.out_channels = outs
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        maps = list(feats)
+        return self._down(self._up(list(feats)))
+
+    def _up(self, maps: list[Tensor], *context: Tensor | None) -> list[Tensor]:
+        """Return the maps, coarse features passed to the finer ones; ``context`` goes to every block."""
         for i in reversed(range(len(self.up_blocks))):
             if self.reduce_convs:
                 maps[i + 1] = self.reduce_convs[i](maps[i + 1])
             up = upsample_nearest(maps[i + 1], maps[i].shape[-2:])
-            maps[i] = self.up_blocks[i](self._join(up, maps[i]))
+            maps[i] = self.up_blocks[i](self._join(up, maps[i]), *context)
+        return maps
+
+    def _down(self, maps: list[Tensor], *context: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the maps, fine features passed to the coarser ones; ``context`` goes to every block."""
         for i, (conv, block) in enumerate(zip(self.down_convs, self.down_blocks, strict=True)):
-            maps[i + 1] = block(self._join(conv(maps[i]), maps[i + 1]))
+            maps[i + 1] = block(self._join(conv(maps[i]), maps[i + 1]), *context)
         return tuple(maps)
 
     def _join(self, first: Tensor, second: Tensor) -> Tensor:

@@ -1,0 +1,111 @@
+"""``CLIPTextEncoder``: vectors of names by the text encoder of a CLIP model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from detkit.protocols import TextEncoder
+from detkit.registry import TEXT_ENCODERS
+from detkit.utils.cache import cache_folder
+from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError, first_line
+
+from .embedding_file import read_embeddings, save_embeddings
+
+_AT_A_TIME = 256
+
+
+@TEXT_ENCODERS.register_module()
+class CLIPTextEncoder(TextEncoder):
+    """Encoder by CLIP's text transformer (https://arxiv.org/abs/2103.00020), run by the package transformers.
+
+    It is loaded when a name is asked for that is not in the cache: vectors are kept in
+    ``<cache folder>/text_embeddings``, a file for each model and template, so that names which were encoded once need
+    neither the package nor the model.
+
+    Args:
+        model: a folder that holds the model and its tokenizer, or the model's name on the Hugging Face Hub, from which
+            it is downloaded on first use.
+        dims: D, length of the vectors.
+        template: the text of a name, in which ``{}`` stands for the name.
+
+    Raises:
+        ConfigError: the template lacks ``{}``.
+    """
+
+    def __init__(self, model: str = 'openai/clip-vit-base-patch32', dims: int = 512, template: str = '{}') -> None:
+        if template.count('{}') != 1:
+            raise ConfigError(f"CLIPTextEncoder: template is {template!r}; it must hold '{{}}' once, for the name")
+        self.model = model
+        self.dims = dims
+        self.template = template
+        self._loaded: tuple[Any, Any] | None = None
+
+    @property
+    def cache_file(self) -> Path:
+        """The file that keeps the vectors."""
+        stem = re.sub(r'\W+', '_', Path(self.model).name)
+        digest = hashlib.sha256(f'{self.model}\n{self.template}'.encode()).hexdigest()[:12]
+        return cache_folder() / 'text_embeddings' / f'{stem}-{digest}.npz'
+
+    def __call__(self, names: Sequence[str]) -> Tensor:
+        """Return vectors of length 1, ``(len(names), D)`` float32.
+
+        Raises:
+            MissingPackageError: a name is not in the cache, and the package transformers is not installed.
+            CheckpointError: the model cannot be loaded.
+            ConfigError: its vectors have another length than ``dims``.
+        """
+        known = read_embeddings(self.cache_file) if self.cache_file.is_file() else {}
+        known = {name: vector for name, vector in known.items() if len(vector) == self.dims}
+        missing = [name for name in dict.fromkeys(names) if name not in known]
+        if missing:
+            known |= dict(zip(missing, self._encode(missing), strict=True))
+            save_embeddings(self.cache_file, list(known), torch.stack(list(known.values())))
+        return torch.stack([known[name] for name in names]) if names else torch.zeros(0, self.dims)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), '_loaded': None}  # copies of a detector need not hold the transformer
+
+    @torch.no_grad()
+    def _encode(self, names: Sequence[str]) -> Tensor:
+        tokenizer, encoder = self._load()
+        parts = []
+        for start in range(0, len(names), _AT_A_TIME):
+            texts = [self.template.format(name) for name in names[start : start + _AT_A_TIME]]
+            tokens = tokenizer(texts, padding=True, truncation=True, return_tensors='pt')
+            parts.append(encoder(**tokens).text_embeds.float())
+        vectors = F.normalize(torch.cat(parts), dim=1)
+        if vectors.shape[1] != self.dims:
+            raise ConfigError(
+                f'CLIPTextEncoder: {self.model} has vectors of {vectors.shape[1]} numbers, but dims is {self.dims}; '
+                f'write text_encoder.dims={vectors.shape[1]} to train a model for it'
+            )
+        return vectors
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            try:
+                from transformers import AutoTokenizer, CLIPTextModelWithProjection
+            except ImportError as error:
+                raise MissingPackageError(
+                    'CLIPTextEncoder needs the package transformers: pip install detkit[text]. Without it, give the '
+                    "embeddings as a file: text_encoder=dict(type='EmbeddingFile', path='names.npz')"
+                ) from error
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(self.model)
+                encoder = CLIPTextModelWithProjection.from_pretrained(self.model).eval()
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise CheckpointError(
+                    f'the CLIP text encoder {self.model!r} cannot be loaded ({first_line(error)}). Give a folder with '
+                    'the model and its tokenizer, or the name of a model on the Hugging Face Hub'
+                ) from error
+            self._loaded = tokenizer, encoder
+        return self._loaded

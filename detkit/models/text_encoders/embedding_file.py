@@ -1,0 +1,141 @@
+"""``EmbeddingFile``: vectors of names from a file, and the writing of such a file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from detkit.protocols import TextEncoder
+from detkit.registry import TEXT_ENCODERS
+from detkit.utils.errors import ConfigError, DataError, nearest, shorten
+from detkit.utils.files import ZIP_ERRORS, replacing
+from detkit.utils.safetensors_file import read_safetensors
+
+_KEYS = ('names', 'embeddings')
+
+
+@TEXT_ENCODERS.register_module()
+class EmbeddingFile(TextEncoder):
+    """Encoder that looks names up in a file, which is read when the first name is asked for.
+
+    Args:
+        path: the file, see ``read_embeddings``.
+        dims: D, length of the vectors.
+    """
+
+    def __init__(self, path: str, dims: int = 512) -> None:
+        self.path = path
+        self.dims = dims
+        self._vectors: dict[str, Tensor] | None = None
+
+    def __call__(self, names: Sequence[str]) -> Tensor:
+        """Return vectors of length 1, ``(len(names), D)`` float32.
+
+        Raises:
+            DataError: the file is missing, damaged, lacks a name, or has vectors of another length.
+        """
+        if self._vectors is None:
+            self._vectors = read_embeddings(self.path)
+        vectors = self._vectors
+        missing = [name for name in names if name not in vectors]
+        if missing:
+            raise DataError(
+                f'{self.path} has no embedding of {shorten(missing)}; it has {len(vectors)} names.'
+                f'{nearest(missing[0], vectors)} Add the missing ones by save_embeddings, see docs/yolo_world.md'
+            )
+        found = len(next(iter(vectors.values()))) if vectors else self.dims
+        if found != self.dims:
+            raise DataError(
+                f'{self.path} has vectors of {found} numbers, but the model takes {self.dims}: use a file of the '
+                f'text encoder that the model was trained with, or train with text_encoder.dims={found}'
+            )
+        return torch.stack([vectors[name] for name in names]) if names else torch.zeros(0, self.dims)
+
+
+def read_embeddings(path: str | Path) -> dict[str, Tensor]:
+    """Return the vectors of names, ``(D,)`` float32 of length 1.
+
+    Args:
+        path: a ``.npz`` file of NumPy with the arrays ``names`` (N texts) and ``embeddings (N, D)``, or a
+            ``.safetensors`` file with a tensor ``(D,)`` for each name. Nothing in it is executed.
+
+    Raises:
+        DataError: the file is missing, damaged or of another kind, or a vector is not finite or zero.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(f'the file of text embeddings {path} does not exist')
+    if path.suffix.lower() == '.safetensors':
+        tensors = read_safetensors(path)
+        names, rows = list(tensors), [tensor.numpy(force=True).astype(np.float32) for tensor in _floats(tensors, path)]
+        if len({row.shape for row in rows}) > 1 or any(row.ndim != 1 for row in rows):
+            raise DataError(f'{path} must hold a vector for each name, all of one length')
+        matrix = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
+    elif path.suffix.lower() == '.npz':
+        names, matrix = _read_npz(path)
+    else:
+        raise DataError(f'{path} is no file of text embeddings; expected .npz or .safetensors')
+    for name, row in zip(names, matrix, strict=True):
+        if not np.isfinite(row).all() or not row.any():
+            raise DataError(f'{path}: the embedding of {name!r} is zero or has numbers that are not finite')
+    return dict(zip(names, F.normalize(torch.from_numpy(matrix), dim=1), strict=True))
+
+
+def save_embeddings(path: str | Path, names: Sequence[str], embeddings: Tensor) -> None:
+    """Write vectors of names as a ``.npz`` file that ``read_embeddings`` reads.
+
+    Args:
+        path: the file; one that exists is replaced.
+        names: N names.
+        embeddings: ``(N, D)``.
+
+    Raises:
+        ConfigError: the path does not end in ``.npz``, a name is there twice, or the numbers of names and rows differ.
+        OSError: the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() != '.npz':
+        raise ConfigError(f'{path} must end in .npz')
+    if embeddings.ndim != 2 or len(embeddings) != len(names):
+        raise ConfigError(f'{len(names)} names need {len(names)} rows, found embeddings {tuple(embeddings.shape)}')
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ConfigError(f'the name {twice!r} is there twice')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        np.savez(file, names=np.array(names, dtype=str), embeddings=embeddings.detach().cpu().float().numpy())
+
+
+def _floats(tensors: dict[str, Tensor], path: Path) -> list[Tensor]:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise DataError(f'{path}: {name!r} is {str(tensor.dtype).removeprefix("torch.")}, but must be a float')
+    return [tensor.float() for tensor in tensors.values()]
+
+
+def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [key for key in _KEYS if key not in arrays]
+            if missing:
+                raise DataError(f'{path} has no array {missing[0]!r}; it must hold names (N,) and embeddings (N, D)')
+            names, matrix = arrays['names'], arrays['embeddings']
+    except (*ZIP_ERRORS, zipfile.LargeZipFile, NotImplementedError, KeyError, MemoryError) as error:
+        raise DataError(f'{path} is damaged, or holds more than plain arrays ({error})') from error
+    if names.ndim != 1 or names.dtype.kind != 'U' or matrix.ndim != 2 or matrix.dtype.kind != 'f':
+        raise DataError(
+            f'{path} must hold names (N,) of text and embeddings (N, D) of floats; found {names.dtype} '
+            f'{names.shape} and {matrix.dtype} {matrix.shape}'
+        )
+    if len(names) != len(matrix) or len(set(names.tolist())) != len(names):
+        raise DataError(
+            f'{path} has {len(names)} names, {len(set(names.tolist()))} of them different, and {len(matrix)} '
+            'embeddings; each name needs one'
+        )
+    return names.tolist(), matrix.astype(np.float32)
