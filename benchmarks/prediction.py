@@ -10,6 +10,9 @@ the network's input. Each side lives in its own process; the two take turns pict
 are random, with the bias of the classes raised until there is something to find, or those of ``--weights``; detkit
 converts them.
 
+With ``--pictures`` both also write a picture of each image with what was found, as JPEG, as ``detkit predict`` and
+ultralytics' ``save=True`` do.
+
 Without ultralytics detkit runs alone, on random weights that find nothing. The peer pads the pictures of a batch to a
 square where their shapes differ, and leaves out objects whose mask is empty: it may find other numbers of objects.
 """
@@ -17,10 +20,12 @@ square where their shapes differ, and leaves out objects whose mask is empty: it
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +34,8 @@ from sides import answer, answers, parser_of, peer_name
 
 if TYPE_CHECKING:
     import torch
+
+    from detkit.inference import Predictor
 
 FOUND_PER_IMAGE = 20  # objects in the first picture, at most
 SCORE_THR = 0.25
@@ -105,6 +112,7 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
     import torch
 
     from detkit import Detector
+    from detkit.inference import Predictor
 
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
@@ -112,9 +120,12 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
     model = Detector(source, device=args.device, runtime=args.runtime)
     options = {'amp': True} if args.amp else {}
     options |= {'reduced_decoding': True} if args.reduced_decoding else {}
+    options |= dict(batch_size=args.batch_size, img_size=args.img_size)
+    if args.pictures:
+        return lambda: pictures_of(Predictor(model=model.model, **options), pictures)
 
     def predict() -> int:
-        results = model(pictures, stream=True, batch_size=args.batch_size, img_size=args.img_size, **options)
+        results = model(pictures, stream=True, **options)
         found = 0
         for result in results:
             found += len(result)
@@ -123,6 +134,21 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
         return found
 
     return predict
+
+
+def pictures_of(predictor: Predictor, pictures: Sequence[str]) -> int:
+    """Write a picture of each prediction, and return how many objects were found."""
+    from detkit.inference import FolderOutputs
+    from detkit.inference.to_folder import predict_to_folder
+
+    outputs, printed = FolderOutputs(save_json=False, save_csv=True), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        with redirect_stdout(printed):
+            predict_to_folder(predictor, list(pictures), folder, outputs)
+        written = len(list(Path(folder).glob('*.jpg')))
+        if written != len(pictures):
+            raise SystemExit(f'{written} pictures were written of {len(pictures)}')
+        return Path(folder, 'predictions.csv').read_text().count('\n') - 1
 
 
 def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
@@ -146,6 +172,9 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
             half=args.amp and args.device != 'cpu',
             conf=SCORE_THR,
             verbose=False,
+            save=args.pictures,
+            project=args.pictures and str(Path(args.source).parent / 'drawn'),
+            exist_ok=True,
         )
         return sum(len(result) for result in results)
 
@@ -172,6 +201,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--images', type=int, default=32, help='pictures to draw')
     parser.add_argument('--picture-size', type=int, nargs=2, metavar=('W', 'H'), help='enlarge drawn pictures to it')
     parser.add_argument('--without-masks', action='store_true', help="detkit's masks are not asked for")
+    parser.add_argument('--pictures', action='store_true', help='both also write a picture of each prediction')
     parser.add_argument('--reduced-decoding', action='store_true', help='for detkit, see docs/performance.md')
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
     parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
@@ -204,6 +234,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         title += f', {args.device}'
     if args.without_masks:
         title += ', masks not asked for'
+    if args.pictures:
+        title += ', with pictures'
     if args.picture_size:
         title += f', pictures of {args.picture_size[0]} x {args.picture_size[1]} px'
     if args.reduced_decoding:

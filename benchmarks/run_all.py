@@ -79,6 +79,7 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
             ('no masks, batch 8, 128 px', ['--batch-size', '8', '--img-size', '128', '--without-masks']),
             ('boxes, batch 8, 128 px', ['--task', 'det', '--batch-size', '8', '--img-size', '128']),
             ('batch 8, bf16', ['--batch-size', '8', '--amp']),
+            ('pictures, batch 1', ['--batch-size', '1', '--pictures']),
             ('OpenVINO', ['--runtime', 'openvino']),
         )
     },

@@ -32,7 +32,7 @@ def misfit(owner: Callable, key: str, part: Any) -> str | None:
     fitting = [name for name in MODEL_PARTS.names() if wanted in protocols_of(MODEL_PARTS.get(name))]
     remedy = f'. If its calls have that signature, write class {part.__name__}(..., {wanted.__name__})'
     return (
-        f'{owner.__name__}.{key} must follow {wanted.__name__} (detkit/protocols.py), but {stated}; registered parts '
+        f'{owner.__name__}.{key} must follow {wanted.__name__} (detkit.protocols), but {stated}; registered parts '
         f'that do are {nearest_first(part.__name__, fitting)}{"" if leaves else remedy}'
     )
 
@@ -47,6 +47,25 @@ def protocols_of(part: Any) -> frozenset[type]:
         if named and not _is_protocol(cls):
             return frozenset(base for protocol in named for base in protocol.__mro__ if _is_protocol(base))
     return frozenset()
+
+
+def check_attributes(part: Any, kind: type) -> None:
+    """Check that a part has what its protocol states beside methods.
+
+    Args:
+        part: the part, built.
+        kind: the protocol that it follows.
+
+    Raises:
+        ConfigError: an attribute is missing.
+    """
+    declared = [name for base in kind.__mro__ if _is_protocol(base) for name in vars(base).get('__annotations__', ())]
+    missing = next((name for name in declared if not hasattr(part, name)), None)
+    if missing is not None:
+        raise ConfigError(
+            f'{type(part).__name__} has no attribute {missing}, which every {kind.__name__} has (detkit.protocols); '
+            'set it in __init__'
+        )
 
 
 def check_loss(loss: Callable, kind: type, size: int) -> None:
@@ -67,7 +86,7 @@ def check_loss(loss: Callable, kind: type, size: int) -> None:
     pred, target, weight = sample(size)
     for tensor in [pred] if isinstance(pred, Tensor) else pred:
         tensor.requires_grad_()
-    title = f'{type(loss).__name__}, called as {kind.__name__} (detkit/protocols.py) states,'
+    title = f'{type(loss).__name__}, called as {kind.__name__} (detkit.protocols) states,'
     try:
         values = [loss(pred, target, weight=weight, avg_factor=2.0)]
         if OverlapLoss in kind.__mro__:
@@ -162,4 +181,4 @@ _SAMPLES: dict[type, Callable[[int], tuple]] = {
 
 
 def _is_protocol(cls: type) -> bool:
-    return cls.__module__ == protocols.__name__ and Protocol in cls.__bases__
+    return cls.__module__.startswith(f'{protocols.__name__}.') and Protocol in cls.__bases__

@@ -1,6 +1,6 @@
 """YOLO-World detection on COCO, whose class names are the texts (https://arxiv.org/abs/2401.17270).
 
-Expected box mAP on val2017 of the authors' weights, without training on COCO: s 36.6, m 43.0, l 44.9, x 46.7. Train with
+Expected box mAP on val2017 of the authors' weights, not trained on COCO: s 36.6, m 43.0, l 44.9, x 46.7. Train with
     python tools/train.py configs/yolo_world/det_coco.py --cfg-options size=s data_root=/data/coco
 """
 

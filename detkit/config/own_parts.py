@@ -62,7 +62,7 @@ def _stubs(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         for name, method in vars(protocol).items():
             if inspect.isfunction(method) and getattr(part, name, None) is method and name != '__init__':
                 parent = ', and torch.nn.Module is no parent that gives one' * (name == '__call__')
-                yield f'has no method {name}, which {protocol.__name__} (detkit/protocols.py) asks for{parent}'
+                yield f'has no method {name}, which {protocol.__name__} (detkit.protocols) asks for{parent}'
 
 
 def _network(protocol: type) -> Callable[[type, Mapping[str, Any]], Iterator[str]]:
@@ -77,7 +77,7 @@ def _network(protocol: type) -> Callable[[type, Mapping[str, Any]], Iterator[str
             name = 'forward' if name == '__call__' else name
             own = getattr(part, name, None)
             if own is None or (name == 'forward' and own is nn.Module.forward):
-                yield f'has no method {name}, which every {protocol.__name__} has (detkit/protocols.py)'
+                yield f'has no method {name}, which every {protocol.__name__} has (detkit.protocols)'
             elif inspect.isfunction(own):
                 yield from _signature(own, name, list(inspect.signature(method).parameters)[1:])
 
@@ -152,7 +152,7 @@ def _head(part: type, config: Mapping[str, Any]) -> Iterator[str]:
     if getattr(part, 'predict', None) is base.predict:
         for name in ('decode', 'results'):
             if getattr(part, name) is getattr(base, name):
-                yield f'has no method {name}, which every head has that does not write predict (detkit/protocols.py)'
+                yield f'has no method {name}, which every head has that does not write predict (detkit.protocols)'
     reduction = getattr(part, 'loss_reduction', 'sum')
     if reduction not in ('sum', 'mean'):
         yield f"has loss_reduction = {reduction!r}, but it is 'sum' (over the images of a batch) or 'mean'"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
     from detkit.engine.finetune import load_weights
     from detkit.engine.hooks import Hook
+    from detkit.engine.mu_sgd import MuSGD
     from detkit.engine.optim_constructor import AutoOptimizer, GroupOptimConstructor
     from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
     from detkit.engine.runner import Runner
@@ -25,6 +26,7 @@ __getattr__ = lazy_names(
         'EvaluationSettings': 'evaluate',
         'GroupOptimConstructor': 'optim_constructor',
         'Hook': 'hooks',
+        'MuSGD': 'mu_sgd',
         'Runner': 'runner',
         'TestLoop': 'eval_loops',
         'TrainLoop': 'train_loop',
@@ -44,6 +46,7 @@ __all__ = [
     'EvaluationSettings',
     'GroupOptimConstructor',
     'Hook',
+    'MuSGD',
     'Runner',
     'TestLoop',
     'TrainLoop',

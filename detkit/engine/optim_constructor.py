@@ -26,12 +26,21 @@ class AutoOptimizer:
 
     Args:
         lr: the learning rate in place of the one that is chosen with the optimiser.
-        momentum: SGD's.
+        momentum: that of the optimiser for long runs.
         weight_decay: the decay of either optimiser.
+        long: the optimiser for long runs, ``'SGD'`` or ``'MuSGD'``.
+
+    Raises:
+        ConfigError: ``long`` is another (when it is resolved).
     """
 
     def __init__(
-        self, params: Any, lr: float | None = None, momentum: float = 0.937, weight_decay: float = 5e-4
+        self,
+        params: Any,
+        lr: float | None = None,
+        momentum: float = 0.937,
+        weight_decay: float = 5e-4,
+        long: str = 'SGD',
     ) -> None:
         raise TypeError("optimizer 'auto' must be resolved before it is built, see resolve_optimizer")
 
@@ -40,14 +49,17 @@ class AutoOptimizer:
         lr: float | None = None,
         momentum: float = 0.937,
         weight_decay: float = 5e-4,
+        long: str = 'SGD',
         *,
         num_steps: float,
         num_classes: int,
     ) -> dict:
-        """Return SGD for more than 10,000 steps, else AdamW with a rate that falls with the number of classes."""
+        """Return ``long`` for more than 10,000 steps, else AdamW with a rate that falls with the number of classes."""
+        if long not in ('SGD', 'MuSGD'):
+            raise ConfigError(f"optim_wrapper.optimizer.long is {long!r}; it must be 'SGD' or 'MuSGD'")
         if num_steps > 10_000:
             lr = 0.01 if lr is None else lr
-            return dict(type='SGD', lr=lr, momentum=momentum, nesterov=True, weight_decay=weight_decay)
+            return dict(type=long, lr=lr, momentum=momentum, nesterov=True, weight_decay=weight_decay)
         lr = round(0.002 * 5 / (4 + num_classes), 6) if lr is None else lr
         return dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
 

@@ -139,7 +139,7 @@ def _check_model(model: nn.Module) -> None:
     if own is None or own is BaseHead.decode or getattr(type(head), 'results', None) is BaseHead.results:
         raise ConfigError(
             f'{type(head).__name__} cannot be exported: it writes predict, but neither decode nor results. Split its '
-            'predict into the two, see DecodingHead in detkit/protocols.py'
+            'predict into the two, see DecodingHead in detkit.protocols'
         )
     if not hasattr(preprocessor, 'normalize'):
         raise ConfigError(

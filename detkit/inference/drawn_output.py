@@ -13,7 +13,7 @@ from detkit.inference.source_image import SourceImage
 from detkit.inference.video import Video, VideoFrame
 from detkit.inference.video_writer import VideoWriter
 from detkit.utils.errors import ConfigError
-from detkit.utils.pictures import check_folder_spares, check_spared, write_picture
+from detkit.utils.pictures import check_folder_spares, check_spared, encode_picture, write_encoded
 
 
 def check_sources_spared(sources: Iterable[object], out_dir: Path) -> None:
@@ -67,17 +67,24 @@ class DrawnOutput:
         elif self._writer is not None:
             self._writer.discard()
 
-    def write(self, image: SourceImage, picture: np.ndarray, stem: str) -> None:
+    def encode(self, image: SourceImage, picture: np.ndarray) -> np.ndarray | bytes:
+        """Return what ``write`` takes of a picture ``(H, W, 3)`` uint8 RGB: a frame as it is, else a file's content.
+
+        It may be called in several threads.
+        """
+        return picture if isinstance(image, VideoFrame) else encode_picture(Path(f'{image.name}.jpg'), picture)
+
+    def write(self, image: SourceImage, picture: np.ndarray | bytes, stem: str) -> None:
         """Write what was drawn on an image.
 
         Args:
             image: its source.
-            picture: ``(H, W, 3)`` uint8 RGB.
+            picture: see ``encode``.
             stem: of the picture's file; or of the video's, where the image is a frame. Another stem is another video.
         """
         if not isinstance(image, VideoFrame):
             self.end_video()
-            write_picture(self._out_dir / f'{stem}.jpg', picture, image.name)
+            write_encoded(self._out_dir / f'{stem}.jpg', picture, image.name)
             return
         if self._writer is None or stem != self._stem:
             self.end_video()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from detkit.inference.background import in_background
 from detkit.inference.drawn_output import DrawnOutput, check_sources_spared, make_folder
 from detkit.inference.folder_outputs import FolderOutputs
 from detkit.inference.predictor import Predictor
@@ -30,6 +32,18 @@ _FRAMES_A_LINE = 100  # of a video
 _LONGEST_SIDE = 8192
 
 
+class Prepared(NamedTuple):
+    """What the files of a result hold, as far as that depends on it alone.
+
+    Attributes:
+        entries: those of the json.
+        picture: see ``DrawnOutput.encode``; None where there is to be none.
+    """
+
+    entries: list[dict[str, Any]]
+    picture: np.ndarray | bytes | None
+
+
 class ResultFolder:
     """A folder that results are written to one by one, so that memory does not grow with their number.
 
@@ -47,7 +61,7 @@ class ResultFolder:
         draw: returns the picture of a result and its image; ``Result.plot`` by default.
 
     Attributes:
-        num_objects: objects, or entries of the json, so far.
+        num_objects: objects so far; of a classifier, classified images.
 
     Raises:
         MissingPackageError: the package pyarrow is missing, and a Parquet file is asked for.
@@ -104,6 +118,22 @@ class ResultFolder:
         Returns:
             The stem of its files where it is not that of the image, as another image had it; else None.
         """
+        return self.write(result, img, self.prepare(result, img))
+
+    def prepare(self, result: Result, img: np.ndarray | None = None) -> Prepared:
+        """Return what ``write`` takes; it may be called in several threads, for results in any order."""
+        if result.error is not None:
+            return Prepared([], None)
+        picture = None
+        if self.outputs.pictures:
+            drawn, pixels = result, img
+            if max(result.img_shape) > _LONGEST_SIDE and result.frame is None:
+                drawn, pixels = reduced(result, result.img if img is None else img, _LONGEST_SIDE)
+            picture = self._drawn.encode(result.source, self._draw(drawn, pixels))
+        return Prepared(result.to_coco() if self.outputs.save_json else [], picture)
+
+    def write(self, result: Result, img: np.ndarray | None, prepared: Prepared) -> str | None:
+        """Write what ``prepare`` returned; arguments and what is returned are those of ``add``."""
         before, self._last = self._last, result
         if result.error is not None:
             return None
@@ -114,20 +144,16 @@ class ResultFolder:
             goes_on = before is not None and before.img_path == result.img_path and (before.frame or 0) < result.frame
             name = self._video = self._video if goes_on and self._video else self._video_names.name(own or 'video')
             stem = f'{name}/{result.frame:06d}'
-        entries = result.to_coco()
-        self.num_objects += len(entries)
+        self.num_objects += len(result) if result.probs is None else min(len(result), 1)
         if self._json is not None:
-            self._json(entries)
+            self._json(prepared.entries)
         self._add_rows(result)
         if self.outputs.save_txt:
             save_yolo(result, self.path / 'labels' / f'{stem}.txt', self.outputs.save_scores)
         if self.outputs.save_crops and result.bboxes is not None:
             save_crops(result, self.path / 'crops', stem, img=img)
-        if self.outputs.pictures:
-            drawn, pixels = result, img
-            if max(result.img_shape) > _LONGEST_SIDE and result.frame is None:
-                drawn, pixels = reduced(result, result.img if img is None else img, _LONGEST_SIDE)
-            self._drawn.write(result.source, self._draw(drawn, pixels), name)
+        if prepared.picture is not None:
+            self._drawn.write(result.source, prepared.picture, name)
         return None if name == own else name
 
     def _add_rows(self, result: Result) -> None:
@@ -169,12 +195,26 @@ def predict_to_folder(
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     skipped: list[str] = []
     count, start = 0, time.perf_counter()
-    with ResultFolder(out_dir, outputs, lambda result, img: result.plot(img, **(drawing or {}))) as folder:
+
+    def results() -> Iterator[tuple[Result, np.ndarray | None]]:
         for image, img, sample in predictor.stream_images(images_of(sources)):
             result = Result.of_sample(
                 image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed
             )
-            renamed = folder.add(result, img)
+            if result.instance_masks is not None and predictor.device.type == 'cpu':
+                result.instance_masks.crops  # noqa: B018 by the threads of the network: others would compete with them
+            yield result, img
+
+    with (
+        ResultFolder(out_dir, outputs, lambda result, img: result.plot(img, **(drawing or {}))) as folder,
+        closing(results()) as predicted,
+        closing(
+            in_background(
+                predicted, lambda item: folder.prepare(*item), lambda item, made: folder.write(*item, made), _size_of
+            )
+        ) as written,
+    ):
+        for (result, _), renamed in written:
             if result.error is not None:
                 skipped.append(result.error)
                 continue
@@ -189,3 +229,12 @@ def predict_to_folder(
     found = '' if predictor.classifies else f', {folder.num_objects} objects'
     print(f'{count} images{unread}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
     return count
+
+
+def _size_of(item: tuple[Result, np.ndarray | None]) -> int:
+    """Return about how many bytes a result, its image and its picture take."""
+    result, _ = item
+    if result.img_shape is None:
+        return 0
+    masks = 0 if result.instance_masks is None else (result.bboxes[:, 2:] - result.bboxes[:, :2]).prod(1).sum()
+    return 6 * math.prod(result.img_shape) + int(masks)

@@ -133,7 +133,7 @@ class _SequenceFiles:
             picture = result.plot(self._trails.draw(img, result.track_ids, result.bboxes, result.seconds), **drawing)
             picture = picture if self._counter is None else self._counter.draw(picture)
             stem = self._stem.name if isinstance(image, VideoFrame) else self._picture_names.name(Path(image.name).stem)
-            self._drawn.write(image, picture, stem)
+            self._drawn.write(image, self._drawn.encode(image, picture), stem)
         if (self.frames - 1) % _FRAMES_A_LINE == 0:
             print(printable(f'{result.title}: {result.summary}'))
 

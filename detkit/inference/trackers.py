@@ -227,7 +227,7 @@ def build_tracker(tracker: str | Mapping[str, Any], frame_rate: float) -> Tracke
 
 def _check_update(tracker: Any, name: str) -> None:
     update = getattr(tracker, 'update', None)
-    wanted = 'update(self, bboxes, scores, img, seconds), see Tracker in detkit/protocols.py'
+    wanted = 'update(self, bboxes, scores, img, seconds), see Tracker in detkit.protocols'
     if not callable(update):
         raise ComponentError(f'the tracker {name} has no method update; give it {wanted}', name)
     try:

@@ -123,7 +123,7 @@ def check_losses(losses: dict[str, Tensor], head: nn.Module) -> dict[str, Tensor
         if value.ndim:
             raise ComponentError(
                 f"head '{title}': {name} has the shape {tuple(value.shape)}, but a loss is one number; "
-                'the loss behind it must return the sum divided by avg_factor (detkit/protocols.py)',
+                'the loss behind it must return the sum divided by avg_factor (detkit.protocols)',
                 title,
             )
     return losses

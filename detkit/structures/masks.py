@@ -158,10 +158,9 @@ class InstanceMasks:
             # Contours visit pixel centres. On a mask enlarged twice, even centres belong to the left or upper edge of a
             # pixel and odd ones to the right or lower edge: (k + 1) // 2 is the edge itself.
             doubled = crop.astype(np.uint8).repeat(2, 0).repeat(2, 1)
-            contours = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0] if doubled.size else ()
+            contours = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0] if doubled.size else ()
             rings = []
-            for contour in contours:
-                ring = _without_collinear((contour.reshape(-1, 2) + 1) // 2 + offset).astype(np.float32)
+            for ring in _without_collinear([contour.reshape(-1, 2) for contour in contours], offset):
                 if tolerance > 0:
                     ring = cv2.approxPolyDP(ring[:, None], tolerance, True)[:, 0]
                 if len(ring) >= 3:
@@ -198,11 +197,35 @@ class InstanceMasks:
         return _compress(positions, owners, stop - first, img_h, img_w)
 
 
-def _without_collinear(ring: np.ndarray) -> np.ndarray:
-    """Return ``ring (P, 2)`` of axis-parallel steps without repeated points and those in the middle of an edge."""
-    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(1)]
-    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
-    return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+def _without_collinear(contours: Sequence[np.ndarray], offset: np.ndarray) -> list[np.ndarray]:
+    """Return contours of a mask enlarged twice, ``(P, 2)`` each, as float32 rings along the edges of its pixels.
+
+    They have no repeated points and none in the middle of an edge. All are worked on at once: a ragged mask has
+    hundreds.
+    """
+    if not contours:
+        return []
+    points, counts = (np.concatenate(contours) + 1) // 2, np.array([len(contour) for contour in contours])
+    steps, _ = _steps(points, counts)
+    kept = steps.any(1)
+    points, counts = points[kept], np.add.reduceat(kept, np.cumsum(counts) - counts, dtype=np.int64)
+    before, after = _steps(points, counts)
+    kept = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    counts = np.add.reduceat(kept, np.cumsum(counts) - counts, dtype=np.int64)
+    points, ends = (points[kept] + offset).astype(np.float32), np.cumsum(counts).tolist()
+    return [points[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _steps(points: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps to the points ``(P, 2)`` of closed rings, which have ``counts`` points, and those from them."""
+    ends = np.cumsum(counts)
+    firsts, lasts = ends - counts, ends - 1
+    before, after = np.empty_like(points), np.empty_like(points)
+    np.subtract(points[1:], points[:-1], out=before[1:])
+    before[firsts] = points[firsts] - points[lasts]
+    after[:-1] = before[1:]
+    after[lasts] = before[firsts]
+    return before, after
 
 
 def _compress(positions: np.ndarray, owners: np.ndarray, count: int, img_h: int, img_w: int) -> list[dict]:

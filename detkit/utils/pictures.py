@@ -55,14 +55,28 @@ def write_picture(path: Path, img: np.ndarray, source: str = '') -> None:
         ConfigError: ``path`` is ``source``.
         OSError: it cannot be written.
     """
-    check_spared(path, source)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_encoded(path, encode_picture(path, img), source)
+
+
+def encode_picture(path: Path, img: np.ndarray) -> bytes:
+    """Return the content of a file of ``img (H, W, 3)`` uint8 RGB; the suffix of ``path`` chooses the format.
+
+    Raises:
+        OSError: it cannot be encoded.
+    """
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []
     done, data = cv2.imencode(path.suffix, img[..., ::-1], options)
     if not done:
         raise OSError(f'{path}: a picture of shape {img.shape} cannot be encoded as {path.suffix}')
+    return data.tobytes()
+
+
+def write_encoded(path: Path, data: bytes, source: str = '') -> None:
+    """Write what ``encode_picture`` returned; arguments and errors are those of ``write_picture``."""
+    check_spared(path, source)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        file.write(data.tobytes())  # OpenCV's own writing does not report a full disk
+        file.write(data)  # OpenCV's own writing does not report a full disk
 
 
 def read_picture(path: Path) -> np.ndarray:

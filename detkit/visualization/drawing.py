@@ -82,9 +82,11 @@ def draw_instances(
         plain = img.copy()
         for i in order:
             _blend(img, plain, masks.crops[i], masks.offsets[i], colours[i])
+        outlines = masks.to_polygons(tolerance=0.5)
         for i in order:
-            for ring in masks[int(i)].to_polygons(tolerance=0.5)[0]:
-                cv2.polylines(img, [_fixed(ring - 0.5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
+            ends = np.cumsum([len(ring) for ring in outlines[i]])
+            rings = np.split(_fixed(np.concatenate(outlines[i]) - 0.5), ends[:-1]) if len(ends) else []
+            cv2.polylines(img, rings, True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
     if rbboxes is not None and options.bboxes:
         corners = _fixed(rbbox_corners(np.asarray(rbboxes, np.float64).reshape(-1, 5)) - 0.5)
         for i in order:
@@ -243,9 +245,12 @@ def _blend(
     img: np.ndarray, plain: np.ndarray, crop: np.ndarray, offset: np.ndarray, colour: tuple[int, int, int]
 ) -> None:
     """Tint a mask of the untouched image ``plain`` into ``img``, so that the upper of two masks hides the lower."""
+    if not crop.size:
+        return
     place = np.s_[offset[1] : offset[1] + crop.shape[0], offset[0] : offset[0] + crop.shape[1]]
-    tinted = plain[place][crop] * (1 - _MASK_ALPHA) + np.asarray(colour, np.float32) * _MASK_ALPHA
-    img[place][crop] = np.rint(tinted).astype(np.uint8)
+    values = np.arange(256, dtype=np.uint8)[:, None]
+    tinted = np.rint(values * (1 - _MASK_ALPHA) + np.asarray(colour, np.float32) * _MASK_ALPHA)  # (256, 3)
+    cv2.copyTo(cv2.LUT(plain[place], tinted.astype(np.uint8)[None]), crop.view(np.uint8), img[place])
 
 
 def _draw_label(

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from detkit.config.locate import located
+from detkit.models.coders import DistancePointBBoxCoder
 from detkit.models.heads import YOLOv8Head
 from detkit.models.losses import IoULoss
-from detkit.protocols import BinaryClassLoss, BoxLoss
-from detkit.registry import BACKBONES, DETECTORS, HEADS, LOSSES, NECKS
+from detkit.protocols import BinaryClassLoss, BoxLoss, DistanceCoder
+from detkit.registry import BACKBONES, CODERS, DETECTORS, HEADS, LAYERS, LOSSES, NECKS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
@@ -71,6 +72,25 @@ class UnweightedLoss(nn.Module, BoxLoss):
 
     def forward(self, pred, target):
         return (pred - target).abs().sum()
+
+
+@CODERS.register_module()
+class OwnCoder(DistanceCoder):
+    """Has the methods of its protocol, and as many bins as a test says: for None it does not say how many."""
+
+    def __init__(self, bins=None):
+        if bins is not None:
+            self.reg_max = bins
+        self.inner = DistancePointBBoxCoder(reg_max=bins or 1)
+
+    def encode(self, points, bboxes, strides=1.0):
+        return self.inner.encode(points, bboxes, strides)
+
+    def decode(self, points, distances, strides=1.0):
+        return self.inner.decode(points, distances, strides)
+
+    def mean_distances(self, bbox_preds):
+        return self.inner.mean_distances(bbox_preds)
 
 
 @HEADS.register_module()
@@ -141,3 +161,35 @@ def test_a_loss_is_tried_when_its_head_is_built(head, key, loss, message):
         located(dict(model=model)),
     ):
         DETECTORS.build(model)
+
+
+@pytest.mark.parametrize(('head', 'bins'), [('FCOSHead', 1), ('FCOSHead', 8), ('YOLOv8Head', 8)])
+def test_a_coder_says_how_many_bins_it_has(head, bins):
+    own = dict(type=head, num_classes=2, **dict(reg_max=bins) if head == 'YOLOv8Head' else {})
+    losses = run(head={**own, 'bbox_coder': dict(type='OwnCoder', bins=bins)})
+    assert all(loss.isfinite() for loss in losses.values())
+    message = f'{head}.bbox_coder: OwnCoder has no attribute reg_max, which every DistanceCoder has'
+    with pytest.raises(ConfigError, match=message):
+        run(head={**own, 'bbox_coder': dict(type='OwnCoder')})
+
+
+def test_the_bins_of_a_coder_are_those_of_the_head():
+    with pytest.raises(ConfigError, match="bbox_coder.reg_max is 8, but must be the head's reg_max, 16"):
+        run(head=dict(type='YOLOv8Head', num_classes=2, bbox_coder=dict(type='OwnCoder', bins=8)))
+
+
+@pytest.mark.parametrize(
+    ('key', 'part', 'missing'),
+    [('transformer', 'DETRTransformer', 'num_heads'), ('position_encoding', 'SinePositionEncoding', 'embed_dims')],
+)
+def test_a_part_has_the_attributes_of_its_protocol(monkeypatch, key, part, missing):
+    cls = LAYERS.get(part)
+    before = cls.__init__
+
+    def without(self, *args, **kwargs):
+        before(self, *args, **kwargs)
+        delattr(self, missing)
+
+    monkeypatch.setattr(cls, '__init__', without)
+    with pytest.raises(ConfigError, match=rf'DETRHead\.{key}: {part} has no attribute {missing}, .*set it in __init__'):
+        HEADS.build(dict(type='DETRHead', num_classes=2, in_channels=(4,)))

@@ -73,7 +73,12 @@ def test_workers_do_not_matter(straight, tmp_path, num_workers):
 
 
 @pytest.mark.parametrize(
-    'optimizer', [dict(type='AdamW', lr=1e-2, weight_decay=1e-2), dict(type='SGD', lr=0.05, momentum=0.9, fused=False)]
+    'optimizer',
+    [
+        dict(type='AdamW', lr=1e-2, weight_decay=1e-2),
+        dict(type='SGD', lr=0.05, momentum=0.9, fused=False),
+        dict(type='MuSGD', lr=0.05, weight_decay=5e-4),
+    ],
 )
 def test_resume_of_other_optimisers(tmp_path, optimizer):
     changes = dict(optim_wrapper=dict(optimizer=optimizer, accumulate=3))

@@ -1,11 +1,14 @@
 """Heads with two assignments, the one-to-one assignment, and predictions without suppression."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from detkit.engine.hooks import LossShareHook
 from detkit.models.assigners import TaskAlignedAssigner
-from detkit.models.heads import YOLO26Head
+from detkit.models.heads import YOLO26Head, YOLOv8Head
 from detkit.models.postprocess import top_scores
 from detkit.models.priors import PointPriorGenerator
 from detkit.structures.gt_batch import GtBatch
@@ -78,3 +81,27 @@ def test_the_share_of_the_losses_falls_with_the_epoch():
     assert hook.weight(0, 1) == 0.8 and hook.weight(3, 7) == pytest.approx(0.45)
     with pytest.raises(ConfigError, match='first is 2'):
         LossShareHook(first=2)
+
+
+def runner_of(model):
+    return SimpleNamespace(model=model, train_loop=SimpleNamespace(epoch=1, max_epochs=3))
+
+
+def test_the_share_is_set_on_any_head_that_has_one():
+    own = nn.Module()
+    own.head = nn.Identity()
+    own.head.many_weight = 0.5
+    LossShareHook().before_train(runner_of(own))
+    LossShareHook().before_train_epoch(runner_of(own))
+    assert own.head.many_weight == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize(
+    ('head', 'name'), [(None, 'NoneType'), (YOLOv8Head(2, in_channels=(16,), strides=(8,)), 'YOLOv8Head')]
+)
+def test_a_model_without_two_assignments_is_refused(head, name):
+    model = nn.Module()
+    if head is not None:
+        model.head = head
+    with pytest.raises(ConfigError, match=f'{name} has no many_weight, which every DualAssignmentHead has'):
+        LossShareHook().before_train(runner_of(model))

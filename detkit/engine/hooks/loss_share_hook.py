@@ -1,4 +1,4 @@
-"""``LossShareHook``: moves the weight of a ``DualHead``'s losses from one assignment to the other."""
+"""``LossShareHook``: moves the weight of the losses of a head with two assignments from one assignment to the other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LossShareHook(Hook):
         last: the weight in the last epoch.
 
     Raises:
-        ConfigError: a weight is not in [0, 1], or the head has no two assignments.
+        ConfigError: a weight is not in [0, 1], or the head is no ``DualAssignmentHead``.
     """
 
     def __init__(self, first: float = 0.8, last: float = 0.1) -> None:
@@ -34,9 +34,12 @@ class LossShareHook(Hook):
         self.last = last
 
     def before_train(self, runner: Runner) -> None:
-        head = unwrap(runner.model).head
+        head = getattr(unwrap(runner.model), 'head', None)
         if not hasattr(head, 'many_weight'):
-            raise ConfigError(f'LossShareHook: {type(head).__name__} has one assignment; leave the hook out')
+            raise ConfigError(
+                f'LossShareHook: {type(head).__name__} has no many_weight, which every DualAssignmentHead has '
+                '(detkit.protocols); leave the hook out, or give the model a head with two assignments'
+            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         loop = runner.train_loop

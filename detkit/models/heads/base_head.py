@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from detkit.contracts import check_loss, misfit
+from detkit.contracts import check_attributes, check_loss, misfit
 from detkit.registry import LOSSES, Registry
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, nearest
@@ -146,8 +146,8 @@ class BaseHead(BaseModule):
             size: for a loss, the number of classes, bins, keypoints or prototypes that the head gives it.
 
         Raises:
-            ConfigError: the part does not follow the protocol that the head takes, or is a loss that does not return a
-                scalar.
+            ConfigError: the part does not follow the protocol that the head takes, lacks an attribute of it, or is a
+                loss that does not return a scalar.
         """
         cfg = cfg or self.default_parts[key]
         kind = cfg.get('type')
@@ -155,9 +155,12 @@ class BaseHead(BaseModule):
         if reason is not None:
             raise ConfigError(reason)
         part = registry.build(cfg)
-        if registry is LOSSES and key in self.takes:
+        if key in self.takes:
             try:
-                check_loss(part, self.takes[key], size)
+                if registry is LOSSES:
+                    check_loss(part, self.takes[key], size)
+                else:
+                    check_attributes(part, self.takes[key])
             except ConfigError as error:
                 raise ConfigError(f'{type(self).__name__}.{key}: {error}') from error
         return part

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from detkit.protocols import PointAssigner
+from detkit.protocols import DualAssignmentHead, PointAssigner
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
@@ -19,7 +19,7 @@ from .yolov8_head import YOLOv8Head
 _MANY = 'many_'
 
 
-class DualHead(YOLOv8Head):
+class DualHead(YOLOv8Head, DualAssignmentHead):
     """Base of heads with one-to-many and one-to-one branches (YOLOv10, https://arxiv.org/abs/2405.14458).
 
     ::

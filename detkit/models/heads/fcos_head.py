@@ -78,7 +78,7 @@ class FCOSHead(FPNHead):
         )
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
-        self.num_bins = getattr(self.bbox_coder, 'reg_max', 1)
+        self.num_bins = self.bbox_coder.reg_max
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
         self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
         self.loss_centerness = self.build_part(LOSSES, 'loss_centerness', loss_centerness, 1)

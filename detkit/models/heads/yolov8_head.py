@@ -119,10 +119,11 @@ class YOLOv8Head(DenseHead):
         bbox_coder = bbox_coder or self.default_parts['bbox_coder']
         if isinstance(bbox_coder, Mapping) and 'reg_max' in arguments_of(CODERS.get(bbox_coder['type'])).names:
             bbox_coder = {'reg_max': reg_max, **bbox_coder}
-        bins = bbox_coder.get('reg_max', reg_max) if isinstance(bbox_coder, Mapping) else reg_max
-        if bins != reg_max:
-            raise ConfigError(f"bbox_coder.reg_max is {bins}, but must be the head's reg_max, {reg_max}")
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
+        if self.bbox_coder.reg_max != reg_max:
+            raise ConfigError(
+                f"bbox_coder.reg_max is {self.bbox_coder.reg_max}, but must be the head's reg_max, {reg_max}"
+            )
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
         self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
         self.loss_dfl = self.build_part(LOSSES, 'loss_dfl', loss_dfl, reg_max)

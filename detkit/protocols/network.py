@@ -1,14 +1,11 @@
-"""The contracts of a model's parts, and of trackers.
+"""The contracts of the parts of a network, and of trackers: what images go through to become results.
 
-A head states in ``takes`` which protocol each of its parts follows, and a part names the protocols that it follows as
-parents: ``class MyLoss(nn.Module, BoxLoss)``. The two are compared when a config is loaded and when a head is built,
-see ``detkit.contracts``. B images of at most M objects, P priors, C classes, S slots, K candidates an object.
+B images, P priors, Q queries, C classes, K keypoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
 
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
-    from detkit.structures.targets import AssignResult, Candidates, SampledPriors
 
 # ---- Networks
 
@@ -103,6 +99,17 @@ class DecodingHead(Head, Protocol):
     def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
         """Return a sample for each image, in pixels of the original image, without any weights."""
         ...
+
+
+class DualAssignmentHead(Head, Protocol):
+    """A head that learns by two assignments, one-to-many and one-to-one, whose losses it weighs against each other.
+
+    Attributes:
+        many_weight: weight in [0, 1] of the one-to-many losses; that of the others is the rest of 1. It may change
+            between epochs, as ``LossShareHook`` does.
+    """
+
+    many_weight: float
 
 
 class DataPreprocessor(Protocol):
@@ -228,6 +235,24 @@ class QueryDecoder(Protocol):
         ...
 
 
+class EdgeBins(Protocol):
+    """What the bins of the distributions of an ``EdgeDecoder`` stand for.
+
+    Attributes:
+        reg_max: the number of bins, less one.
+    """
+
+    reg_max: int
+
+    def bins(self, bboxes: Tensor, targets: Tensor) -> Tensor:
+        """Return where between the bins the edges of boxes ``(N, 4)`` xyxy are, seen from cxcywh: ``(N, 4)``."""
+        ...
+
+    def turned_bins(self, bboxes: Tensor, targets: Tensor, size: Sequence[Tensor]) -> Tensor:
+        """Return ``bins`` for boxes ``(N, 5)`` with an angle, relative to images of the size (h, w), each ``(N,)``."""
+        ...
+
+
 class EdgeDecoder(Protocol):
     """A ``QueryDecoder`` whose layers also make a distribution of each edge of a box, without groups.
 
@@ -239,7 +264,7 @@ class EdgeDecoder(Protocol):
 
     embed_dims: int
     num_layers: int
-    bin_scale: Any
+    bin_scale: EdgeBins
 
     def __call__(
         self,
@@ -292,97 +317,17 @@ class PriorGenerator(Protocol):
         ...
 
 
-# ---- Assigners
-
-
-class Assigner(Protocol):
-    """Chooses the priors that learn each box, without gradients."""
-
-    def __call__(self, preds: Candidates, priors: Any, gt: GtBatch) -> AssignResult:
-        """Return the slots of every box of the batch, which may hold no box at all."""
-        ...
-
-
-class PointAssigner(Assigner, Protocol):
-    """Assigns points: candidates with C logits and boxes xyxy in pixels, ``PointPriors``; the result has scores."""
-
-
-class RotatedPointAssigner(Assigner, Protocol):
-    """Assigns points to ``gt.rbboxes`` in the way of ``PointAssigner``, with rotated candidates ``(B, P, 5)``."""
-
-
-class AnchorAssigner(Assigner, Protocol):
-    """Assigns the anchors of one level, ``AnchorPriors``, by their shapes; it needs no candidates."""
-
-    min_quality: float
-
-    def shape_quality(self, sizes_wh: Tensor, shapes_wh: Tensor) -> Tensor:
-        """Return how well anchors ``(A, 2)`` fit boxes ``(…, 1, 2)``, in [0, 1]: ``(…, A)``."""
-        ...
-
-
-class BoxAssigner(Assigner, Protocol):
-    """Chooses the object of every prior, which is a box; it needs no candidates."""
-
-    def __call__(self, preds: Candidates, priors: Tensor, gt: GtBatch) -> Tensor:
-        """Return ``(B, P)`` int64: the object's index, -1 for background, -2 for a prior that learns nothing.
-
-        Args:
-            preds: unused.
-            priors: ``(P, 4)`` xyxy in pixels, or ``(B, P, 4)`` where every image has its own.
-            gt: ground truth of M boxes for each image; M may be 0.
-        """
-        ...
-
-
-class LevelPointAssigner(Assigner, Protocol):
-    """Chooses the object of every point, ``PointPriors``, by the level that it belongs to; it needs no candidates."""
-
-    def __call__(self, preds: Candidates, priors: Any, gt: GtBatch) -> Tensor:
-        """Return ``(B, P)`` int64: the object's index, or -1 for background."""
-        ...
-
-
-class PriorSampler(Protocol):
-    """Chooses some of the priors, whose losses stand for those of all."""
-
-    def __call__(self, gt_idx: Tensor) -> SampledPriors:
-        """Return the chosen priors of the result ``(B, P)`` of a ``BoxAssigner``."""
-        ...
-
-
-class QueryAssigner(Assigner, Protocol):
-    """Matches queries: logits and boxes cxcywh relative to the image, of any leading axes; no priors.
-
-    The logits are of C classes, or with one more at the end for 'no object'.
-    """
-
-
-class RotatedQueryAssigner(Assigner, Protocol):
-    """Matches queries to ``gt.rbboxes`` in the way of ``QueryAssigner``, with rotated boxes relative to the image."""
-
-
-class MatchCost(Protocol):
-    """Cost of giving an object to a query.
-
-    Attributes:
-        weight: its factor.
-        box_dims: the numbers of a box, 4 for upright and 5 for rotated boxes, that it takes.
-    """
-
-    weight: float
-    box_dims: tuple[int, ...] = (4,)
-
-    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """Return ``(..., B, Q, M)``; see ``detkit.models.assigners.match_costs``."""
-        ...
-
-
 # ---- Coders
 
 
 class DistanceCoder(Protocol):
-    """Boxes xyxy as the distances from a point to the four sides, each a distribution over bins."""
+    """Boxes xyxy as the distances from a point to the four sides, each a distribution over bins.
+
+    Attributes:
+        reg_max: number of bins of a distribution; with 1 the network predicts the distance itself.
+    """
+
+    reg_max: int
 
     def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
     def decode(self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
@@ -390,7 +335,13 @@ class DistanceCoder(Protocol):
 
 
 class RotatedCoder(Protocol):
-    """Rotated boxes as the distances of ``DistanceCoder`` along the sides of the box, and its angle."""
+    """Rotated boxes as the distances of ``DistanceCoder`` along the sides of the box, and its angle.
+
+    Attributes:
+        reg_max: see ``DistanceCoder``.
+    """
+
+    reg_max: int
 
     def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
     def decode(
@@ -442,109 +393,6 @@ class RoIExtractor(Protocol):
 
     def __call__(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor]) -> Tensor:
         """Return ``(R, C, s, s)`` of maps ``(B, C, h_i, w_i)`` for the regions ``(R_b, 4)`` xyxy of each image."""
-        ...
-
-
-# ---- Losses
-
-
-class Loss(Protocol):
-    """A term of the training loss; ``loss_weight`` is its factor."""
-
-    loss_weight: float
-
-    def __call__(
-        self, pred: Any, target: Any, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
-    ) -> Tensor:
-        """Return a scalar: the sum of the weighted losses divided by ``avg_factor``, times ``loss_weight``.
-
-        Args:
-            pred: the kind's prediction.
-            target: the kind's target.
-            weight: factor of each loss, 0 where a slot is empty; None counts all alike.
-            avg_factor: the divisor; None takes the sum of the weights, see ``detkit.utils.ranks.shared_divisor``.
-        """
-        ...
-
-
-class BinaryClassLoss(Loss, Protocol):
-    """Logits of any shape, each a yes-or-no question, against ``SparseTargets``; the weight is broadcast."""
-
-
-class QualityClassLoss(Loss, Protocol):
-    """Logits of any shape, each a yes-or-no question, against ``QualityTargets``; the weight is broadcast."""
-
-
-class ClassLoss(Loss, Protocol):
-    """Logits ``(N, C)``, of which one is right, against labels ``(N,)`` int64; weight ``(N,)``."""
-
-
-class BoxLoss(Loss, Protocol):
-    """Boxes ``(..., 4)`` xyxy against boxes; weight ``(...)``."""
-
-
-class OverlapLoss(BoxLoss, Protocol):
-    """A ``BoxLoss`` of overlaps, which the head also uses by themselves."""
-
-    def overlaps(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the overlap of each box with its target, at most 1: ``(...)``."""
-        ...
-
-    def from_overlaps(
-        self, overlaps: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
-    ) -> Tensor:
-        """Return the loss of boxes whose overlaps are known."""
-        ...
-
-
-class CoordinateLoss(Loss, Protocol):
-    """Boxes ``(..., 4)`` in any one form against boxes; weight ``(...)``."""
-
-
-class RotatedBoxLoss(Loss, Protocol):
-    """Rotated boxes ``(..., 5)`` against rotated boxes; weight ``(...)``."""
-
-
-class AngleLoss(Loss, Protocol):
-    """Angles ``(...)`` in radians against rotated boxes ``(..., 5)`` of positive sides; weight ``(...)``."""
-
-
-class DistributionLoss(Loss, Protocol):
-    """Logits ``(S, 4, bins)`` of distances against distances ``(S, 4)`` in [0, bins - 1); weight ``(S,)``."""
-
-
-class DistributionTeacherLoss(Loss, Protocol):
-    """Logits ``(S, 4, bins)`` of distances against a teacher's logits of that shape; weight ``(S,)``."""
-
-
-class PrototypeMaskLoss(Loss, Protocol):
-    """``PrototypeMasks`` against ``BoxMasks``; weight ``(B, S)``."""
-
-
-class PixelMaskLoss(Loss, Protocol):
-    """Logits ``(N, P)`` of the P pixels of N masks against numbers in [0, 1]; weight ``(N,)``."""
-
-
-class KeypointPositionLoss(Loss, Protocol):
-    """Keypoints ``(..., K, 2)`` against ``KeypointTargets``; weight ``(...)``."""
-
-
-class KeypointClassLoss(Loss, Protocol):
-    """Logits ``(..., K)`` against bool, whether a keypoint is labelled; weight ``(...)``."""
-
-
-# ---- Training
-
-
-class OptimWrapper(Protocol):
-    """The optimiser wrapper that a detector's ``train_step`` takes."""
-
-    def optim_context(self, model: torch.nn.Module) -> AbstractContextManager[None]:
-        """Return the context of a forward pass."""
-        ...
-
-    def update_params(self, loss: Tensor) -> None:
-        """Add the gradients of ``loss``, and step where it is time to."""
         ...
 
 
