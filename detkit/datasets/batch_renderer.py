@@ -8,6 +8,7 @@ OpenCV round positions to 1/32 of a pixel. Nothing in it waits for the device.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from detkit.structures.render_plan import RenderPlan
 from detkit.utils.errors import ConfigError
 
-__all__ = ['BatchRenderer', 'ImageStore', 'area_weights', 'shift_hsv']
+__all__ = ['BatchRenderer', 'ImageElsewhere', 'ImageStore', 'area_weights', 'shift_hsv']
 
 # OpenCV's integer arithmetic of 8-bit HSV: numbers are scaled by 2 ** 12.
 _HSV_SHIFT = 12
@@ -24,6 +25,26 @@ _HSV_SHIFT = 12
 _LARGEST_SHARE = 0.5
 # Pixels of the pinned memory through which images go to a GPU: two blocks of 48 MB, one is filled while one is sent.
 _STAGED_PIXELS = 1 << 24
+
+
+class ImageElsewhere:
+    """The shape of an image whose pixels are in an ``ImageStore`` only; reading them here is an error.
+
+    Attributes:
+        shape: (h, w, 3).
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError(
+            "render_on='device' keeps the pixels of images on the device, where a transform before Render cannot read "
+            "them: leave the transform out, or use render_on='workers'"
+        )
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self)[index]
 
 
 class ImageStore:

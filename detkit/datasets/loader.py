@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from detkit.datasets.base import check_choice
-from detkit.datasets.batch_renderer import BatchRenderer, ImageStore
+from detkit.datasets.batch_renderer import BatchRenderer, ImageElsewhere, ImageStore
 from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.samplers import EpochSampler
 from detkit.datasets.transforms.render import Render
@@ -52,6 +52,8 @@ class BatchLoader(DataLoader):
     _renderer: BatchRenderer | None = None
 
     def __iter__(self) -> Iterator[Any]:
+        if self.render_device is not None:
+            self._store_images()  # before workers are forked, which would keep the images
         if self.num_workers == 0 or not isinstance(self.batch_sampler, EpochSampler):
             batches = super().__iter__()
         else:
@@ -65,11 +67,18 @@ class BatchLoader(DataLoader):
 
     def _rendered(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a batch whose images are drawn."""
-        if self._renderer is None:
-            caches = [leaf.cached_images for leaf in leaf_datasets(self.dataset)]
-            self._renderer = BatchRenderer(ImageStore(dict(ChainMap(*caches)), self.render_device))
+        self._store_images()
         plan = batch['inputs'].to(self.render_device, non_blocking=True)
         return {**batch, 'inputs': self._renderer(plan)}
+
+    def _store_images(self) -> None:
+        """Move the cached images to the device; the datasets keep their sizes."""
+        if self._renderer is not None:
+            return
+        caches = [leaf.cached_images for leaf in leaf_datasets(self.dataset)]
+        self._renderer = BatchRenderer(ImageStore(dict(ChainMap(*caches)), self.render_device))
+        for cache in caches:
+            cache.update({path: ImageElsewhere(img.shape) for path, img in cache.items()})
 
     def start(self) -> Iterator[Any]:
         """Return PyTorch's iterator.

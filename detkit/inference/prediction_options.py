@@ -34,6 +34,8 @@ class ImageOptions(CallOptions):
         amp: True, ``'bf16'`` or ``'fp16'`` for mixed precision.
         reduced_decoding: JPEGs of at least twice the input's size are decoded at a half, a quarter or an eighth of
             their size, which is faster and gives slightly different results; pixels of results are still the image's.
+        gpu_decoding: JPEGs are decoded by the GPU that predicts, through torchvision; values of pixels differ by some
+            grey levels from the CPU's, so that scores do slightly. Where that is not possible, a sentence says why.
 
     Raises:
         ConfigError: an option has a value that makes no sense.
@@ -72,6 +74,9 @@ class ImageOptions(CallOptions):
         'decode JPEGs much larger than the input at a part of their size: faster, slightly different results',
         check_flag,
     )
+    gpu_decoding: bool = option(
+        False, 'decode JPEGs on the GPU that predicts: slightly different results (needs torchvision)', check_flag
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class PredictionOptions(ViewOptions, ImageOptions):
                 'reduced_decoding decodes an image for one pass of the network, but tile and tta take several views of '
                 'it: leave it out'
             )
+        if self.reduced_decoding and self.gpu_decoding:
+            raise ConfigError('reduced_decoding is done by the CPU, and gpu_decoding by the GPU: leave one of them out')
 
     def with_thresholds(self, predict_cfg: Mapping[str, Any]) -> PredictionOptions:
         """Return the options with the thresholds that are None taken from ``predict_cfg``, else from ``THRESHOLDS``.

@@ -24,6 +24,7 @@ from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.reduced_decoding import DecodedImage
 from detkit.engine.amp import resolve_amp
+from detkit.inference.gpu_decoding import Decode, jpeg_decoder
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
 from detkit.inference.preparation import Preparation, scaled_preparations
@@ -147,6 +148,7 @@ class Predictor:
         self.model.check_thresholds()
         fixed_size = self.model.input_size
         self._preparation = Preparation(cfg, self.img_size, self.classifies, fixed_size)
+        self._decode = _gpu_decoder(self.device) if given.gpu_decoding else None
         self._views = None
         if given.views:
             scales = {augmentation.scale for augmentation in given.augmentations}
@@ -211,7 +213,7 @@ class Predictor:
         """Yield each image with its prediction, merged from those on its views."""
         for number, image in enumerate(images):
             try:
-                img = image.read(self._preparation.max_pixels)
+                img = self._read(image)
                 predicted = Predicted(image, img, self._predict_views(img, image, number))
             except DataError as error:  # it cannot be read, or a view would become too large
                 predicted = Predicted(image, None, self._skipped(image, str(error)))
@@ -249,6 +251,10 @@ class Predictor:
         with autocast:
             return self.model(**inputs, mode='predict')
 
+    def _read(self, image: SourceImage) -> np.ndarray:
+        max_pixels = self._preparation.max_pixels
+        return image.read(max_pixels) if self._decode is None else image.read_with(self._decode, max_pixels)
+
     def prepare(self, image: SourceImage, number: int) -> Prepared | DataError:
         """Return what the network needs of an image, or the error of one that cannot be read.
 
@@ -261,7 +267,7 @@ class Predictor:
             if self.options.reduced_decoding:
                 decoded = image.read_reduced(preparation.divisor_of, preparation.max_pixels)
             else:
-                decoded = DecodedImage.whole(image.read(preparation.max_pixels))
+                decoded = DecodedImage.whole(self._read(image))
             packed = preparation.of_decoded(decoded, image.name, image_id_of(image.name), number)
             return Prepared(decoded.img if decoded.matrix is None else None, packed)
         except DataError as error:  # it cannot be read, or would become too large
@@ -286,6 +292,15 @@ def _without_effect(given: PredictionOptions, read: Sequence[str], classifies: b
         'retina_masks': given.retina_masks is not None,
     }
     return [name for name, is_asked in asked.items() if is_asked and name not in read]
+
+
+def _gpu_decoder(device: torch.device) -> Decode | None:
+    """Return the decoder of JPEGs of a GPU; None, with a warning, where there is none."""
+    reason = f'the model is on {device}' if device.type != 'cuda' else jpeg_decoder(device)
+    if not isinstance(reason, str):
+        return reason
+    _warn_once(f'gpu_decoding has no effect, images are decoded on the CPU: {reason}')
+    return None
 
 
 @cache

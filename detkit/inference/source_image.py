@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,7 @@ from detkit.utils.limits import MAX_PIXELS
 
 # An image at an address that is larger than this is not fetched.
 MAX_DOWNLOAD_BYTES = 100_000_000
+T = TypeVar('T')
 ADDRESS = re.compile(r'(?i)([a-z][a-z0-9+.-]+)://')
 
 
@@ -64,20 +66,35 @@ class SourceImage:
         except UnreadableImageError as error:
             raise DataError(f'{error.path} {error.reason}') from error
 
+    def read_with(self, decode: Callable[[bytes | np.ndarray, str, int], np.ndarray], max_pixels: int) -> np.ndarray:
+        """Return what ``read`` does, decoded by ``decode(contents, name, max_pixels)`` where it is encoded.
+
+        Raises:
+            DataError: see ``read``.
+        """
+        return self._decoded(decode, max_pixels) if self._is_encoded else self.read(max_pixels)
+
     def read_reduced(self, divisor_of: Callable[[tuple[int, int]], int], max_pixels: int = MAX_PIXELS) -> DecodedImage:
         """Return the image, a JPEG at the part of its size that is asked for, see ``decode_reduced``.
 
         Raises:
             DataError: see ``read``.
         """
-        if self.error is not None or isinstance(self.content, np.ndarray | Image.Image):
+        if not self._is_encoded:
             return DecodedImage.whole(self.read(max_pixels))
+        return self._decoded(lambda data, name, most: decode_reduced(data, name, divisor_of, most), max_pixels)
+
+    @property
+    def _is_encoded(self) -> bool:
+        return self.error is None and not isinstance(self.content, np.ndarray | Image.Image)
+
+    def _decoded(self, decode: Callable[[bytes | np.ndarray, str, int], T], max_pixels: int) -> T:
         try:
             data = self.content
             if data is None:
                 remote = ADDRESS.match(self.name)
                 data = self._downloaded if remote else read_image_bytes(self.name, max_pixels)
-            return decode_reduced(data, self.name, divisor_of, max_pixels)
+            return decode(data, self.name, max_pixels)
         except UnreadableImageError as error:
             raise DataError(f'{error.path} {error.reason}') from error
 

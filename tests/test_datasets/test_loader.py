@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from format_helpers import write_yolo
@@ -193,6 +194,21 @@ def test_batches_drawn_on_the_device_are_those_of_workers_to_a_grey_level(yolo, 
         assert metas == [sample.metainfo['img_shape'] for sample in one['data_samples']]
     again = drawn(yolo, 'device').make_batch([0, 1])
     assert again['inputs'].shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_images_on_the_device_are_kept_once(yolo, num_workers):
+    loader = drawn(yolo, 'device', num_workers=num_workers)
+    sizes = {path: img.shape for path, img in loader.dataset.cached_images.items()}
+    first, again = (list(loader) for _ in range(2))
+    images = loader.dataset.cached_images
+    assert {path: img.shape for path, img in images.items()} == sizes and images
+    assert not any(isinstance(img, np.ndarray) for img in images.values())
+    assert all(torch.equal(one['inputs'], other['inputs']) for one, other in zip(first, again, strict=True))
+    image = next(iter(images.values()))
+    for read in (np.asarray, lambda img: img[:2], lambda img: cv2.resize(np.asarray(img), (2, 2))):
+        with pytest.raises(TypeError, match=r"keeps the pixels of images on the device.*use render_on='workers'"):
+            read(image)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,14 @@ from detkit.structures.targets import AssignResult, Candidates
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STEPS = [
+    'fcos/det_r18_coco8.py',
+    'retinanet/det_r18_coco8.py',
+    'yolo11/cls_n_weather.py',
+    'yolo11/det_n_coco8.py',
+    'yolo11/obb_n_dota8.py',
+    'yolo11/pose_n_coco8.py',
+    'yolo11/seg_n_coco8.py',
+    'yolo26/det_n_coco8.py',
     'yolov3/det_spp_coco8.py',
     'yolov5/cls_weather.py',
     'yolov5/det_n_coco8.py',
@@ -181,6 +189,8 @@ def test_what_waits_is_found(waiting):
 
 
 QUERY_STEPS = [
+    'deim/det_n_coco8.py',
+    'deimv2/det_pico_coco8.py',
     'detr/det_r18_coco8.py',
     'dfine/det_n_coco8.py',
     'rfdetr/det_tiny_coco8.py',
@@ -217,16 +227,33 @@ def test_the_matching_of_queries_is_the_only_one_that_waits(name, solved, tiny_d
             assert {each.device.type for each in (loss, *values.values())} == {'cuda'}
 
 
+def test_the_step_of_two_stages_waits_for_its_proposals(tiny_data):
+    """How many of them remain decides the shapes of all that follows."""
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+    cfg = load_tiny(CONFIGS / 'faster_rcnn/det_r18_coco8.py', options)
+    model = DETECTORS.build(cfg.model).train()
+    batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
+    with on_fake_gpu():
+        to_fake(model)
+        inputs = model.data_preprocessor(batch, True)
+        with pytest.raises(WAITS) as error:
+            model(**inputs, mode='loss')
+        assert any(entry.name == 'proposals' for entry in error.traceback)
+
+
 @pytest.mark.gpu
-def test_a_step_on_a_gpu_never_waits(tiny_data):
-    cfg = load_tiny(
-        CONFIGS / 'yolov8/seg_n_coco8.py', dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
-    )
+@pytest.mark.parametrize('name', [*STEPS, *QUERY_STEPS])
+def test_a_step_on_a_gpu_never_waits(name, tiny_data, monkeypatch):
+    """The step of a query head is that of a matching without an answer, which it would wait for."""
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+    cfg = load_tiny(CONFIGS / name, options)
     model = DETECTORS.build(cfg.model).cuda().train()
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
     batch['inputs'] = batch['inputs'].pin_memory()
     batch['gt'] = batch['gt'].pin_memory()
     wrapper = AccumulatingOptimWrapper(torch.optim.AdamW(model.parameters(), fused=True), amp='bf16')
+    if name in QUERY_STEPS:
+        monkeypatch.setattr(HungarianAssigner, '__call__', without_answer)
     model.train_step(batch, wrapper)  # the first step chooses kernels, and waits for them
     torch.cuda.set_sync_debug_mode('error')
     try:
