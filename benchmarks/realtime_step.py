@@ -65,7 +65,9 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
+    from detkit.utils.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as a run and a predictor do
     name, size, _, _ = FAMILIES[args.family]
     options = {'size': size, 'model.data_preprocessor.multi_scale': None, 'optim_wrapper.accumulate': 1}
     cfg = load_config(ROOT / 'configs' / name, options)

@@ -1,6 +1,6 @@
 """Starting from a checkpoint's weights, possibly of a model for other classes, and freezing parts of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ class LoadReport:
     loaded: int = 0
     reinitialised: list[str] = field(default_factory=list)
     copied_classes: list[str] = field(default_factory=list)
+    queries: tuple[int, int] | None = None  # those of a group that the model has and the checkpoint, if they differ
     unused: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -27,6 +28,8 @@ class LoadReport:
         lines = [f'{self.loaded} tensors loaded']
         if self.copied_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
+        if self.queries is not None:
+            lines[0] += ', the first {} of {} queries'.format(*sorted(self.queries))
         if self.reinitialised:
             lines.append(
                 f'{len(self.reinitialised)} tensors are missing or do not fit, and are initialised anew: '
@@ -72,6 +75,20 @@ def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int
     return {f'{name}.{kind}': arrangement for name, arrangement in layers.items() for kind in ('weight', 'bias')}
 
 
+def query_layers(model: nn.Module) -> dict[str, str | None]:
+    """Find the tensors that have a row for each learnt query, which heads list in ``query_tables``.
+
+    Returns:
+        For each tensor's name the prefix of the modules of which each group of queries has one; None for one group.
+    """
+    return {
+        f'{name}.{table}.weight'.lstrip('.'): groups and f'{name}.{groups}.'.lstrip('.')
+        for name, module in model.named_modules()
+        if isinstance(module, BaseHead)
+        for table, groups in module.query_tables.items()
+    }
+
+
 def load_weights(
     model: nn.Module, checkpoint: dict[str, Any], classes: Sequence[str] | None = None, source: str = 'checkpoint'
 ) -> LoadReport:
@@ -80,6 +97,7 @@ def load_weights(
     A tensor of another shape keeps its initialisation and is listed. In classification layers (``class_layers``) the
     rows of classes with the same name are copied, and those that all classes share (an anchor's box, 'no object').
     Tensors that the config decides (``own_tensors`` of a detector) stay as they are.
+    In tables of learnt queries (``query_layers``) each group keeps its first queries, as many as both have.
     Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts`` may be missing from the
     checkpoint.
 
@@ -108,6 +126,10 @@ def load_weights(
     rename = bool(old_classes and new_classes and old_classes != new_classes)
     pairs = [(new_classes.index(name), i) for i, name in enumerate(old_classes) if rename and name in new_classes]
     by_class = class_layers(model, len(new_classes)) if rename else {}
+    groups = {
+        name: (_count_items(target, prefix), _count_items(weights, prefix))
+        for name, prefix in query_layers(model).items()
+    }
 
     report = LoadReport(unused=[name for name in weights if name not in target and name not in own])
     with torch.no_grad():
@@ -120,12 +142,39 @@ def load_weights(
                 report.copied_classes = [new_classes[new] for new, _ in pairs]
                 if len(pairs) < len(new_classes):
                     report.reinitialised.append(name)
+            elif counts := _copy_queries(tensor, value, groups.get(name)):
+                report.loaded += 1
+                if counts[0] != counts[1]:
+                    report.queries = counts
             elif value.shape == tensor.shape:
                 tensor.copy_(value)
                 report.loaded += 1
             else:
                 report.reinitialised.append(name)
     return report
+
+
+def _count_items(state: Mapping[str, Tensor], prefix: str | None) -> int:
+    """Return the number of items of the list of modules whose tensors have a prefix; 1 without one."""
+    return len({name[len(prefix) :].partition('.')[0] for name in state if name.startswith(prefix)}) if prefix else 1
+
+
+def _copy_queries(target: Tensor, value: Tensor, groups: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Copy the first queries of each group, as many as both have.
+
+    Args:
+        target, value: ``(G * Q, C)``, each of its own number of groups and queries.
+        groups: the number of groups of each; None for a tensor that has no row for each query.
+
+    Returns:
+        The number of queries of a group of each; None where nothing was copied.
+    """
+    if groups is None or target.shape[1:] != value.shape[1:] or not groups[1] or len(value) % groups[1]:
+        return None
+    new, old = (each.view(count, -1, each.shape[1]) for each, count in zip((target, value), groups, strict=True))
+    kept = min(groups), min(new.shape[1], old.shape[1])
+    new[: kept[0], : kept[1]].copy_(old[: kept[0], : kept[1]])
+    return new.shape[1], old.shape[1]
 
 
 def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...]:

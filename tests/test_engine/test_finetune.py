@@ -92,6 +92,31 @@ def test_parts_that_a_head_adds_may_be_missing_as_a_whole():
     assert torch.equal(model['head'].boxes.weight, old['head'].boxes.weight)
 
 
+class QueryHead(BaseHead):
+    query_tables = {'table': 'groups'}
+
+    def __init__(self, groups, queries, dims=2):
+        super().__init__()
+        self.groups = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(groups))
+        self.table = torch.nn.Embedding(groups * queries, dims)
+
+
+@pytest.mark.parametrize('new, old', [((2, 3), (2, 5)), ((2, 5), (2, 3)), ((2, 6), (3, 4)), ((1, 4), (4, 1))])
+def test_each_group_keeps_its_first_queries(new, old):
+    model, other = QueryHead(*new), QueryHead(*old)
+    expected = model.table.weight.detach().clone().view(*new, 2)
+    groups, queries = min(new[0], old[0]), min(new[1], old[1])
+    expected[:groups, :queries] = other.table.weight.view(*old, 2)[:groups, :queries]
+    report = load_weights(model, checkpoint_of(other, ['a']), ['a'])
+    assert torch.equal(model.table.weight, expected.flatten(0, 1)) and not report.reinitialised
+    assert f'the first {queries} of {max(new[1], old[1])} queries' in report.lines()[0]
+
+
+def test_queries_that_do_not_fit_otherwise_are_listed():
+    report = load_weights(QueryHead(2, 3), checkpoint_of(QueryHead(2, 5, dims=4), ['a']), ['a'])
+    assert report.reinitialised == ['table.weight'] and report.queries is None
+
+
 def test_a_run_starts_from_a_checkpoint(tmp_path, capsys):
     Runner(dummy_config(tmp_path / 'a')).train()
     best = tmp_path / 'a' / 'best.pth'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ CLASSES = ('person', 'bird', 'cat', 'dog')
 KEYPOINTS = dict(
     keypoints=['nose', 'left eye', 'right eye'], flip_pairs=[[1, 2]], skeleton=[[0, 1], [0, 2]], sigmas=[0.1, 0.1, 0.1]
 )
-# Name -> model of the base configs, arguments of its head, its task.
+# What a head for rotated boxes takes in place of a base config's parts for upright ones.
+ROTATED = dict(
+    assigner=dict(type='RotatedHungarianAssigner'),
+    bbox_coder=dict(type='RelativeRBBoxCoder'),
+    loss_iou=dict(type='ProbIoULoss'),
+)
+# Name -> model of the base configs and perhaps its size, arguments of its head (dotted for those of a part), its task.
 TASKS = {
     'yolov8 det': ('yolov8_det', {}, 'det'),
     'yolov8 seg': ('yolov8_seg', {}, 'seg'),
@@ -40,8 +47,17 @@ TASKS = {
     'detr det': ('detr_r18', {}, 'det'),
     'detr seg': ('detr_seg', {}, 'seg'),
     'detr panoptic': ('detr_seg', {'stuff_labels': (2, 3)}, 'seg'),
+    'rtdetr det': ('rtdetr_tiny', {'num_queries': 20}, 'det'),
+    'rtdetr seg': ('rtdetr_tiny', {'num_queries': 20, 'type': 'RTDETRSegmentHead'}, 'seg'),
+    'rtdetr obb': ('rtdetr_obb_tiny', {'num_queries': 20}, 'obb'),
+    'dfine det': ('dfine', {'num_queries': 20}, 'det'),
+    'dfine seg': ('dfine_seg', {'num_queries': 20}, 'seg'),
+    'dfine obb': ('dfine', {'num_queries': 20, 'type': 'DFINEOBBHead', **ROTATED}, 'obb'),
+    'deim det': ('deim', {'num_queries': 20}, 'det'),
+    'deimv2 det': ('deimv2', {'num_queries': 20}, 'det'),
     'rfdetr det': ('rfdetr_tiny', {'num_queries': 20}, 'det'),
     'rfdetr seg': ('rfdetr_tiny', {'num_queries': 20, 'type': 'RFDETRSegmentHead'}, 'seg'),
+    'rfdetr obb': ('rfdetr_tiny', {'num_queries': 20, 'type': 'RFDETROBBHead', **ROTATED}, 'obb'),
 }
 
 
@@ -79,8 +95,11 @@ def _built(name: str) -> nn.Module:
 
 def _model(name: str) -> dict[str, Any]:
     base, added, _ = TASKS[name]
-    model = model_config(base, len(CLASSES)).to_dict()
-    model['head'].update(added)
+    base, _, size = base.partition(' ')
+    model = model_config(base, len(CLASSES), **(dict(size=size) if size else {})).to_dict()
+    for key, value in added.items():
+        *parts, last = key.split('.')
+        reduce(getitem, parts, model['head'])[last] = value
     if base.startswith('detr'):
         model['backbone'].update(weights=None)
     return model

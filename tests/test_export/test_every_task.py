@@ -14,6 +14,8 @@ SHAPES = {
     'batch 4': dict(batch_size=4, dynamic=False),
     'dynamic': dict(batch_size=4, dynamic=True),
 }
+# Their parts are those of other tasks.
+SLOW = ('detr panoptic', 'rtdetr obb', 'dfine seg', 'dfine obb', 'rfdetr obb', 'deim det', 'deimv2 det')
 
 
 def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], folder) -> None:
@@ -37,7 +39,7 @@ def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], fo
 @pytest.mark.parametrize(
     'name',
     [
-        pytest.param(name, marks=pytest.mark.slow if name == 'detr panoptic' else [])
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else [])
         for name in sorted(TASKS.keys() - {'yolov3 det', 'detr seg'})  # which are large
     ],
 )

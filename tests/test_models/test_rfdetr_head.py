@@ -6,6 +6,7 @@ from builders import model_config
 from gt_batches import make_gt
 from torch import nn
 
+from detkit.engine.finetune import load_weights
 from detkit.models.layers.lite_decoder import box_sines, change_boxes
 from detkit.models.losses import IoUAwareBCELoss
 from detkit.registry import DETECTORS, HEADS
@@ -192,3 +193,16 @@ def test_the_loss_by_hand():
     torch.testing.assert_close(IoUAwareBCELoss(loss_weight=2.0)(logits, target, avg_factor=4.0), expected / 2)
     with pytest.raises(ValueError, match='trust must be in'):
         IoUAwareBCELoss(trust=2.0)
+
+
+def test_fine_tuning_keeps_the_first_queries_of_each_group():
+    old, new = build_head(), build_head(num_queries=4, num_groups=2)
+    checkpoint = dict(meta=dict(classes=list('abcde')), state_dict=old.state_dict())
+    report = load_weights(new, checkpoint, list('abcde'))
+    assert not report.reinitialised and {name.split('.')[:2] == ['selections', '2'] for name in report.unused} == {True}
+    with torch.no_grad():
+        few, all_ = (head.eval()(feats()) for head in (new, old))
+    assert torch.equal(few['enc_cls_logits'], all_['enc_cls_logits'][:, :4])
+    for table in ('query_embed', 'bbox_embed'):
+        rows, kept = (head.get_submodule(table).weight for head in (old, new))
+        assert torch.equal(kept, torch.cat((rows[:4], rows[6:10])))

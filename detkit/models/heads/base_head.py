@@ -52,6 +52,7 @@ class BaseHead(BaseModule):
     loss_reduction: str = 'sum'
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
+    query_tables: Mapping[str, str | None] = {}
     needs_gt: bool = False
     needs_texts: bool = False
     provides: tuple[str, ...] = ()

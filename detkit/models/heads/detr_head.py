@@ -83,6 +83,7 @@ class DETRHead(QueryHead):
         **QueryHead.default_parts,
     }
     class_rows = {'fc_cls': (1, 0, 1)}
+    query_tables = {'query_embed': None}
 
     def __init__(
         self,

@@ -64,6 +64,7 @@ class RFDETRHead(QueryHead):
         'loss_cls': dict(type='IoUAwareBCELoss'),
         **QueryHead.default_parts,
     }
+    query_tables = {'query_embed': 'selections', 'bbox_embed': 'selections'}
     has_whole_cells = True
     MULTI_LABEL = True
     MAX_PER_IMG = 300
