@@ -17,6 +17,7 @@ from torchvision.models import (
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
+from ..layers.norm_max_pool import can_join_pool, norm_max_pool
 from .pretrained import fetch_weights, find_weights, load_backbone, read_weights
 from .staged import StagedBackbone
 
@@ -125,10 +126,17 @@ class ResNet(StagedBackbone):
         load_backbone(self, read_weights(path), str(path))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.relu(self.bn1(self.conv1(x)))
-        outputs = [x] if 0 in self.out_indices else []
+        x = self.conv1(x)
+        outputs = []
+        if 0 in self.out_indices:
+            x = self.relu(self.bn1(x))
+            outputs.append(x)
+            x = self.maxpool(x) if self.stage_names else x
+        else:  # the activation grows with its input, and so may follow the pooling, which leaves a quarter of it
+            joins = can_join_pool(self.bn1, self.maxpool, x)
+            x = self.relu(norm_max_pool(self.bn1, self.maxpool, x) if joins else self.maxpool(self.bn1(x)))
         for index, name in enumerate(self.stage_names, start=1):
-            x = getattr(self, name)(self.maxpool(x) if index == 1 else x)
+            x = getattr(self, name)(x)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)

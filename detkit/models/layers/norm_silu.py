@@ -11,7 +11,12 @@ from torch.nn.modules.module import _has_any_global_hook
 
 
 def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
-    """Tell whether ``norm_silu`` may stand for ``act(bn(x))``: for the plain two layers, in a training step on a CPU.
+    """Tell whether ``norm_silu`` may stand for ``act(bn(x))``: for the plain two layers, see ``can_recompute``."""
+    return type(act) is nn.SiLU and not has_hooks(act) and can_recompute(bn, x)
+
+
+def can_recompute(bn: nn.Module, x: Tensor) -> bool:
+    """Tell whether one operation may stand for the layer ``bn`` and another: in a training step on a CPU.
 
     Without gradients nothing is kept, and on other devices it was not measured. Layers of another class, or with hooks,
     have to be called themselves.
@@ -19,7 +24,6 @@ def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
     return (
         type(x) is Tensor  # and no subclass, which may record operations
         and type(bn) is nn.BatchNorm2d
-        and type(act) is nn.SiLU
         and bn.training
         and bn.affine
         and bn.track_running_stats
@@ -30,8 +34,13 @@ def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
         and torch.is_grad_enabled()
         and not torch.jit.is_tracing()
         and not torch.compiler.is_compiling()
-        and not (_has_any_global_hook() or _has_hooks(bn) or _has_hooks(act))
+        and not (_has_any_global_hook() or has_hooks(bn))
     )
+
+
+def has_hooks(layer: nn.Module) -> bool:
+    """Tell whether a layer has hooks, which only a call of the layer runs."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
@@ -47,10 +56,6 @@ def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """
     bn.num_batches_tracked.add_(1)
     return _NormSiLU.apply(x, bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.momentum, bn.eps)
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class _NormSiLU(torch.autograd.Function):

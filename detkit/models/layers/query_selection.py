@@ -83,7 +83,8 @@ class QuerySelection(nn.Module):
         with torch.no_grad():
             scores = self.fc_cls(self.norm(self.linear(memory * usable))).amax(-1)  # (B, S)
             indices = scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices.unsqueeze(-1)  # (B, Q, 1)
-        cells = (memory * usable).gather(1, indices.expand(-1, -1, memory.shape[-1]))
+        chosen_usable = usable.expand(memory.shape[0], -1, -1).gather(1, indices)
+        cells = memory.gather(1, indices.expand(-1, -1, memory.shape[-1])) * chosen_usable
         with full_precision(memory):
             cells = self.norm(self.linear(cells.to(anchors.dtype)))
             chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
