@@ -11,3 +11,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'obb'
+max_epochs = 60

@@ -55,6 +55,7 @@ class ExportFormat:
         one_image: whether its files take one image at a time only.
         input_types: the types of images' values that it can hold, of ``INPUT_TYPES``, the default first.
         img_shapes: whether its files can take ``img_shapes``, without which no network of DETR is exported.
+        selects: whether it can hold a selection of cells by their scores.
         half: whether it can hold half precision.
         half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
         int8: whether it can be quantised; then it has ``quantise``.
@@ -78,6 +79,7 @@ class ExportFormat:
     one_image: ClassVar[bool] = False
     input_types: ClassVar[tuple[str, ...]] = INPUT_TYPES
     img_shapes: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
     half: ClassVar[bool] = False
     half_graph: ClassVar[bool] = True
     int8: ClassVar[bool] = False

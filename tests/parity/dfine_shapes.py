@@ -41,7 +41,7 @@ MODELS = {
     # As in X, the decoder has fewer channels than the encoder.
     'other': Shape('s', (96, 64, 1.0, 0.67), (64, 48, 2, (3, 6, 3), 8.0), True, (96, 128)),
 }
-TRAINED = ('n', 'other')
+TRAINED = ('n', 's', 'other')
 
 
 def dfine_state(shapes: Mapping[str, tuple[int, ...]], reg_scale: float) -> dict[str, Tensor]:

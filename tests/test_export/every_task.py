@@ -144,6 +144,8 @@ def _calibrate(network: nn.Module) -> None:
 def _make_confident(head: nn.Module) -> None:
     """Spread the scores of a head, so that some exceed any usual threshold."""
     for name, layer in head.named_modules():
+        if name.endswith('cross_attn.offsets'):
+            layer.bias.data += torch.randn_like(layer.bias)  # away from the midst between cells
         if isinstance(layer, nn.Conv2d | nn.Linear) and (
             name.startswith('convs')  # of anchors
             or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))

@@ -46,6 +46,7 @@ class BaseHead(BaseModule):
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.
+        SELECTS: whether the network goes on with the cells of the highest scores, see ``ExportFormat.selects``.
         NO_EXPORT: why the network cannot be exported; empty where it can.
     """
 
@@ -64,6 +65,7 @@ class BaseHead(BaseModule):
     TEST_KEYS: tuple[str, ...] = ()
     SUPPRESSION: str | None = None
     HALF_GRAPH: bool = True
+    SELECTS: bool = False
     NO_EXPORT: str = ''
 
     def loss_divisor(self, batch_size: int) -> float:

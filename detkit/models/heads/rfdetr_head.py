@@ -19,7 +19,7 @@ from ..layers import ConvModule
 from ..layers.group_selection import GroupSelection, SelectedCells
 from ..layers.lite_decoder import change_boxes
 from ..layers.precision import full_precision
-from ..layers.query_selection import cell_anchors, init_class_layer
+from ..layers.query_selection import at_most, cell_anchors, init_class_layer
 from ..layers.turned_boxes import box_dims
 from .query_head import FOCAL_MATCHING, Matches, QueryHead, image_of, stack_costs
 
@@ -66,6 +66,7 @@ class RFDETRHead(QueryHead):
     }
     query_tables = {'query_embed': 'selections', 'bbox_embed': 'selections'}
     has_whole_cells = True
+    SELECTS = True
     MULTI_LABEL = True
     MAX_PER_IMG = 300
 
@@ -165,7 +166,7 @@ class RFDETRHead(QueryHead):
         """Return the cells that all active groups select, one group after the other."""
         anchors, usable = cell_anchors(sizes, memory)
         memory, anchors = memory * usable, anchors * usable
-        count = min(self.num_queries, memory.shape[1])
+        count = at_most(self.num_queries, memory.shape[1])
         parts = [selection(memory, anchors, usable, count) for selection in self.selections[: self.active_groups]]
         return SelectedCells(*(torch.cat(own, dim=1) for own in zip(*parts, strict=True)))
 

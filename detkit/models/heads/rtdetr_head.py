@@ -66,6 +66,7 @@ class RTDETRHead(QueryHead):
     class_rows = {'denoising.class_embed': (1, 0, 1)}
     needs_gt = True
     has_whole_cells = True
+    SELECTS = True
     MULTI_LABEL = True
     MAX_PER_IMG = 300
 

@@ -82,7 +82,7 @@ class QuerySelection(nn.Module):
         anchors = anchors.logit().masked_fill(~usable, float('inf'))
         with torch.no_grad():
             scores = self.fc_cls(self.norm(self.linear(memory * usable))).amax(-1)  # (B, S)
-            indices = scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices.unsqueeze(-1)  # (B, Q, 1)
+            indices = scores.topk(at_most(self.num_queries, scores.shape[1]), dim=1).indices.unsqueeze(-1)  # (B, Q, 1)
         chosen_usable = usable.expand(memory.shape[0], -1, -1).gather(1, indices)
         cells = memory.gather(1, indices.expand(-1, -1, memory.shape[-1])) * chosen_usable
         with full_precision(memory):
@@ -91,6 +91,13 @@ class QuerySelection(nn.Module):
             change = self.bbox_mlp(cells)
             bbox_preds = with_angles((change[..., :4] + chosen).sigmoid(), change[..., 4:])
             return SelectedQueries(cells, self.fc_cls(cells), bbox_preds, indices.squeeze(-1))
+
+
+def at_most(num_queries: int, num_cells: int) -> int:
+    """Return the smaller number, which a traced graph computes anew for each size of images."""
+    if torch.jit.is_tracing():  # where a size is a tensor
+        return torch.minimum(torch.as_tensor(num_queries), torch.as_tensor(num_cells))
+    return torch.sym_min(num_queries, num_cells)
 
 
 def cell_anchors(sizes: Sequence[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tensor]:
