@@ -23,6 +23,7 @@ from detkit.converters.common import (
     shown_classes,
 )
 from detkit.converters.detr_file import averaged_weights, hub_classes, hub_config, read_state
+from detkit.converters.rtdetr_families import DEIM, DFINE, FAMILIES, RTDETR, Family, has_more_positions
 from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, bare_names, layout_of
 from detkit.datasets.class_names import COCO80, COCO_ALIASES
 from detkit.utils.errors import CheckpointError, ConfigError
@@ -31,34 +32,6 @@ _COUNTER = '.num_batches_tracked'  # that training keeps and nothing reads
 _HUB_SCORE_THR = 0.5
 # A model that differs from all sizes by more parameters is another one, whose parameters need not be listed.
 _MOST_LISTED = 60
-
-
-@dataclass(frozen=True)
-class Family:
-    """Models that are described by the configs of one folder.
-
-    Attributes:
-        name: the name for people.
-        key: the folder of the configs, and the name of the command.
-        files: the config of each network: 'rtdetr', 'rtdetrv2', 'dfine'.
-        model_types: what ``config.json`` of the Hub calls them.
-        score_thr: the lowest score that the authors' prediction shows.
-    """
-
-    name: str
-    key: str
-    files: Mapping[str, str]
-    model_types: tuple[str, ...]
-    score_thr: float
-
-
-RTDETR = Family(
-    'RT-DETR', 'rtdetr', dict(rtdetr='det_coco.py', rtdetrv2='det_v2_coco.py'), ('rt_detr', 'rt_detr_v2'), 0.6
-)
-DFINE = Family('D-FINE', 'dfine', dict(dfine='det_coco.py'), ('d_fine',), 0.4)
-# Its files have the names of the other two, and its networks another activation, which no weights show.
-DEIM = Family('DEIM', 'deim', dict(dfine='det_coco.py', rtdetrv2='det_rtdetrv2_coco.py'), (), 0.4)
-FAMILIES = {family.key: family for family in (RTDETR, DFINE, DEIM)}
 
 
 def convert_rtdetr(
@@ -185,9 +158,31 @@ def load_family(
             f'read     {source}: {label}{"" if size is None else f" {size}"}, {shown_classes(classes)}, in the '
             f'layout of {project}{averaged}',
             f'classes  as {by} has them',
+            *_doubts(family, found, shapes),
         ),
         size=f'{_num_parameters(description):,} parameters',
         advice=lambda target: description.advice(target, 'det_custom.py' if options else None),
+    )
+
+
+def _doubts(family: Family, found: _File, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return a line on the families whose files have the same parameters; none where the file says its own.
+
+    Args:
+        state: that of the described model. A layer of frozen normalisation has no counter, a trained one has.
+    """
+    if found.network != 'dfine' or found.values.get('model_type') is not None:
+        return ()
+    trained = any('backbone' in name and name.endswith(_COUNTER) for name in found.tensors)
+    frozen = not any(name.startswith('backbone.') and name.endswith(_COUNTER) for name in state)
+    sign = (
+        f'; its backbone was trained with a normalisation that {family.name} has frozen' if trained and frozen else ''
+    )
+    return tuple(
+        f'note     files of {other.name} have the same tensors, and its decoder another activation ({other.act} in '
+        f'place of {family.act}), which no weights show: convert those by `detkit convert {other.key}`{sign}'
+        for other in FAMILIES.values()
+        if other is not family and found.network in other.files
     )
 
 
@@ -198,6 +193,8 @@ def family_of(tensors: Mapping[str, Tensor], source: Path) -> Family | None:
         return None
     network, layout = found
     kind = hub_config(source).get('model_type') if layout == 'hugging_face' else None
+    if network == 'rtdetr' and has_more_positions(tensors):
+        return DEIM
     families = [family for family in FAMILIES.values() if network in family.files]
     return next((family for family in families if kind in family.model_types), families[0])
 
@@ -218,6 +215,13 @@ def _read(family: Family, source: Path) -> _File:
             f"are {some}, ...); give a checkpoint of the authors (.pth), or the Hub's model.safetensors."
         )
     network, layout = found
+    deim = network == 'rtdetr' and has_more_positions(tensors)
+    if network == 'rtdetr' and layout == 'original' and deim != (family is DEIM) and family is not DFINE:
+        other = DEIM if deim else RTDETR
+        raise CheckpointError(
+            f'{source} is no {family.name}: its MLP of positions has {"three layers" if deim else "two layers"}, as '
+            f"{other.name}'s; convert it by `detkit convert {other.key}`."
+        )
     values = hub_config(source) if layout == 'hugging_face' else {}
     second = layout == 'original' or any(name.endswith('.n_points_scale') for name in tensors)
     version = f'{network}v2' if network == 'rtdetr' and second else network

@@ -249,5 +249,35 @@ def test_a_file_of_deim_is_converted_by_its_own_command(tmp_path):
     model = build(CONFIGS / 'deim' / 'det_coco.py', size='n')
     torch.save({'model': published_state('dfine', model, 'original')}, tmp_path / 'x.pth')
     checkpoint, report = converted(convert_deim, tmp_path / 'x.pth', tmp_path / 'out.pth')
+    assert 'files of D-FINE have the same tensors' in report and 'detkit convert dfine' in report
     assert 'DEIM n, 80 classes' in report and "'feedforward_act': 'SiLU'" in checkpoint['meta']['config']
     assert list(checkpoint['state_dict']) == list(model.state_dict())
+
+
+def test_a_file_that_may_be_deim_s_is_said_to_be(small, tmp_path):
+    state = published_state('dfine', build(small['dfine']), 'original')
+    torch.save({'model': state}, tmp_path / 'x.pth')
+    _, report = converted(convert_dfine, tmp_path / 'x.pth', tmp_path / 'out.pth', config=small['dfine'])
+    assert 'files of DEIM have the same tensors' in report and '`detkit convert deim`' in report
+    assert 'SiLU in place of ReLU' in report and 'frozen' not in report
+    config = tmp_path / 'frozen.py'
+    config.write_text(f"_base_ = {str(small['dfine'])!r}\n\nmodel = dict(backbone=dict(norm='frozen'))\n")
+    _, report = converted(convert_dfine, tmp_path / 'x.pth', tmp_path / 'frozen.pth', config=config)
+    assert 'trained with a normalisation that D-FINE has frozen' in report
+    source = write_safetensors(
+        tmp_path / 'model.safetensors', published_state('dfine', build(small['dfine']), 'hugging_face')
+    )
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': 'd_fine', 'num_queries': 20}))
+    _, report = converted(convert_dfine, source, tmp_path / 'hub.pth', config=small['dfine'])
+    assert 'DEIM' not in report
+
+
+def test_deim_on_rtdetr_is_known_by_its_positions(tmp_path):
+    files = {'deim': tmp_path / 'deim.pth', 'rtdetr': tmp_path / 'rtdetr.pth'}
+    for family, config in dict(deim='deim/det_rtdetrv2_coco.py', rtdetr='rtdetr/det_v2_coco.py').items():
+        model = build(CONFIGS / config, size='r18')
+        torch.save({'model': published_state('rtdetr', model, 'original')}, files[family])
+    assert 'three layers, as DEIM' in error_of(convert_rtdetr, files['deim'])
+    assert 'two layers, as RT-DETR' in error_of(convert_deim, files['rtdetr'])
+    assert load_foreign(files['deim'], CONFIGS).config_file == 'configs/deim/det_rtdetrv2_coco.py'
+    assert load_foreign(files['rtdetr'], CONFIGS).config_file == 'configs/rtdetr/det_v2_coco.py'

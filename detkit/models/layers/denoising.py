@@ -35,7 +35,8 @@ class ContrastiveDenoising(nn.Module):
 
     Every object gives each group a positive query, whose sides move by less than half of the box's size, and a negative
     one, whose sides move by half of it to all of it; both may get another label. There are as many groups as
-    ``num_queries`` holds for the image with the most objects of the batch, at least one.
+    ``num_queries`` holds for the image with the most objects of the batch, at least one. Of several processes each
+    counts its own images: an object's loss is the mean over its groups, so that their number changes the noise alone.
 
     Args:
         num_classes: number of classes.
