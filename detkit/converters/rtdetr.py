@@ -175,12 +175,11 @@ def _doubts(family: Family, found: _File, state: Mapping[str, Tensor]) -> tuple[
         return ()
     trained = any('backbone' in name and name.endswith(_COUNTER) for name in found.tensors)
     frozen = not any(name.startswith('backbone.') and name.endswith(_COUNTER) for name in state)
-    sign = (
-        f'; its backbone was trained with a normalisation that {family.name} has frozen' if trained and frozen else ''
-    )
+    sign = f'; this backbone was trained with a normalisation that {family.name} has frozen'
     return tuple(
-        f'note     files of {other.name} have the same tensors, and its decoder another activation ({other.act} in '
-        f'place of {family.act}), which no weights show: convert those by `detkit convert {other.key}`{sign}'
+        f'note     files of {other.name} have the same tensors, and their decoder another activation ({other.act} in '
+        f'place of {family.act}), which no weights show: convert those by `detkit convert {other.key}`'
+        f'{sign if trained and frozen else ""}'
         for other in FAMILIES.values()
         if other is not family and found.network in other.files
     )

@@ -31,12 +31,12 @@ RTDETR = Family(
     'RT-DETR', 'rtdetr', dict(rtdetr='det_coco.py', rtdetrv2='det_v2_coco.py'), ('rt_detr', 'rt_detr_v2'), 0.6
 )
 DFINE = Family('D-FINE', 'dfine', dict(dfine='det_coco.py'), ('d_fine',), 0.4)
-# Its files have the names of the other two. Its networks have another activation, which no weights show; that on RT-DETR
-# also has a layer more in the MLP of positions.
+# Its files have the names of the other two. Its networks have another activation, which no weights show, and that on
+# RT-DETR a layer more in the MLP of positions.
 DEIM = Family('DEIM', 'deim', dict(dfine='det_coco.py', rtdetrv2='det_rtdetrv2_coco.py'), (), 0.4, 'SiLU')
 FAMILIES = {family.key: family for family in (RTDETR, DFINE, DEIM)}
 
 
 def has_more_positions(names: Container[str]) -> bool:
-    """Return whether the MLP of positions of an RT-DETR of the authors has three layers, as DEIM's has, by its names."""
+    """Return whether a file of RT-DETR's authors has three layers in its MLP of positions, as DEIM's have."""
     return 'decoder.query_pos_head.layers.2.weight' in names
