@@ -11,7 +11,11 @@ from pickled_files import CLASSES, Layout, in_half_precision, read_layouts, tens
 from torch import Tensor
 
 PARITY = Path(__file__).parent / 'parity'
-RECORDED = {'yolov8': PARITY / 'ultralytics_pt.npz', 'yolo11': PARITY / 'ultralytics_yolo11_pt.npz'}
+RECORDED = {
+    'yolov8': PARITY / 'ultralytics_pt.npz',
+    'yolo11': PARITY / 'ultralytics_yolo11_pt.npz',
+    'yolo26': PARITY / 'ultralytics_yolo26_pt.npz',
+}
 TASK_NAMES = {'det': 'detect', 'seg': 'segment', 'pose': 'pose', 'obb': 'obb', 'cls': 'classify'}
 SCALES = {'n': [0.33, 0.25, 1024], 'm': [0.67, 0.75, 768]}
 

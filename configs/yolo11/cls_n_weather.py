@@ -1,7 +1,7 @@
 """YOLO11 classification of four kinds of weather (https://docs.ultralytics.com/models/yolo11).
 
-There is no published result; from scratch, the top-1 accuracy on the drawn skies of test is about 0.96, after 2:09 minutes
-of one core's time. Train with
+There is no published result; from scratch, the top-1 accuracy on the drawn skies of test is about 0.96, in 2 minutes of
+one core. Train with
     python tools/train.py configs/yolo11/cls_n_weather.py
 """
 

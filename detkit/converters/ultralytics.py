@@ -1,4 +1,4 @@
-"""``convert_ultralytics``: a YOLOv8 or YOLO11 ``.pt`` file of ultralytics -> a detkit checkpoint."""
+"""``convert_ultralytics``: a YOLOv8, YOLO11 or YOLO26 ``.pt`` file of ultralytics -> a detkit checkpoint."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from detkit.converters.ultralytics_keys import (
     YOLOV8_KEYS,
     YOLOV8_STAGES,
     yolo11_keys,
+    yolo26_keys,
 )
 from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
 from detkit.utils.errors import CheckpointError
@@ -31,8 +32,6 @@ COCO_KEYPOINT_SHAPE = (17, 3)
 
 # The head's class says the task.
 TASKS = {'Detect': 'det', 'Segment': 'seg', 'Pose': 'pose', 'OBB': 'obb', 'Classify': 'cls'}
-# Attributes that decide the outputs but do not show in shapes.
-_ATTRIBUTES = {'MaxPool2d': {'kernel_size': 5}, 'SPPF': {'n': 3, 'add': False}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class UltralyticsModel(PickledModel):
         folder: the folder of the family's configs.
         detector_layers: the layers before a detector's head.
         classifier_layers: all layers of a classifier.
-        shortcut_layers, linear: see ``ModelFile.check_attributes``.
+        attributes, shortcut_layers, linear: see ``ModelFile.check_attributes``.
         keypoint_shape: the number of keypoints and of values each, of a pose model.
         keypoint_names: the names of the keypoints, where the file states them.
         licence: what the file states about its licence.
@@ -55,6 +54,10 @@ class UltralyticsModel(PickledModel):
     stages: ClassVar[Stages] = YOLOV8_STAGES
     detector_layers: ClassVar[tuple[Layer, ...]] = YOLOV8_DETECTOR
     classifier_layers: ClassVar[tuple[Layer, ...]] = YOLOV8_CLASSIFIER
+    attributes: ClassVar[dict[str, dict[str, Any]]] = {
+        'MaxPool2d': {'kernel_size': 5},
+        'SPPF': {'n': 3, 'add': False},
+    }
     shortcut_layers: ClassVar[tuple[int, ...]] = YOLOV8_STAGES.block_layers
     linear: ClassVar[str] = r'(?!)'
 
@@ -160,13 +163,40 @@ class YOLO11Model(UltralyticsModel):
         return description
 
 
+@dataclass(frozen=True, kw_only=True)
+class YOLO26Model(YOLO11Model):
+    """A YOLO26 as a file describes it; its pyramid pooling always lacks the activation."""
+
+    family = 'YOLO26'
+    folder = 'yolo26'
+    attributes: ClassVar[dict[str, dict[str, Any]]] = {
+        'MaxPool2d': {'kernel_size': 5},
+        'SPPF': {'n': 3, 'add': True},
+        'Detect': {'reg_max': 1},
+    }
+    linear = rf'{YOLO11_LINEAR}|model\.9\.cv1'
+
+    @property
+    def keys(self) -> KeyTable:
+        return yolo26_keys(self.inner)
+
+    @classmethod
+    def read_layout(cls, file: ModelFile) -> dict[str, Any]:
+        if not any('.one2one_' in name for name in file.tensors()):
+            raise CheckpointError(
+                f'{file.path} is a YOLO26 that was trained without one-to-one branches (end2end=False), which detkit '
+                'does not have; train it with them.'
+            )
+        return {**super().read_layout(file), 'linear_pooling': False}
+
+
 def convert_ultralytics(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
-    """Convert a file that ultralytics wrote, of a YOLOv8 or YOLO11 of any task and size, see ``convert_pickled``."""
+    """Convert a file that ultralytics wrote, of a YOLOv8, YOLO11 or YOLO26, see ``convert_pickled``."""
     return convert_pickled(source, target, configs, read_ultralytics)
 
 
 def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
-    """Find the model in an open file, and check that it is a YOLOv8 or YOLO11 of one of the five tasks.
+    """Find the model in an open file, and check that it is a YOLOv8, YOLO11 or YOLO26 of a known task.
 
     Raises:
         CheckpointError: it is not.
@@ -177,7 +207,9 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
     if not model.path.startswith('ultralytics.'):
         family = ' of the YOLOv5 repository or one of its descendants' if 'models.yolo.' in model.path else ''
         hint = " (YOLOv5's files: detkit convert yolov5)" if family else ''
-        raise CheckpointError(f'{path} holds a {model.path}{family}, no YOLOv8 or YOLO11 model of ultralytics{hint}.')
+        raise CheckpointError(
+            f'{path} holds a {model.path}{family}, no YOLOv8, YOLO11 or YOLO26 model of ultralytics{hint}.'
+        )
     head = file.layers()[-1]
     if head.kind == 'Classify':
         expected = cls.classifier_layers
@@ -187,7 +219,7 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
     file.check_layers(expected, 'Detect, Segment, Pose, OBB or Classify')
     layout = cls.read_layout(file)
     linear = f'{cls.linear}|model.9.cv1' if layout.get('linear_pooling') else cls.linear
-    norm_eps = file.check_attributes(_ATTRIBUTES, cls.shortcut_layers, linear)
+    norm_eps = file.check_attributes(cls.attributes, cls.shortcut_layers, linear)
     task = TASKS[head.kind]
     if task != 'cls':
         file.check_strides()
@@ -205,9 +237,13 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
 
 
 def _family(file: ModelFile) -> type[UltralyticsModel]:
-    """Return the family whose blocks a file's layers are made of."""
-    blocks = [layer.kind for layer in file.layers()] if file.model.path.startswith('ultralytics.') else []
-    return YOLO11Model if 'C3k2' in blocks and 'C2f' not in blocks else UltralyticsModel
+    """Return the family whose layers a file has."""
+    layers = file.layers() if file.model.path.startswith('ultralytics.') else []
+    blocks = [layer.kind for layer in layers]
+    if 'C3k2' not in blocks or 'C2f' in blocks:
+        return UltralyticsModel
+    # YOLO26's pyramid pooling adds its input
+    return YOLO26Model if any(layer.get('add') is True for layer in layers if layer.kind == 'SPPF') else YOLO11Model
 
 
 def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""Records how ultralytics 8.4.190 writes YOLOv8 and YOLO11 files, and what it finds with such a file.
+"""Records how ultralytics 8.4.190 writes YOLOv8, YOLO11 and YOLO26 files, and what it finds with such a file.
 
-The files are ultralytics_pt.npz and ultralytics_yolo11_pt.npz.
+Results are ultralytics_pt.npz, ultralytics_yolo11_pt.npz and ultralytics_yolo26_pt.npz, the last of detectors alone.
 
 Run in an environment that has ultralytics 8.4.190 (it is no dependency of detkit):
 
@@ -15,7 +15,8 @@ weights are those of ``shapes.py``'s ``loss_state``, rounded to half precision a
 - ``<model>.detections.<image>``: a fingerprint of the table of detections in float64 after suppression (score above
   .05, IoU .7, one label a point, 300 at most), and ``.count``, its length: x0, y0, x1, y1, score, label and x, y of
   each keypoint, all clipped; or, of rotated boxes, cx, cy, w, h, score, label, angle, w being the longer side and the
-  angle within [-pi / 4, 3 pi / 4). Of a classifier it is the scores.
+  angle within [-pi / 4, 3 pi / 4). Of a classifier it is the scores. YOLO26's one-to-one head is turned on, whose
+  detections above .05 are not suppressed.
 """
 
 from __future__ import annotations
@@ -70,9 +71,14 @@ def saved_and_loaded(model: nn.Module, folder: str) -> tuple[dict, nn.Module]:
 
 def detections(task: str, model: nn.Module) -> list[torch.Tensor]:
     images = seeded_tensor((IMAGES, 3, *IMG_SHAPE), 'image', SEED)
+    one_to_one = hasattr(model.model[-1], 'one2one_cv2')
+    if one_to_one:
+        model.model[-1].end2end = True
     with torch.no_grad():
         output = model.eval()(images)
     output = output[0] if isinstance(output, tuple) else output
+    if one_to_one:
+        return [canonical(task, ordered(table[table[:, 4] > SCORE_THR])) for table in output]
     if task == 'cls':
         return list(output)
     output = output[0] if isinstance(output, tuple) else output
@@ -81,6 +87,12 @@ def detections(task: str, model: nn.Module) -> list[torch.Tensor]:
         output, SCORE_THR, 0.7, max_det=300, nc=NUM_CLASSES, max_time_img=1e3, rotated=task == 'obb'
     )
     return [canonical(task, table) for table in tables]
+
+
+def ordered(table: torch.Tensor) -> torch.Tensor:
+    """The table with corners in order, which untrained distances, being of any sign, do not give."""
+    corners = [table[:, :2].minimum(table[:, 2:4]), table[:, :2].maximum(table[:, 2:4])]
+    return torch.cat([*corners, table[:, 4:]], 1)
 
 
 def canonical(task: str, table: torch.Tensor) -> torch.Tensor:
@@ -123,7 +135,7 @@ def trained_entries() -> dict[str, str]:
         return {key: type(value).__name__ for key, value in content.items()}
 
 
-def record(family: str, target: str) -> None:
+def record(family: str, target: str, tasks: tuple[str, ...] = tuple(SUFFIXES)) -> None:
     torch.set_default_dtype(torch.float64)
     recorded, layouts, files = (
         {'version': ultralytics.__version__, 'seed': SEED, 'images': IMAGES, 'score_thr': SCORE_THR},
@@ -131,7 +143,7 @@ def record(family: str, target: str) -> None:
         {},
     )
     with tempfile.TemporaryDirectory() as folder:
-        for task in SUFFIXES:
+        for task in tasks:
             for size in ('n', 'm'):
                 name = f'{task}_{size}'
                 content, model = saved_and_loaded(build(task, size, family), folder)
@@ -151,6 +163,7 @@ def record(family: str, target: str) -> None:
 def main() -> None:
     record('yolov8', 'ultralytics_pt.npz')
     record('yolo11', 'ultralytics_yolo11_pt.npz')
+    record('yolo26', 'ultralytics_yolo26_pt.npz', ('det',))
 
 
 if __name__ == '__main__':
