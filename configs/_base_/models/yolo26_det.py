@@ -2,6 +2,8 @@
 
 _base_ = './yolo11_sizes.py'
 
+neck_channels = (256, 512, 1024)  # of each level, before the factor
+
 model = dict(
     type='SingleStageDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
@@ -11,7 +13,7 @@ model = dict(
         _base_.attention,
         dict(
             type='PAN',
-            out_channels=(256, 512, 1024),
+            out_channels=neck_channels,
             widen_factor=_base_.widen_factor,
             max_channels=_base_.max_channels,
             num_blocks=2,
