@@ -158,6 +158,10 @@ def _keypoints(size: int) -> tuple:
     return torch.zeros(2, size, 2), KeypointTargets(torch.ones(2, size, 2), visible, torch.ones(2)), torch.ones(2)
 
 
+def _keypoint_deviations(size: int) -> tuple:
+    return torch.zeros(2, size, 4), *_keypoints(size)[1:]
+
+
 def _keypoint_classes(size: int) -> tuple:
     return torch.zeros(2, size), torch.ones(2, size, dtype=torch.bool), torch.ones(2)
 
@@ -176,6 +180,7 @@ _SAMPLES: dict[type, Callable[[int], tuple]] = {
     protocols.PrototypeMaskLoss: _prototype_masks,
     protocols.PixelMaskLoss: _pixel_masks,
     protocols.KeypointPositionLoss: _keypoints,
+    protocols.KeypointLikelihoodLoss: _keypoint_deviations,
     protocols.KeypointClassLoss: _keypoint_classes,
 }
 

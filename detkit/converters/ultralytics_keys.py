@@ -88,11 +88,15 @@ def _head(task: str, layer: int) -> Rows:
     if task in _TASK_BRANCHES:
         rows += ((f'model.{layer}.cv4.{{}}.{{}}', f'head.{_TASK_BRANCHES[task]}.{{}}.{{}}'),)
     if task == 'seg':
-        rows += (
-            *((f'model.{layer}.proto.cv{i}', f'head.proto.conv{i}') for i in (1, 2, 3)),
-            (f'model.{layer}.proto.upsample', 'head.proto.upsample'),
-        )
+        rows += _prototypes(f'model.{layer}')
     return rows
+
+
+def _prototypes(theirs: str) -> Rows:
+    return (
+        *((f'{theirs}.proto.cv{i}', f'head.proto.conv{i}') for i in (1, 2, 3)),
+        (f'{theirs}.proto.upsample', 'head.proto.upsample'),
+    )
 
 
 YOLOV8_KEYS: dict[str, KeyTable] = {
@@ -156,17 +160,55 @@ def _attention(theirs: str, ours: str) -> Rows:
     )
 
 
-def yolo26_keys(inner: str) -> KeyTable:
-    """Return the names of a YOLO26 detector; ``inner`` is the inner block of the first two stages."""
+def _yolo26_head(task: str) -> Rows:
+    """Return the rows of a head with two kinds of branches; what both share is not named after either."""
+    rows: Rows = ()
+    for prefix, ours in (('', 'head'), ('one2one_', 'head.one_to_one')):
+        theirs = f'model.23.{prefix}'
+        rows += (
+            (f'{theirs}cv2.{{}}.{{}}', f'{ours}.bbox_branches.{{}}.{{}}'),
+            (f'{theirs}cv3.{{}}.{{}}', f'{ours}.cls_branches.{{}}.{{}}'),
+        )
+        if task in _TASK_BRANCHES:
+            rows += ((f'{theirs}cv4.{{}}.{{}}', f'{ours}.{_TASK_BRANCHES[task]}.{{}}.{{}}'),)
+        if task == 'pose':
+            rows += (
+                (f'{theirs}cv4_kpts.{{}}', f'{ours}.position_branches.{{}}'),
+                (f'{theirs}cv4_sigma.{{}}', f'{ours}.deviation_branches.{{}}'),
+            )
+    if task == 'pose':
+        rows += (
+            ('model.23.flow_model.s.{}.{}', 'head.loss_rle.flow.scale_nets.{}.{}'),
+            ('model.23.flow_model.t.{}.{}', 'head.loss_rle.flow.shift_nets.{}.{}'),
+        )
+    if task == 'seg':
+        rows += (
+            *_prototypes('model.23'),
+            ('model.23.proto.feat_refine.{}', 'head.level_sum.convs.{}'),
+            ('model.23.proto.feat_fuse', 'head.proto_in'),
+            ('model.23.proto.semseg.{}', 'head.semantic_cls.{}'),
+        )
+    return rows
+
+
+# The normal distribution and the masks of a flow, which detkit computes without buffers.
+_FLOW = r'model\.23\.flow_model\.(loc|cov|mask)'
+
+
+def yolo26_keys(task: str, inner: str) -> KeyTable:
+    """Return the names of a YOLO26.
+
+    Args:
+        task: 'det', …
+        inner: the inner block of the first two stages: 'bottleneck' or 'c3k'.
+    """
+    if task == 'cls':
+        return yolo11_keys(task, inner)
     blocks: Rows = ()
     for layer, ours in _YOLO11_BLOCKS.items():
         rows = _c2f if layer in (2, 4) and inner == 'bottleneck' else _attention if layer == 22 else _c3k2
         blocks += rows(f'model.{layer}', ours)
-    one = (
-        ('model.23.one2one_cv2.{}.{}', 'head.one_to_one.bbox_branches.{}.{}'),
-        ('model.23.one2one_cv3.{}.{}', 'head.one_to_one.cls_branches.{}.{}'),
-    )
-    return KeyTable((*_YOLO11_LAYERS, *blocks, *_head('det', 23), *one))
+    return KeyTable((*_YOLO11_LAYERS, *blocks, *_yolo26_head(task)), _FLOW)
 
 
 def yolo11_keys(task: str, inner: str) -> KeyTable:

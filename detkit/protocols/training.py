@@ -30,6 +30,14 @@ class PointAssigner(Assigner, Protocol):
     """Assigns points: candidates with C logits and boxes xyxy in pixels, ``PointPriors``; the result has scores."""
 
 
+class MaskPointAssigner(Assigner, Protocol):
+    """Assigns points to ``gt.bboxes`` in the way of ``PointAssigner``, also by the masks of both."""
+
+
+class KeypointPointAssigner(Assigner, Protocol):
+    """Assigns points to ``gt.bboxes`` in the way of ``PointAssigner``, also by the keypoints of both."""
+
+
 class RotatedPointAssigner(Assigner, Protocol):
     """Assigns points to ``gt.rbboxes`` in the way of ``PointAssigner``, with rotated candidates ``(B, P, 5)``."""
 
@@ -183,6 +191,10 @@ class PixelMaskLoss(Loss, Protocol):
 
 class KeypointPositionLoss(Loss, Protocol):
     """Keypoints ``(..., K, 2)`` against ``KeypointTargets``; weight ``(...)``."""
+
+
+class KeypointLikelihoodLoss(Loss, Protocol):
+    """Keypoints with logits of their deviations ``(..., K, 4)`` against ``KeypointTargets``; weight ``(...)``."""
 
 
 class KeypointClassLoss(Loss, Protocol):

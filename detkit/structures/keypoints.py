@@ -22,6 +22,8 @@ COCO_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089,
     0.089,
 )  # fmt: skip
+# Factors of the losses of COCO's keypoints, above 1 for the ends of limbs, as HRNet uses them (arXiv:1908.07919).
+COCO_KEYPOINT_WEIGHTS = (1.0,) * 7 + (1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5)
 
 # The keypoint entries of ``metainfo``.
 _KEYS = ('keypoint_names', 'flip_pairs', 'skeleton', 'sigmas')
@@ -47,6 +49,11 @@ def check_shape(shape: Any, source: str) -> tuple[int, int]:
 def default_sigmas(num_keypoints: int) -> tuple[float, ...]:
     """Return COCO's sigmas for 17 keypoints, 1 / K each otherwise."""
     return COCO_SIGMAS if num_keypoints == len(COCO_SIGMAS) else (1 / max(num_keypoints, 1),) * num_keypoints
+
+
+def default_keypoint_weights(num_keypoints: int) -> tuple[float, ...]:
+    """Return COCO's factors of losses for 17 keypoints, 1 each otherwise."""
+    return COCO_KEYPOINT_WEIGHTS if num_keypoints == len(COCO_KEYPOINT_WEIGHTS) else (1.0,) * num_keypoints
 
 
 def default_skeleton(num_keypoints: int) -> tuple[tuple[int, int], ...]:

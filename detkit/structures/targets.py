@@ -17,11 +17,15 @@ class Candidates(NamedTuple):
         cls_logits: ``(..., B, P, C)``.
         bboxes: ``(..., B, P, 4)``, or 5 for rotated boxes.
         costs: ``(..., B, P, M)``, what a head adds to the costs of pairs, such as that of masks.
+        masks: the coefficients of all P priors, and the prototypes.
+        keypoints: ``(B, P, K, 2)`` xy in pixels.
     """
 
     cls_logits: Tensor | None = None
     bboxes: Tensor | None = None
     costs: Tensor | None = None
+    masks: PrototypeMasks | None = None
+    keypoints: Tensor | None = None
 
 
 class AssignResult(NamedTuple):

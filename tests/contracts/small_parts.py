@@ -13,6 +13,7 @@ SMALL = {
     ),
     'YOLOv8PoseHead': dict(keypoint_shape=(3, 3)),
 }
+SMALL['YOLO26PoseHead'] = SMALL['YOLOv8PoseHead']
 SMALL['DETRSegmentHead'] = SMALL['DETRHead']
 # Also of decoders, of which any may be in these heads.
 SMALL_DECODER = dict(embed_dims=16, num_heads=2, num_layers=2, num_points=2, feedforward_dims=16)

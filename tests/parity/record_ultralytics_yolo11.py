@@ -23,6 +23,8 @@ sizes m, l and x have ``C3k`` in every block although the YAML files say otherwi
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,7 @@ OUTPUTS = {
     'angle': 'angle',
 }
 LABELS = (7, 999, 7)  # of a classifier
+CONSTANTS = re.compile(r'\.dfl\.|\.flow_model\.(loc|cov|mask)$')  # which are no weights
 
 
 def reference_batch(task: str) -> dict[str, torch.Tensor]:
@@ -74,20 +77,24 @@ def reference_batch(task: str) -> dict[str, torch.Tensor]:
     return batch | dict(img=seeded_tensor((3, 3, *IMG_SHAPE), 'image', SEED))
 
 
-def build(family: str, task: str, size: str) -> nn.Module:
+def usual_state(shapes: dict[str, tuple[int, ...]], task: str, size: str) -> dict[str, torch.Tensor]:
+    return rotated_state(shapes, size, SEED) if task == 'obb' else loss_state(shapes, SEED)
+
+
+def build(family: str, task: str, size: str, state: Callable[..., dict[str, torch.Tensor]] = usual_state) -> nn.Module:
     cls, suffix, num_classes = MODELS[task]
     more = {'data_kpt_shape': (17, 3)} if task == 'pose' else {}
     model = cls(f'{family}{size}{suffix}.yaml', ch=3, nc=num_classes, verbose=False, **more).double()
-    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if '.dfl.' not in key}
-    model.load_state_dict(rotated_state(shapes, size, SEED) if task == 'obb' else loss_state(shapes, SEED), False)
+    shapes = {key: tuple(v.shape) for key, v in model.state_dict().items() if not CONSTANTS.search(key)}
+    model.load_state_dict(state(shapes, task, size), False)
     model.args = get_cfg()
     return model
 
 
-def record_gradients(name: str, model: nn.Module, recorded: dict) -> None:
+def record_gradients(name: str, model: nn.Module, recorded: dict, samples: int = GRADIENT_SAMPLES) -> None:
     for key, parameter in model.named_parameters():
         if parameter.grad is not None:
-            recorded[f'{name}.grad.{key}'] = fingerprint(parameter.grad, GRADIENT_SAMPLES).astype(np.float32)
+            recorded[f'{name}.grad.{key}'] = fingerprint(parameter.grad, samples).astype(np.float32)
 
 
 def record_detections(name: str, task: str, decoded: torch.Tensor, recorded: dict) -> None:
@@ -140,7 +147,7 @@ def record_detector(name: str, task: str, model: nn.Module, recorded: dict) -> N
     print(name, values)
 
 
-def record_classifier(name: str, model: nn.Module, recorded: dict) -> None:
+def record_classifier(name: str, model: nn.Module, recorded: dict, samples: int = GRADIENT_SAMPLES) -> None:
     images = seeded_tensor((3, 3, *IMG_SHAPE), 'image', SEED)
     with torch.no_grad():
         scores, logits = model.eval()(images)
@@ -150,7 +157,7 @@ def record_classifier(name: str, model: nn.Module, recorded: dict) -> None:
     loss, _ = model.init_criterion()(logits, dict(cls=torch.tensor(LABELS)))
     loss.backward()
     recorded[f'{name}.losses'] = np.array([loss.item()])
-    record_gradients(name, model, recorded)
+    record_gradients(name, model, recorded, samples)
     print(name, loss.item())
 
 

@@ -18,9 +18,9 @@ def test_each_config_has_a_line_with_its_docstring(capsys):
 def test_words_choose(capsys):
     assert main(['configs', 'POSE', 'coco8']) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = ['keypoint_rcnn/pose_r18_coco8', 'yolo11/pose_n_coco8', 'yolov8/pose_n_coco8']
+    names = ['keypoint_rcnn/pose_r18_coco8', 'yolo11/pose_n_coco8', 'yolo26/pose_n_coco8', 'yolov8/pose_n_coco8']
     assert [line.split()[0] for line in lines] == names
-    assert ' '.join(lines[2].split()).startswith('yolov8/pose_n_coco8 YOLOv8 pose on COCO8-pose')
+    assert ' '.join(lines[3].split()).startswith('yolov8/pose_n_coco8 YOLOv8 pose on COCO8-pose')
     assert main(['configs', 'yolov8/pose_n_cocoo']) == 2
     assert "Did you mean 'yolov8/pose_n_coco8'" in capsys.readouterr().err
 

@@ -110,7 +110,7 @@ def test_equals_the_rule(seed):
 @pytest.mark.parametrize('pairs_at_a_time', [1, 10**6])
 @pytest.mark.parametrize('seed', range(4))
 def test_the_way_of_a_gpu_gives_the_same(seed, pairs_at_a_time, monkeypatch):
-    monkeypatch.setattr(task_aligned_assigner, '_DENSE_PAIRS', pairs_at_a_time)
+    monkeypatch.setattr(task_aligned_assigner, 'DENSE_PAIRS', pairs_at_a_time)
     inputs = (*predictions(3, seed), make_gt([6, 0, 3], seed=seed))
     expected = assign(*inputs)
     monkeypatch.setattr(TaskAlignedAssigner, '_measure_pairs', TaskAlignedAssigner._measure_all)

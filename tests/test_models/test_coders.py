@@ -42,7 +42,10 @@ def test_targets_stay_between_the_bins():
     torch.testing.assert_close(
         DistancePointBBoxCoder(reg_max=16).encode(points, bboxes), torch.tensor([[0.0, 14.99, 14.99, 3.0]])
     )
-    assert DistancePointBBoxCoder(reg_max=1).encode(points, bboxes).tolist() == [[0.0, 100.0, 100.0, 3.0]]
+    # Without bins there are no limits: the inverse gives the box of a point outside it, too.
+    coder = DistancePointBBoxCoder(reg_max=1)
+    assert coder.encode(points, bboxes).tolist() == [[-5.0, 100.0, 100.0, 3.0]]
+    assert torch.equal(coder.decode(points, coder.encode(points, bboxes)), bboxes)
 
 
 def test_mean_of_a_distribution():

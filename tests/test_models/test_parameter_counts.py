@@ -100,6 +100,24 @@ def test_deim_on_rtdetr_has_another_mlp_of_positions_and_normalisation_that_is_t
     assert all(p.requires_grad for p in deim.parameters())
 
 
+YOLO26_COUNTS = {
+    ('det', 80): (2_572_280, 10_009_784, 21_896_248, 26_299_704, 58_993_368),
+    ('seg', 80): (3_126_280, 11_505_800, 27_112_072, 31_515_528, 70_693_800),
+    ('pose', 80): (3_747_554, 11_870_498, 24_344_482, 28_747_938, 62_914_350),
+    ('pose', 1): (3_679_464, 11_809_352, 24_222_664, 28_626_120, 62_731_860),
+    ('obb', 80): (2_715_614, 10_582_142, 23_593_918, 27_997_374, 62_811_678),
+    ('obb', 15): (2_652_984, 10_531_832, 23_493_688, 27_897_144, 62_661_528),
+    ('cls', 1000): (2_812_104, 6_724_008, 11_634_216, 14_115_624, 29_637_064),
+}
+
+
+@pytest.mark.parametrize(('task', 'num_classes'), YOLO26_COUNTS)
+def test_parameter_counts_of_yolo26(task, num_classes):
+    for size, count in zip(SIZES, YOLO26_COUNTS[task, num_classes], strict=True):
+        model = build_model(f'yolo26_{task}', num_classes, 'meta', size=size)
+        assert sum(p.numel() for p in model.parameters()) == count, size
+
+
 def test_other_class_counts_change_the_class_branches_only():
     few, many = (build_yolov8('seg', num_classes=n, device='meta').state_dict() for n in (3, 80))
     differing = {name for name in many if few[name].shape != many[name].shape}

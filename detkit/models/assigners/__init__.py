@@ -7,6 +7,8 @@ from detkit.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from detkit.models.assigners.fcos_assigner import FCOSAssigner
     from detkit.models.assigners.hungarian_assigner import HungarianAssigner
+    from detkit.models.assigners.keypoint_task_aligned_assigner import KeypointTaskAlignedAssigner
+    from detkit.models.assigners.mask_task_aligned_assigner import MaskTaskAlignedAssigner
     from detkit.models.assigners.match_costs import (
         BBoxL1Cost,
         ClassCost,
@@ -31,6 +33,8 @@ __getattr__ = lazy_names(
         'FocalClassCost': 'match_costs',
         'GIoUCost': 'match_costs',
         'HungarianAssigner': 'hungarian_assigner',
+        'KeypointTaskAlignedAssigner': 'keypoint_task_aligned_assigner',
+        'MaskTaskAlignedAssigner': 'mask_task_aligned_assigner',
         'ProbIoUCost': 'match_costs',
         'RotatedHungarianAssigner': 'rotated_hungarian_assigner',
         'RotatedTaskAlignedAssigner': 'rotated_task_aligned_assigner',
@@ -50,6 +54,8 @@ __all__ = [
     'FocalClassCost',
     'GIoUCost',
     'HungarianAssigner',
+    'KeypointTaskAlignedAssigner',
+    'MaskTaskAlignedAssigner',
     'ProbIoUCost',
     'RotatedHungarianAssigner',
     'RotatedTaskAlignedAssigner',

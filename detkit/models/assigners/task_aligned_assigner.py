@@ -16,7 +16,7 @@ from ..priors import PointPriors
 # Keeps the quotient of soft targets finite; negligible beside any relevant metric.
 EPS = 1e-9
 # Pairs of a box and a point that a GPU measures at a time, in a dozen float32 tensors of this size.
-_DENSE_PAIRS = 1 << 24
+DENSE_PAIRS = 1 << 24
 
 
 @ASSIGNERS.register_module()
@@ -61,15 +61,10 @@ class TaskAlignedAssigner(PointAssigner):
             priors: the P points.
             gt: ground truth of M boxes for each image; M may be 0.
         """
-        cls_logits, bboxes = preds.cls_logits, preds.bboxes
-        points = priors.points
-        gt_bboxes = self._targets(gt).to(bboxes.dtype)
-        inside = self._points_inside(points, gt_bboxes, gt.valid)
-        if inside.device.type == 'cpu':
-            overlaps, metrics = self._measure_pairs(inside, cls_logits, bboxes, gt_bboxes, gt.labels)
-        else:
-            overlaps, metrics = self._measure_all(inside, cls_logits, bboxes, gt_bboxes, gt.labels)
-        prior_idx = metrics.topk(min(self.topk, len(points)), dim=-1).indices
+        gt_bboxes = self._targets(gt).to(preds.bboxes.dtype)
+        inside = self._eligible(priors, gt_bboxes, gt.valid)
+        overlaps, metrics = self._measure(inside, preds, gt_bboxes, priors, gt)
+        prior_idx = metrics.topk(min(self.topk, len(priors.points)), dim=-1).indices
         valid = inside.gather(-1, prior_idx)
         gt_idx, valid = self._resolve_conflicts(prior_idx, valid, overlaps)
         if self.keep is not None:
@@ -85,6 +80,10 @@ class TaskAlignedAssigner(PointAssigner):
         """Return the overlaps ``(...)``, at least 0, of boxes ``(..., 4)`` with the boxes of the same indices."""
         return aligned_iou(gt_bboxes, bboxes, 'ciou').clamp_(min=0)
 
+    def _eligible(self, priors: PointPriors, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(B, M, P)`` bool: which points are candidates of which boxes."""
+        return self._points_inside(priors.points, gt_bboxes, valid)
+
     def _points_inside(self, points: Tensor, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
         """Return ``(B, M, P)`` bool: which points lie inside which boxes; small sides are enlarged."""
         centres = (gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2
@@ -98,6 +97,19 @@ class TaskAlignedAssigner(PointAssigner):
         x, y = points.unbind(-1)
         inside = (x > lows[..., :1]) & (x < highs[..., :1])
         return inside.logical_and_(y > lows[..., 1:]).logical_and_(y < highs[..., 1:])
+
+    def _measure(
+        self, inside: Tensor, preds: Candidates, gt_bboxes: Tensor, priors: PointPriors, gt: GtBatch
+    ) -> tuple[Tensor, Tensor]:
+        """Return overlaps and metrics ``(B, M, P)``, which are 0 for points outside boxes."""
+        measure = self._measure_pairs if inside.device.type == 'cpu' else self._measure_all
+        return measure(inside, preds.cls_logits, preds.bboxes, gt_bboxes, gt.labels)
+
+    def _metrics(self, cls_logits: Tensor, labels: Tensor, overlaps: Tensor) -> Tensor:
+        """Return the metrics ``(B, M, P)`` of overlaps ``(B, M, P)``."""
+        classes = labels.clamp(min=0).unsqueeze(1).expand(-1, cls_logits.shape[1], -1)
+        # (B, P, C) -> (B, M, P)
+        return self._metric(cls_logits.gather(2, classes).transpose(1, 2).to(overlaps.dtype), overlaps)
 
     def _metric(self, logits: Tensor, overlaps: Tensor) -> Tensor:
         return logits.sigmoid().pow(self.alpha) * overlaps.pow(self.beta)
@@ -123,14 +135,12 @@ class TaskAlignedAssigner(PointAssigner):
         """Return the same by dense arithmetic without synchronisation, a few images at a time to bound the memory."""
         batch, max_instances, num_points = inside.shape
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
-        step = max(1, _DENSE_PAIRS // max(1, max_instances * num_points))
+        step = max(1, DENSE_PAIRS // max(1, max_instances * num_points))
         for start in range(0, batch, step):
             part = slice(start, start + step)
             pair_overlaps = self._overlap(gt_bboxes[part].unsqueeze(2), bboxes[part].unsqueeze(1))
             overlaps[part] = pair_overlaps.mul_(inside[part])  # (b, M, P)
-            classes = labels[part].clamp(min=0).unsqueeze(1).expand(-1, num_points, -1)
-            logits = cls_logits[part].gather(2, classes).transpose(1, 2).to(bboxes.dtype)  # (b, P, C) -> (b, M, P)
-            metrics[part] = self._metric(logits, pair_overlaps)
+            metrics[part] = self._metrics(cls_logits[part], labels[part], pair_overlaps)
         return overlaps, metrics
 
     def _resolve_conflicts(self, prior_idx: Tensor, valid: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:

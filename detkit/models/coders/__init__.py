@@ -7,7 +7,11 @@ from detkit.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from detkit.models.coders.anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
     from detkit.models.coders.delta_bbox_coder import DeltaBBoxCoder
-    from detkit.models.coders.distance_coders import DistancePointBBoxCoder, RotatedDistanceCoder
+    from detkit.models.coders.distance_coders import (
+        DistancePointBBoxCoder,
+        FreeAngleDistanceCoder,
+        RotatedDistanceCoder,
+    )
     from detkit.models.coders.relative_bbox_coder import RelativeBBoxCoder, cxcywh_to_xyxy
     from detkit.models.coders.relative_rbbox_coder import RelativeRBBoxCoder
 
@@ -18,6 +22,7 @@ __getattr__ = lazy_names(
         'DistancePointBBoxCoder': 'distance_coders',
         'RelativeBBoxCoder': 'relative_bbox_coder',
         'RelativeRBBoxCoder': 'relative_rbbox_coder',
+        'FreeAngleDistanceCoder': 'distance_coders',
         'RotatedDistanceCoder': 'distance_coders',
         'YOLOv3BBoxCoder': 'anchor_coders',
         'YOLOv5BBoxCoder': 'anchor_coders',
@@ -32,6 +37,7 @@ __all__ = [
     'RelativeBBoxCoder',
     'RelativeRBBoxCoder',
     'RotatedDistanceCoder',
+    'FreeAngleDistanceCoder',
     'YOLOv3BBoxCoder',
     'YOLOv5BBoxCoder',
     'cxcywh_to_xyxy',

@@ -21,7 +21,7 @@ class DistancePointBBoxCoder(DistanceCoder):
     Args:
         reg_max: number of bins of a distribution; 1 means that the network regresses the distance itself.
         margin: encoded distances are clamped to ``[0, reg_max - 1 - margin]``, so that a target always lies between
-            two bins. Without bins there is no upper limit.
+            two bins. Without bins there are no limits; a point outside its box has negative distances.
     """
 
     def __init__(self, reg_max: int = 16, margin: float = 0.01) -> None:
@@ -37,11 +37,14 @@ class DistancePointBBoxCoder(DistanceCoder):
             strides: ``(...)``, pixels per unit of distance.
 
         Returns:
-            ``(..., 4)``, clamped to the range that ``decode`` inverts.
+            ``(..., 4)``, in the range that ``decode`` inverts.
         """
         scale = _column(strides)
         distances = torch.cat([points - bboxes[..., :2], bboxes[..., 2:] - points], -1) / scale
-        return distances.clamp(0, self.reg_max - 1 - self.margin if self.reg_max > 1 else None)
+        return self._clamped(distances)
+
+    def _clamped(self, distances: Tensor) -> Tensor:
+        return distances.clamp(0, self.reg_max - 1 - self.margin) if self.reg_max > 1 else distances
 
     def decode(self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0) -> Tensor:
         """Return boxes ``(..., 4)``, xyxy in pixels: the inverse of ``encode``, with the same shapes."""
@@ -77,14 +80,14 @@ class RotatedDistanceCoder(DistancePointBBoxCoder, RotatedCoder):
             strides: ``(...)``, pixels per unit of distance.
 
         Returns:
-            ``(..., 4)``, clamped to the range that ``decode`` inverts.
+            ``(..., 4)``, in the range that ``decode`` inverts.
         """
         cos, sin = bboxes[..., 4].cos(), bboxes[..., 4].sin()
         dx, dy = (bboxes[..., :2] - points).unbind(-1)
         shift = torch.stack([dx * cos + dy * sin, dy * cos - dx * sin], -1)  # of the centre, in the box's frame
         half = bboxes[..., 2:4] / 2
         distances = torch.cat([half - shift, half + shift], -1) / _column(strides)
-        return distances.clamp(0, self.reg_max - 1 - self.margin if self.reg_max > 1 else None)
+        return self._clamped(distances)
 
     def decode(
         self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0, angles: Tensor | None = None
@@ -112,3 +115,18 @@ class RotatedDistanceCoder(DistancePointBBoxCoder, RotatedCoder):
     def angle_logits(angles: Tensor) -> Tensor:
         """Return the raw predictions of angles: the inverse of ``angles``."""
         return torch.logit(angles / pi + 0.25)
+
+
+@CODERS.register_module()
+class FreeAngleDistanceCoder(RotatedDistanceCoder, RotatedCoder):
+    """``RotatedDistanceCoder`` of a network that regresses the angle itself, without bounds, as YOLO26 does."""
+
+    @staticmethod
+    def angles(angle_logits: Tensor) -> Tensor:
+        """Return the angles in radians that raw predictions of any shape mean, which are these themselves."""
+        return angle_logits
+
+    @staticmethod
+    def angle_logits(angles: Tensor) -> Tensor:
+        """Return the raw predictions of angles: the inverse of ``angles``."""
+        return angles

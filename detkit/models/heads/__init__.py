@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from detkit.models.heads.rtdetr_segment_head import RTDETRSegmentHead
     from detkit.models.heads.two_stage_head import TwoStageHead
     from detkit.models.heads.yolo26_head import DirectHead, YOLO26Head
+    from detkit.models.heads.yolo26_obb_head import DirectOBBHead, YOLO26OBBHead
+    from detkit.models.heads.yolo26_pose_head import DirectPoseHead, YOLO26PoseHead
+    from detkit.models.heads.yolo26_segment_head import DirectSegmentHead, YOLO26SegmentHead
     from detkit.models.heads.yolo_world_head import YOLOWorldHead
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
@@ -50,6 +53,9 @@ __getattr__ = lazy_names(
         'DFINEOBBHead': 'dfine_obb_head',
         'DFINESegmentHead': 'dfine_segment_head',
         'DirectHead': 'yolo26_head',
+        'DirectOBBHead': 'yolo26_obb_head',
+        'DirectPoseHead': 'yolo26_pose_head',
+        'DirectSegmentHead': 'yolo26_segment_head',
         'DualHead': 'dual_head',
         'MLPClassifyHead': 'mlp_classify_head',
         'QueryHead': 'query_head',
@@ -60,6 +66,9 @@ __getattr__ = lazy_names(
         'RFDETROBBHead': 'rfdetr_obb_head',
         'RFDETRSegmentHead': 'rfdetr_segment_head',
         'YOLO26Head': 'yolo26_head',
+        'YOLO26OBBHead': 'yolo26_obb_head',
+        'YOLO26PoseHead': 'yolo26_pose_head',
+        'YOLO26SegmentHead': 'yolo26_segment_head',
         'YOLOWorldHead': 'yolo_world_head',
         'YOLOv3Head': 'yolov3_head',
         'YOLOv5Head': 'yolov5_head',
@@ -87,6 +96,9 @@ __all__ = [
     'DFINEOBBHead',
     'DFINESegmentHead',
     'DirectHead',
+    'DirectOBBHead',
+    'DirectPoseHead',
+    'DirectSegmentHead',
     'DualHead',
     'MLPClassifyHead',
     'QueryHead',
@@ -97,6 +109,9 @@ __all__ = [
     'RFDETROBBHead',
     'RFDETRSegmentHead',
     'YOLO26Head',
+    'YOLO26OBBHead',
+    'YOLO26PoseHead',
+    'YOLO26SegmentHead',
     'YOLOWorldHead',
     'YOLOv3Head',
     'YOLOv5Head',

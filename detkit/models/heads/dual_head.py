@@ -38,7 +38,7 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
 
     Attributes:
         single: the class of the head that is doubled.
-        shared_parts: the modules that predict what both have in common.
+        shared_parts: names of the modules that both have in common; the one-to-one branches refer to them.
     """
 
     takes = {**YOLOv8Head.takes, 'one_assigner': PointAssigner}
@@ -68,6 +68,7 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
         self.one_to_one.assigner = self.build_part(ASSIGNERS, 'one_assigner', one_assigner)
         for name in self.shared_parts:
             delattr(self.one_to_one, name)
+            self.one_to_one.__dict__[name] = getattr(self, name)  # not registered, so that it is saved once
         # Both begin with the same weights.
         for name in dict(self.one_to_one.named_children()):
             if name.endswith('_branches'):
@@ -82,8 +83,9 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
             feats, padding_mask: see ``YOLOv8Head``.
             gt: the ground truth, where losses are wanted.
         """
-        preds = {**self.one_to_one.cell_preds([feat.detach() for feat in feats]), **self.image_preds(feats)}
-        if self.training or gt is not None:
+        for_loss = self.training or gt is not None
+        preds = {**self.one_to_one.cell_preds([feat.detach() for feat in feats]), **self.image_preds(feats, for_loss)}
+        if for_loss:
             preds |= {f'{_MANY}{name}': levels for name, levels in self.cell_preds(feats).items()}
         return preds
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from detkit.protocols import CoordinateLoss
@@ -40,9 +39,8 @@ class DirectHead(YOLOv8Head):
         super().__init__(num_classes, in_channels, strides, reg_max, depthwise_cls, bbox_bias, **kwargs)
 
     def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots, priors: PointPriors) -> Tensor:
-        """Return the loss of distances ``(B, S, 4)`` against boxes ``(B, S, 4)``, both in strides."""
-        # A point outside its box, which small boxes may have, has negative distances.
-        distances = torch.cat([points - targets[..., :2], targets[..., 2:4] - points], -1)
+        """Return the loss of distances ``(B, S, 4)`` against boxes ``(B, S, box)``, both in strides."""
+        distances = self.bbox_coder.encode(points, targets)
         size_wh = (priors.points + priors.strides.unsqueeze(-1) / 2).amax(0)
         shares = priors.strides[slots.prior_idx].unsqueeze(-1) / size_wh.repeat(2)  # (B, S, 4)
         return self.loss_dfl(bbox_preds * shares, distances * shares, slots.scores, slots.avg_factor)

@@ -161,8 +161,8 @@ class YOLOv8Head(DenseHead):
         """
         return {**self.cell_preds(feats), **self.image_preds(feats)}
 
-    def image_preds(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return what is predicted once for an image."""
+    def image_preds(self, feats: Sequence[Tensor], for_loss: bool = False) -> dict[str, Tensor]:
+        """Return what is predicted once for an image, and where ``for_loss`` is set, also what only losses need."""
         return {}
 
     def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
@@ -182,10 +182,14 @@ class YOLOv8Head(DenseHead):
             flat = self._flatten(preds)
             priors = self._priors(preds)
             with torch.no_grad():
-                bboxes = self._decode(flat, priors)
-            assigned = self.assigner(Candidates(flat['cls_logits'].detach(), bboxes), priors, gt)
+                candidates = self._candidates(flat, priors)
+            assigned = self.assigner(candidates, priors, gt)
             losses = self._losses(flat, priors, assigned, gt)
             return {name: value * gt.batch_size for name, value in losses.items()}
+
+    def _candidates(self, flat: dict[str, Tensor], priors: PointPriors) -> Candidates:
+        """Return what the assigner uses, without gradients; arguments as ``_decode``."""
+        return Candidates(flat['cls_logits'].detach(), self._decode(flat, priors))
 
     def _decode(self, flat: dict[str, Tensor], priors: PointPriors) -> Tensor:
         """Return predicted boxes ``(B, P, 4)``, xyxy in pixels of the network's input."""

@@ -62,14 +62,19 @@ class YOLOv8PoseHead(YOLOv8Head):
 
     def _build_branches(self) -> None:
         super()._build_branches()
+        self._build_keypoint_branches()
+
+    def _build_keypoint_branches(self) -> None:
         num_channels = self.keypoint_shape[0] * self.keypoint_shape[1]
         self.keypoint_branches = self._branches(max(self.in_channels[0] // 4, num_channels), num_channels)
 
     def cell_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """Return the predictions of ``YOLOv8Head`` and ``keypoint_preds``, a list of ``(B, K * D, h_i, w_i)``."""
-        preds = super().cell_preds(feats)
-        preds['keypoint_preds'] = [branch(feat) for branch, feat in zip(self.keypoint_branches, feats, strict=True)]
-        return preds
+        """Return the predictions of ``YOLOv8Head`` and of ``keypoint_preds``."""
+        return {**super().cell_preds(feats), **self.keypoint_preds(feats)}
+
+    def keypoint_preds(self, feats: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Return ``keypoint_preds``, a list of ``(B, K * D, h_i, w_i)``."""
+        return dict(keypoint_preds=[branch(feat) for branch, feat in zip(self.keypoint_branches, feats, strict=True)])
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
         """Return the losses of ``YOLOv8Head``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
@@ -92,11 +97,11 @@ class YOLOv8PoseHead(YOLOv8Head):
         self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
     ) -> dict[str, Tensor]:
         losses = super()._losses(flat, priors, assigned, gt)
-        order = ('loss_box', 'loss_pose', 'loss_kobj', 'loss_cls', 'loss_dfl')
-        return {name: losses[name] for name in order if name in losses}
+        first = [name for name in ('loss_box', 'loss_pose', 'loss_kobj') if name in losses]
+        return {**{name: losses.pop(name) for name in first}, **losses}
 
     def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
-        """Return ``loss_box``, ``loss_dfl``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
+        """Return ``loss_box``, ``loss_dfl`` and the losses of keypoints."""
         losses = super()._box_losses(flat, priors, slots, gt)
         preds = slots.gather(flat['keypoint_preds'])
         # All lengths are in units of the stride, in which the loss is defined; its value is the same in pixels.
@@ -107,11 +112,27 @@ class YOLOv8PoseHead(YOLOv8Head):
         visible = targets[..., 2] > 0
         bboxes = slot_bboxes(gt, slots.gt_idx).to(keypoints.dtype) / strides
         areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)
-        losses['loss_pose'] = self.loss_keypoint(
-            keypoints, KeypointTargets(targets[..., :2] / strides.unsqueeze(-1), visible, areas), slots.valid
-        )
+        targets = KeypointTargets(targets[..., :2] / strides.unsqueeze(-1), visible, areas)
+        return {**losses, **self._keypoint_losses(flat, slots, keypoints, logits, targets)}
+
+    def _keypoint_losses(
+        self,
+        flat: dict[str, Tensor],
+        slots: Slots,
+        keypoints: Tensor,
+        logits: Tensor | None,
+        targets: KeypointTargets,
+    ) -> dict[str, Tensor]:
+        """Return ``loss_pose`` and, where D is 3, ``loss_kobj``.
+
+        Args:
+            flat, slots: see ``_box_losses``.
+            keypoints, logits: ``(B, S, K, 2)`` in strides and ``(B, S, K)``, see ``_decode_keypoints``.
+            targets: those of the slots, in strides.
+        """
+        losses = dict(loss_pose=self.loss_keypoint(keypoints, targets, slots.valid))
         if logits is not None:
-            losses['loss_kobj'] = self.loss_visibility(logits, visible, slots.valid)
+            losses['loss_kobj'] = self.loss_visibility(logits, targets.visible, slots.valid)
         return losses
 
     def _decode_keypoints(self, preds: Tensor, points: Tensor) -> tuple[Tensor, Tensor | None]:

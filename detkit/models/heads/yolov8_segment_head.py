@@ -64,7 +64,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
         preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
         return preds
 
-    def image_preds(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
+    def image_preds(self, feats: Sequence[Tensor], for_loss: bool = False) -> dict[str, Tensor]:
         """Return ``mask_protos``, ``(B, D, h, w)`` with ``proto_stride`` input pixels per pixel."""
         return dict(mask_protos=self.proto(feats[0]))
 
@@ -73,15 +73,18 @@ class YOLOv8SegmentHead(YOLOv8Head):
         """Input pixels per prototype pixel."""
         return self.strides[0] / 2
 
-    def _losses(
-        self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
-    ) -> dict[str, Tensor]:
+    def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
         """Return the losses of ``YOLOv8Head``, and ``loss_seg``."""
         if gt.masks is None:
             raise ValueError(
                 f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
                 '(Render(with_masks=True)), or use a detection head.'
             )
+        return super().loss(preds, gt)
+
+    def _losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
+    ) -> dict[str, Tensor]:
         losses = super()._losses(flat, priors, assigned, gt)
         prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
         coeffs = flat['mask_coeffs'].gather(1, prior_idx.unsqueeze(-1).expand(-1, -1, self.num_protos))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         DistillationLoss,
         DistributionFocalLoss,
     )
+    from detkit.models.losses.keypoint_likelihood import RLELoss
     from detkit.models.losses.keypoints import KeypointLoss, KeypointVisibilityLoss
     from detkit.models.losses.masks import MaskDiceLoss, MaskFocalLoss, ProtoMaskLoss
     from detkit.models.losses.quality import IoUAwareBCELoss, MatchabilityAwareLoss, VarifocalLoss
@@ -36,6 +37,7 @@ __getattr__ = lazy_names(
         'MatchabilityAwareLoss': 'quality',
         'ProbIoULoss': 'rotated_boxes',
         'ProtoMaskLoss': 'masks',
+        'RLELoss': 'keypoint_likelihood',
         'RotationLoss': 'rotated_boxes',
         'SmoothL1Loss': 'boxes',
         'VarifocalLoss': 'quality',
@@ -60,6 +62,7 @@ __all__ = [
     'MatchabilityAwareLoss',
     'ProbIoULoss',
     'ProtoMaskLoss',
+    'RLELoss',
     'RotationLoss',
     'SmoothL1Loss',
     'VarifocalLoss',

@@ -1,0 +1,13 @@
+"""YOLO26 classification of four kinds of weather (https://docs.ultralytics.com/models/yolo26).
+
+There is no published result. Train with
+    python tools/train.py configs/yolo26/cls_n_weather.py
+"""
+
+_base_ = [
+    '../_base_/models/yolo26_cls.py',
+    '../_base_/datasets/weather.py',
+    '../_base_/schedules/yolov8_cls_weather.py',
+    '../_base_/default_runtime.py',
+]
+task = 'cls'
