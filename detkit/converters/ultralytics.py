@@ -31,7 +31,10 @@ DATASETS = {'det': 'coco', 'seg': 'coco', 'pose': 'coco', 'obb': 'dota', 'cls': 
 COCO_KEYPOINT_SHAPE = (17, 3)
 
 # The head's class says the task.
-TASKS = {'Detect': 'det', 'Segment': 'seg', 'Pose': 'pose', 'OBB': 'obb', 'Classify': 'cls'}
+TASKS = {
+    'Detect': 'det', 'Segment': 'seg', 'Segment26': 'seg', 'Pose': 'pose', 'Pose26': 'pose', 'OBB': 'obb',
+    'OBB26': 'obb', 'Classify': 'cls',
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +175,13 @@ class YOLO26Model(YOLO11Model):
     attributes: ClassVar[dict[str, dict[str, Any]]] = {
         'MaxPool2d': {'kernel_size': 5},
         'SPPF': {'n': 3, 'add': True},
-        'Detect': {'reg_max': 1},
+        **dict.fromkeys(('Detect', 'Segment26', 'Pose26', 'OBB26'), {'reg_max': 1}),
     }
     linear = rf'{YOLO11_LINEAR}|model\.9\.cv1'
 
     @property
     def keys(self) -> KeyTable:
-        return yolo26_keys(self.inner)
+        return yolo26_keys(self.task, self.inner)
 
     @classmethod
     def read_layout(cls, file: ModelFile) -> dict[str, Any]:

@@ -24,10 +24,10 @@ def layout() -> list:
     return read_recorded('yolo26')['layouts']['det_n']
 
 
-def shapes_of(size: str) -> dict[str, tuple[int, ...]]:
+def shapes_of(size: str, task: str = 'det') -> dict[str, tuple[int, ...]]:
     with torch.device('meta'):
-        state = DETECTORS.build(model_config('yolo26_det', 7, size=size)).state_dict()
-    return {yolo26_keys(INNER[size]).to_theirs(name): tuple(value.shape) for name, value in state.items()}
+        state = DETECTORS.build(model_config(f'yolo26_{task}', 7, size=size)).state_dict()
+    return {yolo26_keys(task, INNER[size]).to_theirs(name): tuple(value.shape) for name, value in state.items()}
 
 
 @pytest.mark.parametrize('size', INNER)
@@ -42,10 +42,11 @@ def test_every_size_is_recognised(size):
     assert len(found.match(model.state_dict(), Path('x.pt'))) == len(found.tensors)
 
 
+@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 @pytest.mark.parametrize('size', ['n', 'm'])
-def test_names_go_there_and_back(size):
-    keys = yolo26_keys(INNER[size])
-    for name in shapes_of(size):
+def test_names_go_there_and_back(size, task):
+    keys = yolo26_keys(task, INNER[size])
+    for name in shapes_of(size, task):
         assert keys.to_theirs(keys.to_detkit(name)) == name
 
 
