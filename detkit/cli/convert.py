@@ -24,7 +24,7 @@ _SAME_MODEL = {
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
-        'YOLOv8 or YOLO11 of any task and size, or a YOLO26 detector, a .pt file',
+        'YOLOv8, YOLO11 or YOLO26 of any task and size, a .pt file',
         'detkit.converters.ultralytics',
         'convert_ultralytics',
         {},

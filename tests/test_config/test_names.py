@@ -54,7 +54,7 @@ def test_a_file_that_exists_wins_unless_the_scheme_says_otherwise(repo, tmp_path
     ('name', 'hint'),
     [
         ('yolov8/seg_n_coc8', "Did you mean 'yolov8/seg_n_coco8'"),
-        ('seg_n_coco8', r"Did you mean 'dfine/seg_n_coco8' or 'yolov8/seg_n_coco8' or 'yolo11/seg_n_coco8'\?$"),
+        ('seg_n_coco8', r"Did you mean 'dfine/seg_n_coco8' or 'yolov8/seg_n_coco8' or 'yolo26/seg_n_coco8'\?$"),
         ('detkit::yolov8/seg_n_coc8', "detkit::yolov8/seg_n_coc8. Did you mean 'yolov8/seg_n_coco8'"),
         ('mine.py', "Did you mean 'mined.py'"),
         ('xxxxxx', "'detkit configs' lists"),
