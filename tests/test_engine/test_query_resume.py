@@ -1,4 +1,4 @@
-"""Masks, rotated boxes and denoising on RT-DETR: a killed run that is resumed ends as one that never stopped."""
+"""Decoders of real-time transformers: a killed run that is resumed ends as one that never stopped."""
 
 import pytest
 import torch
@@ -6,12 +6,15 @@ from tiny_configs import load_tiny
 
 from detkit.engine import Runner, load_checkpoint
 
+DEFAULT = ('rtdetr/seg_r18_coco8', 'rtdetr/obb_r18_dota8')
+OTHERS = ('dfine/seg_n_coco8', 'deim/det_n_coco8', 'deimv2/det_pico_coco8', 'rfdetr/seg_tiny_coco8')
+
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of the runner handles it."""
 
 
-@pytest.mark.parametrize('name', ['rtdetr/seg_r18_coco8', 'rtdetr/obb_r18_dota8'])
+@pytest.mark.parametrize('name', [*DEFAULT, *[pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]])
 def test_a_resumed_run_ends_with_the_same_weights(name, repo, tiny_data, tmp_path):
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
     options |= dict(epoch_samples=6) if 'dota8' in name else dict(repeat_times=3)

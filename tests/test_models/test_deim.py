@@ -53,6 +53,15 @@ def test_lite_encoder_makes_two_maps_of_the_last_one():
     assert (encoder((feats[0], changed))[1] != coarse).flatten(2).any(1).all()
 
 
+def test_an_encoder_of_one_map_has_attention_alone():
+    torch.manual_seed(0)
+    encoder = HybridEncoder((12,), (32,), 16, num_heads=2, feedforward_dims=8)
+    (feat,) = encoder((torch.randn(2, 12, 4, 5),))
+    assert feat.shape == (2, 16, 4, 5) and encoder.out_channels == (16,)
+    feat.square().sum().backward()
+    assert all(param.grad is not None for param in encoder.parameters())
+
+
 def test_maps_are_joined_by_a_sum():
     torch.manual_seed(0)
     maps = [torch.randn(1, 16, side, side) for side in (8, 4)]

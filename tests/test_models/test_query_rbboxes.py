@@ -66,6 +66,18 @@ def ground_truth(counts: list[int]) -> GtBatch:
 # -- geometry -------------------------------------------------------------------------------------------------------
 
 
+def test_attention_to_single_cells_learns_no_offsets():
+    layer = DeformableAttention(8, 2, (2, 2), discrete=True)
+    sizes = [(4, 4), (2, 2)]
+    layer(torch.randn(1, 3, 8), torch.rand(1, 3, 4), torch.randn(1, 20, 8), sizes).sum().backward()
+    # Of several processes each waits for the gradient of what is trained.
+    assert {name for name, param in layer.named_parameters() if param.grad is None} == {
+        'offsets.weight',
+        'offsets.bias',
+    }
+    assert not any(param.requires_grad for param in layer.offsets.parameters())
+
+
 def test_turned_offsets_are_turned_in_pixels():
     generator = torch.Generator().manual_seed(0)
     offsets, angles = torch.rand(20, 2, generator=generator).double() - 0.5, torch.linspace(-4, 4, 20).double()

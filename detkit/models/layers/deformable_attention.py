@@ -94,7 +94,7 @@ class DeformableAttention(nn.Module):
         num_heads: H, a divisor of ``embed_dims``.
         num_points: points of a query and head in each map, one number for each map.
         offset_scale: offsets of 1 lie this share of the box's size from the centre.
-        discrete: see ``attend_to_points``.
+        discrete: see ``attend_to_points``; the layer of offsets, which then has no gradient, is frozen.
         project: whether linear layers precede the values and follow the sum (D-FINE has none).
         turn_points: whether the points of boxes with an angle turn with them.
     """
@@ -127,6 +127,8 @@ class DeformableAttention(nn.Module):
         shares = [1 / count for count in self.num_points for _ in range(count)]
         self.register_buffer('point_scale', torch.tensor(shares).unsqueeze(-1), persistent=False)  # (P, 1)
         self._init_weights()
+        if discrete:
+            self.offsets.requires_grad_(False)
 
     def _init_weights(self) -> None:
         """Let each head begin in a direction of its own, its points one behind the other, all of the same weight."""

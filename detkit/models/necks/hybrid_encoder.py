@@ -28,7 +28,8 @@ class HybridEncoder(BaseModule):
         feats[0]  ── 1x1 ───────────────────┘
 
     The encoder layers are the paper's attention-based intra-scale feature interaction, AIFI; ``PAN`` with blocks that
-    can be re-parameterised (``CSPRep``) is its CNN-based cross-scale feature fusion, CCFF. Any number of maps will do.
+    can be re-parameterised (``CSPRep``) is its CNN-based cross-scale feature fusion, CCFF. Any number of maps will do; a
+    single one has nothing to be fused with.
 
     Args:
         in_channels, in_strides: those of the incoming maps, fine to coarse.
@@ -82,19 +83,21 @@ class HybridEncoder(BaseModule):
         )
         channels = (out_channels,) * len(levels)
         block = block or dict(type='CSPRep')
-        self.fusion = PAN(
-            channels,
-            in_strides,
-            None,
-            num_blocks,
-            deepen_factor,
-            block,
-            reduce=True,
-            act=act,
-            linear_reduce=linear_reduce,
-            light_down=light_down,
-            fuse=fuse,
-        )
+        self.fusion: nn.Module = nn.Identity()
+        if len(channels) > 1:
+            self.fusion = PAN(
+                channels,
+                in_strides,
+                None,
+                num_blocks,
+                deepen_factor,
+                block,
+                reduce=True,
+                act=act,
+                linear_reduce=linear_reduce,
+                light_down=light_down,
+                fuse=fuse,
+            )
         self.out_channels = channels
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
