@@ -95,7 +95,10 @@ def test_maps_and_the_last_layer_equal_the_reference(recorded, name):
         assert_last_layer(fuse_conv_bn(model)(images(name)), recorded, name)
 
 
-@pytest.fixture(scope='module', params=TRAINED)
+@pytest.fixture(
+    scope='module',
+    params=[pytest.param(name, marks=pytest.mark.slow if name == 's' else []) for name in TRAINED],
+)
 def trained(request):
     """A model in training mode with its predictions and the gradients of its losses."""
     name = request.param

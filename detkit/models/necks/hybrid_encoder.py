@@ -28,8 +28,8 @@ class HybridEncoder(BaseModule):
         feats[0]  ── 1x1 ───────────────────┘
 
     The encoder layers are the paper's attention-based intra-scale feature interaction, AIFI; ``PAN`` with blocks that
-    can be re-parameterised (``CSPRep``) is its CNN-based cross-scale feature fusion, CCFF. Any number of maps will do; a
-    single one has nothing to be fused with.
+    can be re-parameterised (``CSPRep``) is its CNN-based cross-scale feature fusion, CCFF. Any number of maps will do;
+    a single one has nothing to be fused with.
 
     Args:
         in_channels, in_strides: those of the incoming maps, fine to coarse.
