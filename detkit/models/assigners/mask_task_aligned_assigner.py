@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from detkit.structures.targets import Candidates
 from ..priors import PointPriors
 from .task_aligned_assigner import EPS, TaskAlignedAssigner
 
-# Number of masks that are computed at a time, to bound the memory.
+# Number of masks that a GPU computes at a time, to bound the memory.
 _CHUNK = 256
 # Size of a box's shortlist, in multiples of ``topk``.
 _SHORTLIST = 3
@@ -54,23 +56,45 @@ def _mask_overlaps(
         prior_idx: ``(M, S)``.
         scale: mask pixels per pixel.
     """
-    boxes = torch.arange(len(prior_idx), device=prior_idx.device).unsqueeze(1).expand_as(prior_idx).flatten()
-    points, used = prior_idx.flatten(), valid.flatten()
-    found = torch.zeros(len(points), dtype=preds.bboxes.dtype, device=points.device)
-    # A GPU would have to synchronise to leave out what is not valid.
-    slots = used.nonzero().squeeze(1) if used.device.type == 'cpu' else torch.arange(len(used), device=used.device)
-    protos = preds.masks.protos[image].flatten(1)  # (D, h * w)
-    height, width = preds.masks.protos.shape[-2:]
-    x = torch.arange(width, device=points.device)
-    y = torch.arange(height, device=points.device)
-    masks = gt.masks[image]
-    for part in slots.split(_CHUNK):
-        x0, y0, x1, y1 = (preds.bboxes[image, points[part]] * scale).T.unsqueeze(-1)  # (n, 1) each
-        columns, rows = (x >= x0) & (x < x1), (y >= y0) & (y < y1)
-        positive = preds.masks.coeffs[image, points[part]] @ protos > 0
-        mask = positive.view(-1, height, width) & columns.unsqueeze(1) & rows.unsqueeze(2)
-        target = masks[boxes[part]] if masks.dim() == 3 else masks == (boxes[part] + 1).view(-1, 1, 1)
-        shared = (mask & target).sum((1, 2))
-        union = mask.sum((1, 2)) + target.sum((1, 2)) - shared
-        found[part] = shared.to(found.dtype) / (union + EPS)
-    return (found * used).view_as(prior_idx)
+    protos, points = preds.masks.protos[image], prior_idx.flatten()
+    bboxes = preds.bboxes[image, points] * scale  # (M * S, 4)
+    x = torch.arange(protos.shape[2], device=points.device)
+    y = torch.arange(protos.shape[1], device=points.device)
+    found = bboxes.new_zeros(len(points))
+    groups = _groups_by_box if points.device.type == 'cpu' else _groups_by_chunk
+    for slots, (rows, columns), targets in groups(bboxes, valid, gt.masks[image]):
+        x0, y0, x1, y1 = bboxes[slots].T.unsqueeze(-1)  # (n, 1) each
+        window = protos[:, rows, columns]  # (D, h', w')
+        positive = preds.masks.coeffs[image, points[slots]] @ window.flatten(1) > 0
+        across, down = (x[columns] >= x0) & (x[columns] < x1), (y[rows] >= y0) & (y[rows] < y1)
+        masks = positive.view(-1, *window.shape[1:]) & across.unsqueeze(1) & down.unsqueeze(2)
+        shared = (masks & targets[:, rows, columns]).sum((1, 2))
+        union = masks.sum((1, 2)) + targets.sum((1, 2)) - shared
+        found[slots] = shared.to(found.dtype) / (union + EPS)
+    return (found * valid.flatten()).view_as(prior_idx)
+
+
+# Slots, the window's rows and columns, which holds their predicted boxes, and their objects' masks, ``(n, h, w)`` or
+# ``(1, h, w)``.
+_Group = tuple[Tensor, tuple[slice, slice], Tensor]
+
+
+def _groups_by_box(bboxes: Tensor, valid: Tensor, masks: Tensor) -> Iterator[_Group]:
+    """Yield the valid slots of one box at a time, for a CPU."""
+    height, width = masks.shape[-2:]
+    slots = torch.arange(valid.numel()).view_as(valid)
+    for box in valid.any(1).nonzero().flatten().tolist():
+        own = slots[box, valid[box]]
+        x0, y0 = bboxes[own, :2].amin(0).floor().clamp(min=0).int().tolist()
+        x1, y1 = bboxes[own, 2:].amax(0).ceil().clamp(min=0).int().tolist()
+        target = masks[box] if masks.dim() == 3 else masks == box + 1
+        yield own, (slice(min(y0, height), y1), slice(min(x0, width), x1)), target.unsqueeze(0)
+
+
+def _groups_by_chunk(bboxes: Tensor, valid: Tensor, masks: Tensor) -> Iterator[_Group]:
+    """Yield chunks of all slots, for a GPU, which would have to synchronise to leave any out."""
+    boxes = torch.arange(len(valid), device=valid.device).unsqueeze(1).expand_as(valid).flatten()
+    for slots in torch.arange(valid.numel(), device=valid.device).split(_CHUNK):
+        own = boxes[slots]
+        targets = masks[own] if masks.dim() == 3 else masks == (own + 1).view(-1, 1, 1)
+        yield slots, (slice(None), slice(None)), targets
