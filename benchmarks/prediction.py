@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comparison import Comparison, report
-from sides import answer, answers, parser_of, peer_name
+from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +58,15 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
     from ultralytics import YOLO
 
     torch.manual_seed(0)
-    model = YOLO(f'yolov8{args.size}{"-seg" if args.task == "seg" else ""}.yaml', task=None, verbose=False)
+    model = YOLO(their_config(args), task=None, verbose=False)
     image = torch.from_numpy(cv2.resize(cv2.imread(str(picture)), (args.img_size, args.img_size)))
     image = image.permute(2, 0, 1)[None].flip(1).float() / 255
-    last_layers = [layers[-1] for layers in model.model.model[-1].cv3]
+    head = model.model.model[-1]
+    branches = head.cv3
+    if args.family == 'yolo26':
+        branches = head.one2one_cv3  # by which it predicts
+        head.end2end = True  # for the forward passes below
+    last_layers = [layers[-1] for layers in branches]
     network = with_statistics(model.model, image)
 
     @torch.no_grad()
@@ -84,12 +89,17 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         for layer in last_layers:
             layer.bias.data.fill_(bias)
         found = copy.deepcopy(model).predict(
-            str(picture), imgsz=args.img_size, conf=SCORE_THR, device='cpu', verbose=False
+            str(picture), imgsz=args.img_size, conf=SCORE_THR, device='cpu', verbose=False, **end_to_end(args)
         )
         if len(found[0]) <= FOUND_PER_IMAGE:
             break
         bias -= 0.5
     model.save(path)
+
+
+def end_to_end(args: argparse.Namespace) -> dict[str, bool]:
+    """Return the arguments by which ultralytics predicts with YOLO26's one-to-one branches."""
+    return {'nms': False} if args.family == 'yolo26' else {}
 
 
 def with_statistics(network: torch.nn.Module, image: torch.Tensor) -> torch.nn.Module:
@@ -116,7 +126,7 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
 
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
-    source = args.weights or f'yolov8/{args.task}_n_coco8'
+    source = args.weights or config_name(args)
     model = Detector(source, device=args.device, runtime=args.runtime)
     options = {'amp': True} if args.amp else {}
     options |= {'reduced_decoding': True} if args.reduced_decoding else {}
@@ -172,6 +182,7 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
             half=args.amp and args.device != 'cpu',
             conf=SCORE_THR,
             verbose=False,
+            **end_to_end(args),
             save=args.pictures,
             project=args.pictures and str(Path(args.source).parent / 'drawn'),
             exist_ok=True,
@@ -229,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         found = answers(__file__, argv, args.rounds)
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
     how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
-    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {how}'
+    title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {how}'
     if args.device != 'cpu':
         title += f', {args.device}'
     if args.without_masks:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 MARK = 'answer: '
+FAMILIES = {'yolov8': 'YOLOv8', 'yolo11': 'YOLO11', 'yolo26': 'YOLO26'}
 
 
 def answer(work: Callable[[], Sequence[float]]) -> None:
@@ -47,8 +48,9 @@ def started(script: str, name: str, argv: Sequence[str]) -> Iterator[Callable[[]
 
 
 def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentParser:
-    """Return a parser of what the comparisons with ultralytics' YOLOv8 have in common."""
+    """Return a parser of what the comparisons with ultralytics have in common."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--family', choices=list(FAMILIES), default='yolov8')
     parser.add_argument('--task', choices=['det', 'seg'], default='seg')
     parser.add_argument('--size', choices=list('nsmlx'), default='n')
     parser.add_argument('--batch-size', type=int, default=batch_size)
@@ -58,6 +60,21 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     parser.add_argument('--json', type=Path, help='also write the results there')
     parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
     return parser
+
+
+def config_name(args: argparse.Namespace) -> str:
+    """Return the config of the model that the arguments of ``parser_of`` choose."""
+    return f'{args.family}/{args.task}_n_coco8'
+
+
+def their_config(args: argparse.Namespace) -> str:
+    """Return the file of ultralytics that describes the same model."""
+    return f'{args.family}{args.size}{"-seg" if args.task == "seg" else ""}.yaml'
+
+
+def model_name(args: argparse.Namespace) -> str:
+    """Return the model's name in titles."""
+    return f'{FAMILIES[args.family]}{args.size} {args.task}'
 
 
 def peer_name() -> str:

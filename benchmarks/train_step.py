@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from comparison import Comparison, report
-from sides import answer, answers, parser_of, peer_name
+from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 80
@@ -56,8 +56,8 @@ def ultralytics_step(args: argparse.Namespace):
         select_device('cpu')  # its trainer's first act, which also sets the number of threads
     else:
         torch.set_num_threads(args.threads)
-    cls, suffix = (SegmentationModel, '-seg') if args.task == 'seg' else (DetectionModel, '')
-    model = cls(f'yolov8{args.size}{suffix}.yaml', ch=3, nc=NUM_CLASSES, verbose=False).train()
+    cls = SegmentationModel if args.task == 'seg' else DetectionModel
+    model = cls(their_config(args), ch=3, nc=NUM_CLASSES, verbose=False).train()
     model.args = get_cfg()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     ema = ModelEMA(model)
@@ -97,9 +97,7 @@ def detkit_step(args: argparse.Namespace):
     keep_freed_memory()  # as a run does
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
-    cfg = load_config(
-        ROOT / f'configs/yolov8/{args.task}_n_coco8.py', [f'size={args.size}', f'optim_wrapper.amp={args.amp}']
-    )
+    cfg = load_config(ROOT / f'configs/{config_name(args)}.py', [f'size={args.size}', f'optim_wrapper.amp={args.amp}'])
     model = DETECTORS.build(cfg.model).train()
     optim_cfg = dict(cfg.optim_wrapper)
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
@@ -144,7 +142,7 @@ def count_operations(args: argparse.Namespace) -> float:
     from detkit.engine.model_cost import count_flops
     from detkit.registry import DETECTORS
 
-    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_n_coco8.py', [f'size={args.size}'])
+    cfg = load_config(ROOT / f'configs/{config_name(args)}.py', [f'size={args.size}'])
     flops = count_flops(DETECTORS.build(cfg.model), (args.img_size, args.img_size))
     return 3.0 * args.batch_size * (flops or 0)
 
@@ -163,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     peaks = {name: [each[2] for each in own] for name, own in found.items()}
     peer = peer_name()
     kind = 'bf16' if args.amp else 'float32'
-    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
+    title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {kind}'
     comparisons = [
         Comparison(
             f'training step, {title}',

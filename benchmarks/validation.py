@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparison import Comparison, report
-from sides import answer, answers, parser_of, peer_name
+from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +37,7 @@ def write_random(path: Path, args: argparse.Namespace, data: Path) -> None:
     from detkit.engine import save_checkpoint
     from detkit.registry import DETECTORS
 
-    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_n_coco8.py', [f'size={args.size}', f'data_root={data}'])
+    cfg = load_config(ROOT / f'configs/{config_name(args)}.py', [f'size={args.size}', f'data_root={data}'])
     meta = dict(format='detkit', format_version=1, classes=list(COCO80), task=args.task, config=literal_text(cfg))
     save_checkpoint({'meta': meta, 'state_dict': DETECTORS.build(cfg.model).state_dict()}, path)
 
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             if peer:
                 from ultralytics import YOLO
 
-                model = YOLO(f'yolov8{args.size}{"-seg" if args.task == "seg" else ""}.yaml', verbose=False)
+                model = YOLO(their_config(args), verbose=False)
                 model.model.names = dict(enumerate(COCO80))
                 model.save(weights)
             else:
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     of_image = {name: [(own[1] - own[0]) / added for own in each] for name, each in found.items()}
     of_call = {name: [own[1] for own in each] for name, each in found.items()}
     kind = 'bf16' if args.amp else 'float32'
-    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
+    title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {kind}'
     comparisons = [
         Comparison(f'validation of an image, {title}', 's', of_image['detkit'], peer, of_image.get(peer, [])),
         Comparison(f'validation of {args.images} images, {title}', 's', of_call['detkit'], peer, of_call.get(peer, [])),

@@ -255,20 +255,25 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
     return patch
 
 
-@pytest.mark.parametrize('amp', ['--amp', '--no-amp'])
-def test_training_steps_are_timed(in_this_process, amp):
+@pytest.mark.parametrize(
+    ('amp', 'family', 'name'),
+    [('--amp', 'yolov8', 'YOLOv8n seg'), ('--no-amp', 'yolo11', 'YOLO11n seg'), ('--no-amp', 'yolo26', 'YOLO26n det')],
+)
+def test_training_steps_are_timed(in_this_process, amp, family, name):
     import train_step
 
     served = in_this_process(train_step)
-    step, memory = train_step.main([*ALONE, '--steps', '1', '--threads', '1', amp])
+    model = ['--family', family, '--task', name.split()[-1]]
+    step, memory = train_step.main([*ALONE, '--steps', '1', '--threads', '1', amp, *model])
+    assert name in step.what
     assert len(served) == 3 and step.own == [served[2][0]] and memory.own == [served[2][2]]
     assert step.work > 1e8 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
 
 
 @pytest.mark.parametrize(
     'options',
-    [['--reduced-decoding', '--picture-size', '256', '192'], ['--amp']],
-    ids=['float32', 'bf16'],
+    [['--reduced-decoding', '--picture-size', '256', '192'], ['--amp'], ['--family', 'yolo26', '--task', 'det']],
+    ids=['float32', 'bf16', 'yolo26'],
 )
 def test_predictions_are_timed(in_this_process, options):
     import prediction
