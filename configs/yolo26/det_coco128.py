@@ -1,0 +1,14 @@
+"""YOLO26 detection on COCO128, 128 images of train2017 (https://docs.ultralytics.com/models/yolo26).
+
+There is no published result. Train with
+    python tools/train.py configs/yolo26/det_coco128.py --cfg-options size=n data_root=/data/coco128
+"""
+
+_base_ = [
+    '../_base_/models/yolo26_det.py',
+    '../_base_/datasets/coco128.py',
+    '../_base_/schedules/yolo26_500e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
+max_epochs = 100

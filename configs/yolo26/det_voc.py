@@ -1,0 +1,14 @@
+"""YOLO26 detection on PASCAL VOC (https://docs.ultralytics.com/models/yolo26).
+
+There is no published result of this recipe. Train with
+    python tools/train.py configs/yolo26/det_voc.py --cfg-options size=n data_root=/data/VOCdevkit
+"""
+
+_base_ = [
+    '../_base_/models/yolo26_det.py',
+    '../_base_/datasets/voc.py',
+    '../_base_/schedules/yolo26_500e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
+max_epochs = 100
