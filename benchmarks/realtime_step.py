@@ -290,11 +290,13 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def serve(args: argparse.Namespace) -> None:
+def serve_turns(
+    args: argparse.Namespace, build: Callable[[argparse.Namespace], tuple[nn.Module, Callable[[], float]]]
+) -> None:
     """Work in turns, with the seconds, the peak memory, its part that work added, the loss, and the parameters."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model, work = detkit_side(args) if args.side == 'detkit' else peer_side(args)
+    model, work = build(args)
     parameters, before = sum(param.numel() for param in model.parameters()), peak_memory()
 
     def timed() -> tuple[float, ...]:
@@ -322,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     _, size, img_size, _ = FAMILIES[args.family]
     args.img_size = args.img_size or img_size
     if args.side:
-        serve(args)
+        serve_turns(args, detkit_side if args.side == 'detkit' else peer_side)
         return []
     peer = PEER if importlib.util.find_spec(PEER) else ''
     found = answers(__file__, argv, args.rounds, peer=peer)

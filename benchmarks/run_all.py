@@ -118,6 +118,16 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
         for job in ('train', 'predict')
         for precision, amp in (('float32', []), ('bf16', ['--amp']))
     },
+    **{
+        f'{name} of torchvision, {job}, {precision}': (
+            'torchvision_step.py',
+            ['--model', name, '--job', job, *amp],
+            ['--model', name, '--job', job, '--batch-size', '1', '--img-size', '64', '--rounds', '1', *amp],
+        )
+        for name in ('faster_rcnn', 'mask_rcnn', 'keypoint_rcnn', 'retinanet', 'fcos')
+        for job in ('train', 'predict')
+        for precision, amp in (('float32', []), ('bf16', ['--amp']))
+    },
     'data': ('data_pipeline.py', [], ['--rounds', '1', '--batch-size', '1', '--img-size', '64']),
     'checkpoints': ('checkpoint_writing.py', [], ['--size', 'n', '--rounds', '1']),
     'evaluation': ('evaluation.py', [], ['--images', '20', '--rounds', '1']),

@@ -387,6 +387,25 @@ def test_real_time_transformers_are_timed(in_this_process, family, job):
     assert all(0 < result <= 300 for result in results) if job == 'predict' else results[2] != results[0] > 0
 
 
+@pytest.mark.parametrize(('model', 'job'), [('mask_rcnn', 'predict'), ('fcos', 'train')])
+def test_detectors_of_torchvision_are_timed(in_this_process, monkeypatch, model, job, tmp_path):
+    import torchvision_step
+
+    served = in_this_process(torchvision_step)
+    monkeypatch.setattr(torchvision_step, 'PEER', '')
+    weights = tmp_path / 'weights.pth'
+    arguments = ['--model', model, '--job', job, *ALONE, '--rounds', '2', '--threads', '1']
+    found = torchvision_step.main([*arguments, '--weights', str(weights)])
+    assert [each.own for each in found] == [[own[column] for own in served[1:]] for column in range(3)]
+    assert all(f'{model} r50' in each.what for each in found)
+    args = SimpleNamespace(model=model, job=job, batch_size=1, img_size=64, amp=False, weights=weights)
+    theirs, results = torchvision_step.peer_side(args)[1](), [own[3] for own in served]
+    if job == 'predict':
+        assert 0 <= theirs <= 100 and max(results) <= 100
+    else:
+        assert abs(theirs - results[0]) < 1e-3 * theirs and results[2] != results[0]
+
+
 def test_steps_of_detr_are_measured(monkeypatch):
     import detr_step
 

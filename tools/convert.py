@@ -8,6 +8,7 @@
     python tools/convert.py deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth
     python tools/convert.py rtdetr rtdetr_r18vd_dec3_6x_coco_from_paddle.pth rtdetr-r18.pth
     python tools/convert.py dfine dfine_n_coco.pth dfine-n.pth
+    python tools/convert.py torchvision retinanet_resnet50_fpn_coco-eeacb38b.pth retinanet-r50.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """

@@ -8,6 +8,8 @@ _base_ = [
     '../_base_/models/faster_rcnn.py',
     '../_base_/datasets/data_yaml_detection.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
-task = 'det'
+task, _size = 'det', _base_.size.replace('_', '-')
+img_size = 320 if _base_.size == 'mobilenet_320' else 800
+default_load_from = f'faster-rcnn-{_size}' if _size in ('r50', 'r50-v2', 'mobilenet', 'mobilenet-320') else None

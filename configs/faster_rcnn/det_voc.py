@@ -8,6 +8,7 @@ _base_ = [
     '../_base_/models/faster_rcnn.py',
     '../_base_/datasets/voc_detection.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'det'
+img_size = 320 if _base_.size == 'mobilenet_320' else 800

@@ -8,7 +8,8 @@ _base_ = [
     '../_base_/models/fcos.py',
     '../_base_/datasets/voc_detection.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'det'
 base_lr = 0.01
+predict_cfg = dict(iou_thr=0.6)

@@ -8,6 +8,6 @@ _base_ = [
     '../_base_/models/keypoint_rcnn.py',
     '../_base_/datasets/coco_keypoint.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'pose'

@@ -8,6 +8,6 @@ _base_ = [
     '../_base_/models/keypoint_rcnn_r18.py',
     '../_base_/datasets/coco8_keypoint.py',
     '../_base_/schedules/fpn_coco8.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'pose'

@@ -6,8 +6,8 @@ There is no published result of this network and schedule. Train with
 
 _base_ = [
     '../_base_/models/mask_rcnn.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_instance.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'seg'

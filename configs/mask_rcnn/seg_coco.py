@@ -6,8 +6,8 @@ Expected box and mask mAP on val2017, torchvision's: r50 37.9 and 34.6, r50_v2 4
 
 _base_ = [
     '../_base_/models/mask_rcnn.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_instance.py',
     '../_base_/schedules/schedule_26e.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'seg'

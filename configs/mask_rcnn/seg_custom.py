@@ -8,6 +8,7 @@ _base_ = [
     '../_base_/models/mask_rcnn.py',
     '../_base_/datasets/data_yaml_detection.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'seg'
+default_load_from = dict(r50='mask-rcnn-r50', r50_v2='mask-rcnn-r50-v2').get(_base_.size)

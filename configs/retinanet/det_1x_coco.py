@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/models/retinanet.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'det'
 base_lr = 0.01

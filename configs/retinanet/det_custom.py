@@ -8,7 +8,8 @@ _base_ = [
     '../_base_/models/retinanet.py',
     '../_base_/datasets/data_yaml_detection.py',
     '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/fpn_runtime.py',
 ]
 task = 'det'
 base_lr = 0.01
+default_load_from = dict(r50='retinanet-r50', r50_v2='retinanet-r50-v2').get(_base_.size)

@@ -8,6 +8,7 @@
     detkit convert deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth
     detkit convert rtdetr rtdetr_r18vd_dec3_6x_coco_from_paddle.pth rtdetr-r18.pth
     detkit convert dfine dfine_n_coco.pth dfine-n.pth
+    detkit convert torchvision retinanet_resnet50_fpn_coco-eeacb38b.pth retinanet-r50.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
@@ -21,6 +22,7 @@ _SAME_MODEL = {
     'config': 'the config of the same model, instead of the one that the weights are found to be of',
     'names': 'class names, one a line, where neither the file nor COCO says them',
 }
+_METAVARS = {'size': 'SIZE', 'classes': 'NUMBER'}
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
@@ -77,6 +79,15 @@ CONVERTERS = {
         'convert_deim',
         _SAME_MODEL,
     ),
+    'torchvision': (
+        "torchvision's Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS, a .pth file; or a checkpoint of one back",
+        'detkit.converters.torchvision',
+        'convert_torchvision',
+        {
+            'classes': "80 (the default) or 91: COCO's classes, or all category ids of a file that counts these",
+            **_SAME_MODEL,
+        },
+    ),
     'deimv2': (
         "DEIMv2 Atto, Femto, Pico or N: its authors' .pth or model.safetensors, or transformers' model.safetensors",
         'detkit.converters.deim',
@@ -93,7 +104,7 @@ def add_arguments(parser: CommandParser) -> None:
         project.add_argument('source', metavar='IN', help='the file to convert')
         project.add_argument('target', metavar='OUT', help='the checkpoint to write (.pth)')
         for option, meaning in options.items():
-            project.add_argument(f'--{option}', metavar='SIZE' if option == 'size' else 'FILE', help=meaning)
+            project.add_argument(f'--{option}', metavar=_METAVARS.get(option, 'FILE'), help=meaning)
 
 
 def run(args: argparse.Namespace) -> None:

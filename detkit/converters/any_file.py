@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from detkit.converters.common import Conversion
+from detkit.converters.common import Conversion, is_checkpoint
 from detkit.converters.darknet import load_darknet
 from detkit.converters.deim import load_deimv2
 from detkit.converters.deim_layout import layout_of as deimv2_layout_of
@@ -16,6 +15,9 @@ from detkit.converters.pickled_model import load_pickled
 from detkit.converters.rfdetr import load_rfdetr
 from detkit.converters.rfdetr_layout import layout_of
 from detkit.converters.rtdetr import family_of, load_family
+from detkit.converters.torchvision import load_torchvision
+from detkit.converters.torchvision_model import current_names
+from detkit.converters.torchvision_model import family_of as torchvision_family_of
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.utils.errors import CheckpointError
@@ -31,7 +33,7 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     Args:
         source: a YOLOv8, YOLO11 or YOLO26 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or
             a DETR, RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the Hugging Face Hub (``.pth``,
-            ``.safetensors``, ``.bin``).
+            ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS of torchvision (``.pth``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:
@@ -54,11 +56,13 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
             return load_deimv2(source, configs)
         if (family := family_of(tensors, source)) is not None:
             return load_family(family, source, configs)
+        if torchvision_family_of(current_names(tensors))[0] is not None:
+            return load_torchvision(source, configs)
         return load_detr(source, configs)
     except NoDETRError as error:
         raise CheckpointError(
             f'{source} {error.found}; give a checkpoint of detkit, a whole model of ultralytics or YOLOv5, a DETR, '
-            "RT-DETR, D-FINE or RF-DETR, or Darknet's .weights, copied whole"
+            "RT-DETR, D-FINE or RF-DETR, a detector of torchvision, or Darknet's .weights, copied whole"
         ) from error
 
 
@@ -68,11 +72,7 @@ def is_foreign(source: Path) -> bool:
     Raises:
         CheckpointError: it is a zip archive that is damaged.
     """
-    if not is_zip(source):
-        return source.suffix.lower() in FOREIGN_SUFFIXES
-    with TorchArchive(source) as archive:
-        content = archive.content
-    return not (isinstance(content, Mapping) and isinstance(content.get('meta'), Mapping) and 'state_dict' in content)
+    return not is_checkpoint(source) if is_zip(source) else source.suffix.lower() in FOREIGN_SUFFIXES
 
 
 def _whole_model(content: object) -> StandIn | None:

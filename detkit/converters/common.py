@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from detkit.config import config_name, load_config
 from detkit.config.top_level import datasets_in
+from detkit.converters.inert_pickle import TorchArchive
 from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 from detkit.utils.text_files import read_text
+from detkit.utils.torch_files import is_zip
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -173,6 +175,19 @@ def check_paths(source: Path, target: Path) -> None:
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a file is a checkpoint of detkit; nothing in it is run.
+
+    Raises:
+        CheckpointError: it is a zip archive that is damaged.
+    """
+    if not is_zip(path):
+        return False
+    with TorchArchive(path) as archive:
+        content = archive.content
+    return isinstance(content, Mapping) and isinstance(content.get('meta'), Mapping) and 'state_dict' in content
 
 
 def resolve_config(file: Path, options: Mapping[str, Any] | None = None) -> dict[str, Any]:

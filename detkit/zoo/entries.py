@@ -99,7 +99,9 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Family(msgspec.Struct, forbid_unknown_fields=True):
     family: str
-    converter: Literal['ultralytics', 'yolov5', 'darknet', 'detr', 'rfdetr', 'rtdetr', 'dfine', 'detkit', 'none']
+    converter: Literal[
+        'ultralytics', 'yolov5', 'darknet', 'detr', 'rfdetr', 'rtdetr', 'dfine', 'torchvision', 'detkit', 'none'
+    ]
     licence: str
     task: Literal['det', 'seg', 'pose', 'obb', 'cls', 'panoptic', 'backbone']
     entries: dict[str, _Row]

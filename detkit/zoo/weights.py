@@ -19,6 +19,7 @@ from detkit.converters.detr import load_detr
 from detkit.converters.pickled_model import load_pickled
 from detkit.converters.rfdetr import load_rfdetr
 from detkit.converters.rtdetr import FAMILIES, load_family
+from detkit.converters.torchvision import load_torchvision
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.engine.checkpoint import load_checkpoint
@@ -46,6 +47,7 @@ _LOADERS: dict[str, Callable[[Path, Entry], Conversion]] = {
     'rfdetr': lambda path, entry: load_rfdetr(path, configs_folder()),
     'rtdetr': lambda path, entry: load_family(FAMILIES['rtdetr'], path, configs_folder()),
     'dfine': lambda path, entry: load_family(FAMILIES['dfine'], path, configs_folder()),
+    'torchvision': lambda path, entry: load_torchvision(path, configs_folder()),
 }
 
 

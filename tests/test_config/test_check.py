@@ -212,7 +212,7 @@ def test_signature_of_a_scheduler_of_mmengine():
             ['+model.data_preprocessor.mean=(0,0)', '+model.data_preprocessor.std=(1,1)'],
             'one value or one for each channel',
         ),
-        (['+model.batch_norm.eps=-1'], 'batch_norm.eps must be a number above 0, found -1'),
+        (['+model.batch_norm.eps=-1'], 'batch_norm.eps must be a number of at least 0, found -1'),
         (['+model.batch_norm.momentum=x'], "batch_norm takes momentum as a number; found 'x'"),
         (['randomness.seed=-1'], 'randomness.seed: randomness takes seed from 0 to 4294967295; found -1'),
     ],

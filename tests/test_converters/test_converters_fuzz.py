@@ -23,6 +23,7 @@ from detkit.converters.darknet_layout import parse_cfg
 from detkit.converters.detr_file import read_detr
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.pickled_model import read_model
+from detkit.converters.torchvision_model import current_names, find_model
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.utils.errors import CheckpointError
@@ -164,6 +165,31 @@ def test_detr_files(tmp_path, cases):
         assert all(isinstance(tensor, torch.Tensor) for tensor in found.tensors.values())
 
     run_fuzz(cases, st.tuples(contents, st.booleans(), damaged(beside)), check)
+
+
+@pytest.mark.parametrize('cases', AMOUNTS)
+def test_torchvision_s_tensors(cases):
+    tensors = {f'backbone.body.layer{stage}.{block}.x': torch.zeros(1) for stage in range(1, 5) for block in range(2)}
+    predictors = (
+        'roi_heads.box_predictor.cls_score',
+        'rpn.head.cls_logits',
+        'roi_heads.keypoint_head.0',
+        'roi_heads.keypoint_predictor.kps_score_lowres',
+        'head.classification_head.cls_logits',
+        'head.regression_head.bbox_reg',
+        'head.regression_head.bbox_ctrness',
+    )
+    tensors |= {f'{name}.{kind}': torch.zeros(9, 2) for name in predictors for kind in ('weight', 'bias')}
+    odd = st.sampled_from([torch.zeros(()), torch.zeros(0, 3), torch.zeros(7), torch.zeros(1)])
+    names = st.sets(st.sampled_from([*tensors, 'backbone.body', 'roi_heads.mask_head.mask_fcn1.bias', 'module.']))
+
+    def check(drawn) -> None:
+        state, without = drawn
+        found = find_model(current_names({k: v for k, v in state.items() if k not in without}), Path('x.pth'))
+        assert found.num_labels > 0 and found.num_anchors >= 0
+
+    states = replaced(tensors, odd).filter(lambda state: isinstance(state, dict))
+    run_fuzz(cases, st.tuples(states, names), check)
 
 
 @pytest.mark.parametrize('cases', AMOUNTS)

@@ -51,6 +51,8 @@ TASKS = {
     'detr det': ('detr_r18', {}, 'det'),
     'detr seg': ('detr_seg', {}, 'seg'),
     'detr panoptic': ('detr_seg', {'stuff_labels': (2, 3)}, 'seg'),
+    'retinanet det': ('retinanet_r18', {}, 'det'),
+    'fcos det': ('fcos_r18', {}, 'det'),
     'rtdetr det': ('rtdetr_tiny', {'num_queries': 20}, 'det'),
     'rtdetr seg': ('rtdetr_tiny', {'num_queries': 20, 'type': 'RTDETRSegmentHead'}, 'seg'),
     'rtdetr obb': ('rtdetr_obb_tiny', {'num_queries': 20}, 'obb'),
@@ -113,7 +115,7 @@ def _config(name: str, img_size: int) -> dict[str, Any]:
     base, _, task = TASKS[name]
     if task == 'cls':
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
-    elif base.startswith('detr'):
+    elif base.startswith(('detr', 'retinanet', 'fcos')):
         middle = [dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 2)]
     elif base.startswith('rfdetr'):
         middle = [dict(type='Resize', size=img_size, keep_ratio=False)]
@@ -153,6 +155,7 @@ def _make_confident(head: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear) and (
             name.startswith('convs')  # of anchors
             or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
+            or name == 'conv_cls'  # of several anchors
         ):
             std = 0.05 if isinstance(layer, nn.Linear) else 0.2
             if name.startswith('convs'):  # which give the exponents of sizes, too

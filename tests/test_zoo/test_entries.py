@@ -48,6 +48,24 @@ def test_published_metrics_are_those_of_the_configs():
             assert re.search(rf'\b{entry.size} {re.escape(values)}\b', text), (entry.name, values)
 
 
+def test_detectors_of_torchvision_are_those_that_it_lists():
+    from torchvision.models import get_model_weights, list_models
+
+    listed = {
+        weights.url: weights.meta['_metrics']['COCO-val2017']
+        for name in list_models()
+        if 'rcnn' in name or 'retinanet' in name or 'fcos' in name
+        for weights in get_model_weights(name)
+    }
+    entries = [entry for entry in list_entries().values() if entry.converter == 'torchvision']
+    assert {entry.files[0].url for entry in entries} == {*listed}
+    for entry in entries:
+        file = entry.files[0]
+        assert file.name.endswith(f'-{file.sha256}.pth')
+        values = list(listed[file.url].values())
+        assert list(entry.metrics.values()) == values, entry.name
+
+
 def test_digests_are_those_that_backbones_are_checked_by():
     from detkit.models.backbones import pretrained
 

@@ -219,4 +219,4 @@ def test_every_config_s_default_weights_have_its_size():
                 assert entry.size == size and entry.task == config.task
                 assert entry.config.split('/')[0] == path.parent.name
                 seen += 1
-    assert seen == 25 + 5 + 3 + 4 + 10
+    assert seen == 25 + 5 + 3 + 4 + 10 + (4 + 2 + 1) + (2 + 1)

@@ -7,6 +7,7 @@ The backbone starts from ImageNet weights. ``backbone`` takes any other, whose m
 # By size: the backbone, whether it is version 2 (batch normalisation everywhere, deeper heads), the maps that the neck
 # returns, the anchors, and the lowest score of a proposal.
 _resnet = dict(type='ResNet', out_indices=(1, 2, 3, 4))
+_mobilenet = dict(type='MobileNetV3', out_indices=(13, 16))
 _pyramid = dict(type='SizeRatioAnchorGenerator', scales=(8,), ratios=(0.5, 1.0, 2.0))
 _every_size = dict(type='SizeRatioAnchorGenerator', sizes=[(32, 64, 128, 256, 512)] * 3, ratios=(0.5, 1.0, 2.0))
 sizes = dict(
@@ -16,18 +17,20 @@ sizes = dict(
     r50=(dict(_resnet, depth=50), False, 5, _pyramid, 0.0),
     r50_v2=(dict(_resnet, depth=50), True, 5, _pyramid, 0.0),
     r101=(dict(_resnet, depth=101), False, 5, _pyramid, 0.0),
-    mobilenet=(dict(type='MobileNetV3', out_indices=(13, 16)), False, 3, _every_size, 0.05),
+    mobilenet=(_mobilenet, False, 3, _every_size, 0.05),
+    mobilenet_320=(_mobilenet, False, 3, _every_size, 0.05),  # for images of 320 pixels, with fewer proposals
 )
 size = 'r50'
 backbone, second, num_outs, anchors, proposal_score_thr = sizes[size]
 pretrained = 'IMAGENET1K_V1'
 # The first stages that keep their weights, beside the stem: 0 for the stem alone, -1 for none.
-frozen_stages = -1 if second else 2 if size == 'mobilenet' else 1
+frozen_stages = -1 if second else 2 if backbone['type'] == 'MobileNetV3' else 1
 backbone_norm = 'bn' if second else 'frozen'  # or 'sync': statistics over the batches of all processes
+norm_eps = None  # of the normalisation; 0 for torchvision's first published weights
 neck_channels = 256
 roi_channels = 256  # of the convolutions that look at regions
 fc_channels = 1024
-num_proposals = (2000, 1000)  # of an image, in training and in prediction
+num_proposals = (2000, 150 if size == 'mobilenet_320' else 1000)  # of an image, in training and in prediction
 mask_head = None
 keypoint_head = None
 
@@ -71,4 +74,5 @@ model = dict(
         keypoint_head=keypoint_head,
         test_cfg=dict(score_thr=0.05, iou_thr=0.5, max_per_img=100),
     ),
+    batch_norm=None if norm_eps is None else dict(eps=norm_eps),
 )

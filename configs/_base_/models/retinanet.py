@@ -18,6 +18,7 @@ depth, second = sizes[size]
 pretrained = 'IMAGENET1K_V1'
 frozen_stages = -1 if second else 1  # 1: the stem and the first stage keep their weights; 0: the stem; -1: nothing does
 backbone_norm = 'bn' if second else 'frozen'  # or 'sync': statistics over the batches of all processes
+norm_eps = None  # of the normalisation; 0 for torchvision's first published weights
 
 model = dict(
     type='SingleStageDetector',
@@ -44,4 +45,5 @@ model = dict(
         reg_decoded_bbox=second,
         test_cfg=dict(score_thr=0.05, iou_thr=0.5, nms_pre=1000, max_per_img=300),
     ),
+    batch_norm=None if norm_eps is None else dict(eps=norm_eps),
 )

@@ -110,7 +110,7 @@ _SETTINGS = ('eps', 'momentum')
 
 
 def set_batch_norm(model: nn.Module, settings: dict[str, float]) -> None:
-    """Give every batch normalisation of ``model`` the same ``eps``, ``momentum`` or both.
+    """Give every batch normalisation of ``model`` the same ``eps``, ``momentum`` or both; a frozen one has no latter.
 
     Raises:
         ConfigError: ``settings`` has another key, or a value that normalisation cannot use.
@@ -123,9 +123,11 @@ def set_batch_norm(model: nn.Module, settings: dict[str, float]) -> None:
             )
         value = settings[key]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (is_number and (value > 0 if key == 'eps' else 0 <= value <= 1)):
-            expected = 'a number above 0' if key == 'eps' else 'a number from 0 to 1'
+        if not (is_number and 0 <= value <= (float('inf') if key == 'eps' else 1)):
+            expected = 'a number of at least 0' if key == 'eps' else 'a number from 0 to 1'
             raise ConfigError(f'{type(model).__name__}: batch_norm.{key} must be {expected}, found {value!r}')
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             vars(module).update(settings)
+        elif isinstance(module, FrozenBatchNorm2d):
+            module.eps = settings.get('eps', module.eps)
