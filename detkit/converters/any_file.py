@@ -33,7 +33,8 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     Args:
         source: a YOLOv8, YOLO11 or YOLO26 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or
             a DETR, RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the Hugging Face Hub (``.pth``,
-            ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS of torchvision (``.pth``).
+            ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS of torchvision
+            (``.pth``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:

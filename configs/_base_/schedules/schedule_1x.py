@@ -1,12 +1,14 @@
 """The schedule '1x' of Detectron and mmdetection: 12 epochs of SGD, a tenth of the rate from epochs 8 and 11 on.
 
-The rate is for 16 images a step and rises over the first 500 iterations. Each process takes a step with its
-``batch_size`` images; with fewer GPUs than the usual 8, ``optim_wrapper.accumulate=8`` sums the gradients of 8 batches.
+The rate is for 16 images a step and rises over the first ``warmup_iters``, of which a small dataset wants fewer. Each
+process takes a step with its ``batch_size`` images; with fewer GPUs than the usual 8, ``optim_wrapper.accumulate=8``
+sums the gradients of 8 batches.
 """
 
 max_epochs = 12
 milestones = [max_epochs * 2 // 3, max_epochs * 11 // 12]
 base_lr = 0.02
+warmup_iters = 500
 freeze = []  # names of modules, or a number: the first parts of the backbone
 
 train_cfg = dict(type='TrainLoop', max_epochs=max_epochs, val_interval=1, freeze=freeze)
@@ -22,6 +24,6 @@ optim_wrapper = dict(
     amp=True,
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup_iters),
     dict(type='MultiStepLR', milestones=milestones, gamma=0.1),
 ]
