@@ -1,6 +1,8 @@
 """What every test shares: few threads, and the place of real pictures."""
 
+import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +15,21 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ['OMP_NUM_THREADS'] = '1'
 os.environ.setdefault('OMP_NUM_THREADS', '2')
 
+# A shell that starts the tests in the background has them ignore SIGINT, and whatever they start; tests of interrupts
+# need it as it is in the foreground.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No test needs the network; those of the zoo have a server of their own.
 os.environ['DETKIT_ZOO_URL'] = ''
 
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of every collection of garbage, which would pass over them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

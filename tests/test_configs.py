@@ -1,10 +1,14 @@
-"""Every config that comes with detkit: loads strictly, builds, makes a training step and a prediction."""
+"""Every config that comes with detkit: loads strictly, builds, makes a training step and a prediction.
+
+By default so many that every task of a family and every base file is among them; all are slow.
+"""
 
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from coverings import cover, slow_unless
 from tiny_configs import load_tiny
 
 from detkit.config import literal_text, load_config, resolved_text
@@ -43,7 +47,17 @@ LOSSES = {
 PYRAMIDS = ('retinanet', 'fcos', 'faster_rcnn', 'mask_rcnn', 'keypoint_rcnn')
 
 
-def by_cost(path):
+@cache
+def executed(path):
+    return execute(path, {})
+
+
+def parts_of(path) -> set:
+    """What a config has in common with others: its base files, and its family and task."""
+    return {path.parent.name + path.stem.split('_')[0], *(file for file in executed(path).files if file != path)}
+
+
+def is_large(path) -> bool:
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
     large |= path.parent.name in ('dfine', 'deim', 'deimv2') and path.stem.endswith('_coco')
@@ -52,7 +66,13 @@ def by_cost(path):
     )
     large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc', 'seg_coco')
     large |= path.parent.name in PYRAMIDS and 'coco8' not in path.stem
-    return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
+    return large
+
+
+def some(paths: list) -> list:
+    """All configs, slow but for some of ``paths`` that together have all the parts of these."""
+    chosen = {paths[index] for index in cover(paths, parts_of)}
+    return [slow_unless(path in chosen, path, id=str(path.relative_to(CONFIGS))) for path in PATHS]
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +80,7 @@ def options(tiny_data):
     return dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
 
 
-@pytest.mark.parametrize('path', [by_cost(path) for path in PATHS])
+@pytest.mark.parametrize('path', some([path for path in PATHS if not is_large(path)]))
 def test_config_trains_and_predicts(path, options):
     torch.manual_seed(0)
     cfg = load_tiny(path, options)
@@ -122,16 +142,22 @@ def load_default(path):
     return load_config(path, need_classes=False)
 
 
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_config_loads_strictly(path):
+    cfg = load_default(path)
+    assert cfg.model.type in DETECTORS and cfg.task == ('det' if 'det_' in path.stem else path.stem.split('_')[0])
+
+
 def every_size():
-    """The sizes of every config; where another of the family and the task has the same, all but the last are slow."""
+    """The sizes of every config; by default each table of a family once, and of its other tasks the last size."""
     known = set()
     for path in PATHS:
-        sizes = list(execute(path, {}).values.get('sizes', ()))
-        kind = path.parent.name, path.stem.split('_')[0], *sizes
+        sizes = tuple(executed(path).values.get('sizes', ()))
+        table, task = (path.parent.name, sizes), (path.parent.name, sizes, path.stem.split('_')[0])
         for size in sizes:
-            marks = [pytest.mark.slow] if kind in known and size != sizes[-1] else []
-            yield pytest.param(path, size, id=f'{path.relative_to(CONFIGS)}-{size}', marks=marks)
-        known.add(kind)
+            first = table not in known or (task not in known and size == sizes[-1])
+            yield slow_unless(first, path, size, id=f'{path.relative_to(CONFIGS)}-{size}')
+        known |= {table, task}
 
 
 @pytest.mark.parametrize(('path', 'size'), list(every_size()))
@@ -224,7 +250,7 @@ def test_config_says_what_it_is(path):
     assert len(text.splitlines()) <= 15
 
 
-@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
+@pytest.mark.parametrize('path', some(PATHS))
 def test_resolved_config_loads_to_the_same(path, options, tmp_path):
     cfg = load_tiny(path, options)
     resolved = tmp_path / 'config.py'

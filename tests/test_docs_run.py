@@ -68,7 +68,7 @@ def distinct_commands() -> Iterator[object]:
 def kind_of(command: Command) -> str:
     """Return what a command that takes seconds has in common with others; '' for a quick one."""
     if command.name == 'train':
-        return re.sub(r'^(detr|\w+/[a-z]+)[/_].*', r'\1', command.key[1])
+        return re.sub(r'^(\w+)/.*', r'\1', command.key[1])  # the family
     return command.name if command.name in SECONDS else ''
 
 

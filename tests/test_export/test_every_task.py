@@ -14,8 +14,11 @@ SHAPES = {
     'batch 4': dict(batch_size=4, dynamic=False),
     'dynamic': dict(batch_size=4, dynamic=True),
 }
-# Their parts are those of other tasks.
-SLOW = ('detr panoptic', 'rtdetr obb', 'dfine seg', 'dfine obb', 'rfdetr obb', 'deim det', 'deimv2 det')
+# Their parts are those of other tasks; YOLO11's heads are YOLOv8's.
+SLOW = (
+    *('detr panoptic', 'rtdetr obb', 'dfine seg', 'dfine obb', 'rfdetr obb', 'deim det', 'deimv2 det'),
+    *('yolo11 seg', 'yolo11 pose', 'yolo11 obb', 'yolo11 cls'),
+)
 
 
 def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], folder) -> None:

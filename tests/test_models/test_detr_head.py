@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from coverings import every_pair
 from detr_models import build_detr, small_detr, small_head
 from gt_batches import make_gt
 from test_combinations import BACKBONES, NECKS, neck_of
@@ -59,7 +60,7 @@ def test_shapes_of_a_batch_of_608_by_760(name, stride):
     assert preds['cls_logits'].shape == (layers, 2, 100, 92) and preds['bbox_preds'].shape == (layers, 2, 100, 4)
 
 
-@pytest.mark.parametrize(('backbone', 'neck'), [*product(BACKBONES, NECKS)])
+@pytest.mark.parametrize(('backbone', 'neck'), every_pair(BACKBONES, NECKS))
 def test_a_transformer_on_any_backbone_and_neck(backbone, neck):
     torch.manual_seed(0)
     model = small_detr(BACKBONES[backbone], neck_of(backbone, neck))
@@ -74,7 +75,7 @@ def test_a_transformer_on_any_backbone_and_neck(backbone, neck):
     assert next(p for p in model.backbone.parameters() if p.requires_grad).grad.any()
 
 
-@pytest.mark.parametrize(('backbone', 'neck'), [*product(BACKBONES, ('none', 'pan'))])
+@pytest.mark.parametrize(('backbone', 'neck'), every_pair(BACKBONES, ('none', 'pan')))
 def test_masks_on_any_backbone(backbone, neck):
     """Here every map counts, be they two or three."""
     torch.manual_seed(0)
