@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 
 from detkit.config import load_config
 from detkit.engine.checkpoint_writer import CheckpointWriter
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', default='configs/yolov8/seg_n_coco8.py')
     parser.add_argument('--size', choices=list('nsmlx'), default='s')
-    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--rounds', type=positive, default=7)
     parser.add_argument('--folder', type=Path, help='where to write; a temporary folder where left out')
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -52,6 +53,26 @@ class Comparison:
         if self.ratio is not None:
             text += f': {self.ratio:.2f} x'
         return text
+
+
+def positive(text: str) -> int:
+    """Return a number of an option, at least 1; ``argparse`` prints the sentence otherwise."""
+    return _at_least(1, text)
+
+
+def not_negative(text: str) -> int:
+    """Return a number of an option, at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f'must be a whole number of at least {least}, not {text}')
+    return number
 
 
 def _middle(values: Sequence[float]) -> str:

@@ -32,7 +32,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from comparison import Comparison, write
+from comparison import Comparison, not_negative, positive, write
 from evaluation import NUM_CLASSES, SHAPE, draw_bboxes
 from loss import CHANNELS, STRIDES, ground_truth
 from mmengine.structures import InstanceData
@@ -302,8 +302,10 @@ def main(argv: Sequence[str] | None = None) -> list[Curve]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', choices=NAMES, default=NAMES, help='default: all')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, to see that all of them run')
-    parser.add_argument('--workers', type=int, nargs='+', default=[1, 2], help='(default: 1 2)')
-    parser.add_argument('--epochs', type=int, default=60, help='of the training whose memory is watched (default: 60)')
+    parser.add_argument('--workers', type=not_negative, nargs='+', default=[1, 2], help='(default: 1 2)')
+    parser.add_argument(
+        '--epochs', type=positive, default=60, help='of the training whose memory is watched (default: 60)'
+    )
     parser.add_argument('--json', type=Path, help='also write slopes there')
     args = parser.parse_args(argv)
     keep_freed_memory()  # as training does

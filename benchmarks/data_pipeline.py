@@ -27,7 +27,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import cv2
 import numpy as np
 import torch
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 
 from detkit.datasets import YoloTxtDataset
 from detkit.datasets.class_names import COCO80
@@ -148,9 +148,9 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', default='data/coco8-seg', help='a folder with images and YOLO segment labels')
     parser.add_argument('--images', default='images/train', help='the folder of images in it')
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--batch-size', type=int, default=4)
-    parser.add_argument('--rounds', type=int, default=30, help='batches of each way')
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--batch-size', type=positive, default=4)
+    parser.add_argument('--rounds', type=positive, default=30, help='batches of each way')
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
     cv2.setNumThreads(0)

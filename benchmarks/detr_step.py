@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 91
@@ -167,8 +167,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--shapes', type=image_shapes, default='800x1333,800x1333', help='height x width of each image')
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--steps', type=int, default=2, help='counted steps, after one that is not')
+    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--steps', type=positive, default=2, help='counted steps, after one that is not')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--side', choices=['detkit', 'transformers'], help=argparse.SUPPRESS)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 
 WORKS = ('training step, float32', 'training step, bf16', 'prediction of a batch')
 # Factors of the side of the images, in turns.
@@ -118,10 +118,10 @@ def compare(work: str, args: argparse.Namespace, argv: Sequence[str]) -> list[Co
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--steps', type=int, default=12, help='counted steps, after one of each size')
+    parser.add_argument('--batch-size', type=positive, default=8)
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--steps', type=positive, default=12, help='counted steps, after one of each size')
     parser.add_argument('--works', nargs='+', choices=WORKS, default=WORKS, help='default: all')
     parser.add_argument('--json', type=Path, help='also write the results there')
     parser.add_argument('--side', choices=WORKS, help=argparse.SUPPRESS)

@@ -18,22 +18,30 @@ from pathlib import Path
 import prediction
 import torch
 import train_job
-from comparison import Comparison, write
+from comparison import Comparison, not_negative, positive, write
 
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--device', default='cuda:0')
     parser.add_argument('--tasks', nargs='+', choices=['det', 'seg'], default=['det', 'seg'])
-    parser.add_argument('--train-batches', nargs='*', type=int, default=[16, 32, 64, 128])
-    parser.add_argument('--predict-batches', nargs='*', type=int, default=[1, 32])
-    parser.add_argument('--images', type=int, default=1024, help='of a training; a prediction reads a quarter of them')
-    parser.add_argument('--epochs', type=int, default=4)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--workers', type=int, default=8)
-    parser.add_argument('--rounds', type=int, default=3, help='of a prediction; trainings are long enough to run once')
+    parser.add_argument('--train-batches', nargs='*', type=positive, default=[16, 32, 64, 128])
+    parser.add_argument('--predict-batches', nargs='*', type=positive, default=[1, 32])
+    parser.add_argument(
+        '--images', type=positive, default=1024, help='of a training; a prediction reads a quarter of them'
+    )
+    parser.add_argument('--epochs', type=positive, default=4)
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--workers', type=not_negative, default=8)
+    parser.add_argument(
+        '--rounds', type=positive, default=3, help='of a prediction; trainings are long enough to run once'
+    )
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
+    if args.epochs < 2:
+        parser.error(
+            '--epochs: the time of an image is that of the epochs after the first, so that it takes 2 at least'
+        )
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         sys.exit(f'PyTorch {torch.__version__} finds no GPU for --device {args.device}; --device cpu measures the CPU')
     shared = ['--device', args.device, '--img-size', str(args.img_size)]

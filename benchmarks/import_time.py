@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from comparison import Comparison, write
+from comparison import Comparison, positive, write
 
 _COMMAND = 'from detkit.cli.main import main; main({!r})'
 _TORCH = 'import torch'
@@ -100,7 +100,7 @@ def show(title: str, cases: dict[str, tuple[str, bool]], found: dict[str, list[f
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=5, help='processes of each case (default: 5)')
+    parser.add_argument('--rounds', type=positive, default=5, help='processes of each case (default: 5)')
     parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES), help='default: all')
     parser.add_argument('--peer', metavar='PYTHON', help='the Python of an environment that has ultralytics')
     parser.add_argument('--json', type=Path, help='also write the results there')

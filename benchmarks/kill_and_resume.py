@@ -31,6 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from comparison import positive
 from disturbed_runs import FAULTS, ROOT, SIGNALS, Attempt, MissedError, Reference, Trial, WrongEndError, kill
 from equal_runs import differences, printed_results
 
@@ -203,9 +204,9 @@ def main() -> None:
     parser.add_argument('--kills', type=int, default=20, help='random kills over all recipes')
     parser.add_argument('--faults', type=int, default=len(FAULTS), help='injected faults over all recipes')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time')
+    parser.add_argument('--jobs', type=positive, default=2, help='runs at a time')
     parser.add_argument('--folder', type=Path, help='where runs and their output are kept (default: nowhere)')
-    parser.add_argument('--epochs', type=int, help="epochs of each run (default: the recipe's)")
+    parser.add_argument('--epochs', type=positive, help="epochs of each run (default: the recipe's)")
     args = parser.parse_args()
     if not sys.platform.startswith('linux'):
         sys.exit(

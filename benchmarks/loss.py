@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from comparison import Comparison, report, take_turns
+from comparison import Comparison, positive, report, take_turns
 
 from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
@@ -125,11 +125,11 @@ def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]
 
 def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--batch-size', type=int, default=4)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--boxes', type=int, default=40, help='an image')
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
+    parser.add_argument('--batch-size', type=positive, default=4)
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--boxes', type=positive, default=40, help='an image')
+    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--steps', type=positive, default=10, help='counted steps, after 2 that are not')
     parser.add_argument('--json', type=Path, help='also write the results there')
     return parser.parse_args(argv)
 

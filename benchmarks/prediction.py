@@ -6,9 +6,9 @@
 
 A prediction is what a user gets from a list of pictures: reading, decoding, letterboxing, the network, suppression, and
 the masks, which detkit computes when they are asked for: those of the original image, while ultralytics' are those of
-the network's input. Each side lives in its own process; the two take turns picture list by picture list. The weights
-are random, with the bias of the classes raised until there is something to find, or those of ``--weights``; detkit
-converts them.
+the network's input, unless ``--retina-masks`` asks it for the same. Each side lives in its own process; the two take
+turns picture list by picture list. The weights are random, with the bias of the classes raised until there is something
+to find, or those of ``--weights``; detkit converts them.
 
 With ``--pictures`` both also write a picture of each image with what was found, as JPEG, as ``detkit predict`` and
 ultralytics' ``save=True`` do.
@@ -29,7 +29,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
             conf=SCORE_THR,
             verbose=False,
             **end_to_end(args),
+            retina_masks=args.retina_masks,
             save=args.pictures,
             project=args.pictures and str(Path(args.source).parent / 'drawn'),
             exist_ok=True,
@@ -192,9 +193,14 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
     return predict
 
 
+def pictures_in(folder: str) -> list[str]:
+    """Return the paths of the pictures of a folder; none where there is no folder."""
+    return sorted(str(path) for suffix in ('.jpg', '.png') for path in Path(folder).glob(f'*{suffix}'))
+
+
 def serve(args: argparse.Namespace) -> None:
     """Predict on all pictures in turns, with seconds an image and the number of objects, in a child process."""
-    pictures = [str(path) for path in sorted(Path(args.source).iterdir()) if path.suffix in ('.jpg', '.png')]
+    pictures = pictures_in(args.source)
     predict = detkit_side(args, pictures) if args.side == 'detkit' else ultralytics_side(args)
 
     def timed() -> tuple[float, int]:
@@ -209,13 +215,16 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = parser_of(__doc__, batch_size=1)
     parser.add_argument('--source', help='a folder of pictures; by default they are drawn')
-    parser.add_argument('--images', type=int, default=32, help='pictures to draw')
-    parser.add_argument('--picture-size', type=int, nargs=2, metavar=('W', 'H'), help='enlarge drawn pictures to it')
+    parser.add_argument('--images', type=positive, default=32, help='pictures to draw')
+    parser.add_argument(
+        '--picture-size', type=positive, nargs=2, metavar=('W', 'H'), help='enlarge drawn pictures to it'
+    )
     parser.add_argument('--without-masks', action='store_true', help="detkit's masks are not asked for")
+    parser.add_argument('--retina-masks', action='store_true', help="ultralytics' masks, too, are those of the image")
     parser.add_argument('--pictures', action='store_true', help='both also write a picture of each prediction')
     parser.add_argument('--reduced-decoding', action='store_true', help='for detkit, see docs/performance.md')
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
-    parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
+    parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit, float16 for ultralytics on a GPU')
     parser.add_argument('--device', default='cpu', help='of both: cpu, cuda:0, ...')
     parser.add_argument('--runtime', default='torch', help="detkit's: torch, onnx, openvino, or auto")
@@ -223,6 +232,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     if args.side:
         serve(args)
         return []
+    if args.source is not None and not pictures_in(args.source):
+        parser.error(f'--source {args.source} is no folder with pictures (.jpg, .png)')
     peer = peer_name()
     with tempfile.TemporaryDirectory() as folder:
         if args.source is None:
@@ -235,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             argv += ['--source', args.source]
         if args.weights is None and peer:
             weights = Path(folder, 'random.pt')
-            write_weights(weights, args, sorted(Path(args.source).iterdir())[0])
+            write_weights(weights, args, Path(pictures_in(args.source)[0]))
             argv += ['--weights', str(weights)]
         found = answers(__file__, argv, args.rounds)
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
@@ -245,6 +256,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         title += f', {args.device}'
     if args.without_masks:
         title += ', masks not asked for'
+    if args.retina_masks:
+        title += ', masks of the image on both sides'
     if args.pictures:
         title += ', with pictures'
     if args.picture_size:

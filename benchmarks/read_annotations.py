@@ -29,7 +29,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison import Comparison, report
+from comparison import Comparison, not_negative, positive, report
 
 WAYS = ('detkit', 'detkit kept', 'detkit labels', 'pycocotools', 'ultralytics')
 # The peer of each way of reading.
@@ -192,12 +192,14 @@ def compare(args: argparse.Namespace) -> list[Comparison]:
 def main(argv: Sequence[str] | None = None) -> list[Comparison] | None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--folder', type=Path, required=True, help='where the dataset is, or is written to')
-    parser.add_argument('--images', type=int, default=118_287)
-    parser.add_argument('--bboxes', type=int, default=860_001)
-    parser.add_argument('--rounds', type=int, default=3, help='how often each way reads')
+    parser.add_argument('--images', type=positive, default=118_287)
+    parser.add_argument('--bboxes', type=positive, default=860_001)
+    parser.add_argument('--rounds', type=positive, default=3, help='how often each way reads')
     parser.add_argument('--peer-python', help='a Python that has ultralytics')
-    parser.add_argument('--workers', type=int, nargs='*', default=[0, 2, 8], help='worker counts of the loaders')
-    parser.add_argument('--epochs', type=int, default=3)
+    parser.add_argument(
+        '--workers', type=not_negative, nargs='*', default=[0, 2, 8], help='worker counts of the loaders'
+    )
+    parser.add_argument('--epochs', type=positive, default=3)
     parser.add_argument('--way', choices=WAYS, help=argparse.SUPPRESS)  # a child's
     parser.add_argument('--loader', type=int, help=argparse.SUPPRESS)
     parser.add_argument('--json', type=Path, help='also write the results there')

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 from sides import answer, answers
 from torch import Tensor, nn
 
@@ -313,10 +313,10 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--family', choices=list(FAMILIES), default='rtdetr')
     parser.add_argument('--job', choices=['train', 'predict'], default='train')
-    parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--img-size', type=int, help="pixels; the family's by default")
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
+    parser.add_argument('--batch-size', type=positive, default=2)
+    parser.add_argument('--img-size', type=positive, help="pixels; the family's by default")
+    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--side', choices=['detkit', PEER], help=argparse.SUPPRESS)
     parser.add_argument('--json', type=Path, help='also write the results there')

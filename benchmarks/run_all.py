@@ -4,9 +4,10 @@
     python benchmarks/run_all.py --json performance.json --docs docs/performance.md
     python benchmarks/run_all.py --from performance.json --docs docs/performance.md
 
-Each script runs in a process of its own, and prints a line for each quantity: the medians of detkit and of its peer,
-with the least and the greatest sample, and the ratio. A peer that is not installed is left out, a script that fails is
-listed. ``--quick`` takes tiny sizes, which show that all of them run, and nothing else.
+``--only`` with ``--keep performance.json`` measures some again, and keeps what that file has of the others, with their
+times. Each script runs in a process of its own, and prints a line for each quantity: the medians of detkit and of its
+peer, with the least and the greatest sample, and the ratio. A peer that is not installed is left out, a script that
+fails is listed. ``--quick`` takes tiny sizes, which show that all of them run, and nothing else.
 
 The peak of the processor is measured in the same run: the operations a second of the largest of a few matrix products
 and convolutions. A training step's share of it is that of its convolutions, three times the forward pass.
@@ -76,6 +77,10 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
             ('batch 1', ['--batch-size', '1']),
             ('batch 8', ['--batch-size', '8']),
             ('batch 8, 128 px', ['--batch-size', '8', '--img-size', '128']),
+            (
+                'whole masks, batch 8, 128 px',
+                ['--batch-size', '8', '--img-size', '128', '--retina-masks'],
+            ),
             ('no masks, batch 8, 128 px', ['--batch-size', '8', '--img-size', '128', '--without-masks']),
             ('boxes, batch 8, 128 px', ['--task', 'det', '--batch-size', '8', '--img-size', '128']),
             ('batch 8, bf16', ['--batch-size', '8', '--amp']),
@@ -205,9 +210,12 @@ def describe_machine() -> dict[str, Any]:
         'load before': round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
         'system': platform.platform(),
         'python': platform.python_version(),
-        'time': datetime.now(timezone.utc).isoformat(timespec='minutes'),
         'versions': versions,
     }
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='minutes')
 
 
 def run_script(name: str, quick: bool, folder: Path) -> tuple[list[Comparison], str]:
@@ -226,7 +234,8 @@ def tables(found: Mapping[str, Any]) -> str:
     """Return the Markdown of what was measured, between the lines that mark it."""
     machine, peaks = found['machine'], found['peaks']
     rows = []
-    for entries in found['scripts'].values():
+    for name in filter(found['scripts'].__contains__, SCRIPTS):
+        entries, (script, arguments, _) = found['scripts'][name], SCRIPTS[name]
         for comparison in (Comparison(**entry) for entry in entries):
             ratio, share = comparison.ratio, share_of_peak(comparison, peaks)
             rows.append(
@@ -236,20 +245,25 @@ def tables(found: Mapping[str, Any]) -> str:
                     f'{comparison.peer}: {spread(comparison.theirs, comparison.unit)}' if comparison.theirs else '',
                     '' if ratio is None else f'{ratio:.2f} ×',
                     '' if share is None else f'{100 * share:.0f} %',
+                    f'`{" ".join([script, *arguments]).replace(FOLDER, "folder")}`',
                 ]
             )
+    times = sorted(found['times'].values())
     versions = ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
     lines = [
         START,
         '',
         f'{machine["processor"]}, {machine["cores"]} cores, load before {machine["load before"]}, Python '
-        f'{machine["python"]}, {machine["time"]}; {versions}.',
+        f'{machine["python"]}, {" to ".join(dict.fromkeys(times[:1] + times[-1:]))}; {versions}.',
         'Peak: '
         + ', '.join(f'{rate / 1e9:,.0f} GFLOP/s in {number_format}' for number_format, rate in peaks.items())
         + '. A cell is the median, with the least and the greatest sample.',
         '',
         text_table(
-            ['measured', 'detkit', 'compared with', 'ratio', 'share of peak'], rows, left=(0, 1, 2), markdown=True
+            ['measured', 'detkit', 'compared with', 'ratio', 'share of peak', 'script'],
+            rows,
+            left=(0, 1, 2, 5),
+            markdown=True,
         ),
         '',
     ]
@@ -268,6 +282,18 @@ def spread(values: Sequence[float], unit: str) -> str:
     return f'{statistics.median(values):.4g} {unit} ({min(values):.4g} to {max(values):.4g})'
 
 
+def read_found(path: Path) -> dict[str, Any]:
+    """Return what ``--json`` wrote."""
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'{path} cannot be read: {error}') from error
+    missing = {'machine', 'peaks', 'times', 'scripts', 'failed'} - set(found if isinstance(found, dict) else ())
+    if missing:
+        raise SystemExit(f'{path} was not written by --json of this script: it has no {", ".join(sorted(missing))}')
+    return found
+
+
 def write_docs(path: Path, found: Mapping[str, Any]) -> None:
     """Put the tables into a page, between its marks."""
     text = path.read_text(encoding='utf-8')
@@ -283,14 +309,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--only', nargs='+', choices=list(SCRIPTS), default=here, help='default: all that can run here')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, to see that all of them run')
     parser.add_argument('--folder', type=Path, help='where large files are kept (default: a temporary folder)')
+    parser.add_argument('--keep', type=Path, help='a json of an earlier run, whose other measurements are kept')
     parser.add_argument('--json', type=Path, help='where to write what was measured')
     parser.add_argument('--docs', type=Path, help='the page whose tables are replaced')
     parser.add_argument('--from', type=Path, dest='source', help='a json of an earlier run, to measure nothing')
     args = parser.parse_args(argv)
     if args.source is not None:
-        found = json.loads(args.source.read_text(encoding='utf-8'))
+        found = read_found(args.source)
     else:
-        found = {'machine': describe_machine(), 'peaks': measure_peak(args.quick), 'scripts': {}, 'failed': {}}
+        kept = {} if args.keep is None else read_found(args.keep)
+        found = {'machine': describe_machine(), 'peaks': measure_peak(args.quick), 'failed': {}}
+        found |= {key: {**kept.get(key, {})} for key in ('times', 'scripts')}
         with tempfile.TemporaryDirectory() as temporary:
             folder = args.folder or Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
@@ -299,7 +328,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 comparisons, why = run_script(name, args.quick, folder)
                 if why:
                     found['failed'][name] = why
+                    for key in ('times', 'scripts'):
+                        found[key].pop(name, None)
                 else:
+                    found['times'][name] = now()
                     found['scripts'][name] = [asdict(comparison) for comparison in comparisons]
     if args.json is not None:
         write_json(args.json, found)

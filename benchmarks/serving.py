@@ -26,6 +26,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from comparison import positive
 
 SHAPES = ((480, 640), (640, 480), (427, 640))
 
@@ -115,10 +116,10 @@ def measure(load: Load, port: int, clients: int, pictures: Sequence[bytes], quer
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='checkpoint, as of detkit serve')
-    parser.add_argument('--clients', type=int, default=50, help='clients at a time (default: 50)')
-    parser.add_argument('--requests', type=int, default=10, help='requests of each client a round (default: 10)')
-    parser.add_argument('--batch-size', type=int, default=8, help='of the server with batches (default: 8)')
-    parser.add_argument('--rounds', type=int, default=2, help='turns of each server (default: 2)')
+    parser.add_argument('--clients', type=positive, default=50, help='clients at a time (default: 50)')
+    parser.add_argument('--requests', type=positive, default=10, help='requests of each client a round (default: 10)')
+    parser.add_argument('--batch-size', type=positive, default=8, help='of the server with batches (default: 8)')
+    parser.add_argument('--rounds', type=positive, default=2, help='turns of each server (default: 2)')
     parser.add_argument('--images', type=Path, help='folder of JPEG files (default: drawn ones)')
     parser.add_argument('--query', default='', help='options of the requests, such as score_thr=0.5')
     parser.add_argument('--device', default='cpu')

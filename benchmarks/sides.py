@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from comparison import positive
+
 MARK = 'answer: '
 FAMILIES = {'yolov8': 'YOLOv8', 'yolo11': 'YOLO11', 'yolo26': 'YOLO26'}
 
@@ -53,9 +55,9 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     parser.add_argument('--family', choices=list(FAMILIES), default='yolov8')
     parser.add_argument('--task', choices=['det', 'seg'], default='seg')
     parser.add_argument('--size', choices=list('nsmlx'), default='n')
-    parser.add_argument('--batch-size', type=int, default=batch_size)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--batch-size', type=positive, default=batch_size)
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--threads', type=positive, default=2)
     parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
     parser.add_argument('--json', type=Path, help='also write the results there')
     parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)

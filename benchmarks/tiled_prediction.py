@@ -23,6 +23,7 @@ from threading import Event, Thread
 
 import cv2
 import numpy as np
+from comparison import positive
 
 STORES = ('npy', 'png', 'jpg')
 MODEL = 'yolov8/seg_n_coco8'
@@ -99,15 +100,15 @@ def run_child(store: str, argv: list[str], side: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--folder', type=Path, required=True, help='where the scene is written, once')
-    parser.add_argument('--side', type=int, default=20000, help='of the scene, in pixels (default: 20000)')
+    parser.add_argument('--side', type=positive, default=20000, help='of the scene, in pixels (default: 20000)')
     parser.add_argument('--picture', help='what the scene repeats (default: noise)')
     parser.add_argument('--checkpoint', help='weights with masks (default: random ones)')
     parser.add_argument('--stores', nargs='+', choices=STORES, default=STORES)
-    parser.add_argument('--tile', type=int, default=640)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--batch-size', type=int, default=4)
+    parser.add_argument('--tile', type=positive, default=640)
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--batch-size', type=positive, default=4)
     parser.add_argument('--score-thr', type=float, default=0.25)
-    parser.add_argument('--max-per-img', type=int, default=10000)
+    parser.add_argument('--max-per-img', type=positive, default=10000)
     parser.add_argument('--child', choices=STORES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

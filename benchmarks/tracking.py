@@ -20,6 +20,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from comparison import positive
 from moving_scene import SHAPE, MovingScene
 
 from detkit import Detector
@@ -123,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--trackers', nargs='+', default=TRACKERS.names(), help='names of trackers (default: all)')
     parser.add_argument('--seeds', type=int, default=3, help='scenes of other disturbances (default: 3)')
-    parser.add_argument('--frames', type=int, default=120, help='frames of a scene (default: 120)')
+    parser.add_argument('--frames', type=positive, default=120, help='frames of a scene (default: 120)')
     parser.add_argument(
         '--train', type=int, default=0, metavar='EPOCHS', help='also track by a detector trained so long'
     )

@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison import Comparison, report
+from comparison import Comparison, not_negative, positive, report
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,19 +108,23 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=['det', 'seg'], default='seg')
     parser.add_argument('--size', choices=list('nsmlx'), default='n')
-    parser.add_argument('--images', type=int, default=64, help='training pictures')
-    parser.add_argument('--epochs', type=int, default=3)
-    parser.add_argument('--rounds', type=int, default=2)
-    parser.add_argument('--batch-size', type=int, default=16)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--workers', type=int, default=2)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--images', type=positive, default=64, help='training pictures')
+    parser.add_argument('--epochs', type=positive, default=3)
+    parser.add_argument('--rounds', type=positive, default=2)
+    parser.add_argument('--batch-size', type=positive, default=16)
+    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--workers', type=not_negative, default=2)
+    parser.add_argument('--threads', type=positive, default=2)
     parser.add_argument('--as-shipped', action='store_true')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
     parser.add_argument('--device', default='cpu', help='of both: cpu, cuda, cuda:1, ...')
     parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help="more of detkit's config options")
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
+    if args.epochs < 2:
+        parser.error(
+            '--epochs: the time of an image is that of the epochs after the first, so that it takes 2 at least'
+        )
 
     from detkit.datasets.class_names import COCO80
     from detkit.sample_data.coco8 import render_coco8_seg

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from comparison import Comparison, report
+from comparison import Comparison, positive, report
 from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,7 +150,7 @@ def count_operations(args: argparse.Namespace) -> float:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
     parser = parser_of(__doc__, batch_size=4)
-    parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
+    parser.add_argument('--steps', type=positive, default=10, help='counted steps, after 2 that are not')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
     args = parser.parse_args(argv)
     if args.side:

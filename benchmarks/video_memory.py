@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import positive
 from torch import nn
 
 from detkit.config import load_config
@@ -71,7 +72,7 @@ def resident_megabytes() -> float:
 def main(argv: Sequence[str] | None = None) -> list[float]:
     """Print the memory at some frames, and return it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--frames', type=int, default=10_000, help='length of the video (default: 10000)')
+    parser.add_argument('--frames', type=positive, default=10_000, help='length of the video (default: 10000)')
     parser.add_argument(
         '--report', type=int, nargs='+', default=[1000, 2000, 5000, 10_000], help='frames at which memory is printed'
     )

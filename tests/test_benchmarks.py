@@ -435,6 +435,34 @@ def test_cost_curves_are_fitted(capsys):
     assert min(workers.costs) > 0 and list(memory.sizes) == [2, 3] and min(memory.costs) > 50
 
 
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'message'),
+    [
+        ('prediction', ['--rounds', '0'], '--rounds: must be a whole number of at least 1, not 0'),
+        ('prediction', ['--source', 'nowhere'], '--source nowhere is no folder with pictures'),
+        ('train_step', ['--batch-size', 'many'], '--batch-size: must be a whole number of at least 1, not many'),
+        ('train_job', ['--workers', '-1'], '--workers: must be a whole number of at least 0, not -1'),
+        ('train_job', ['--epochs', '1'], 'so that it takes 2 at least'),
+        ('gpu', ['--epochs', '1'], 'so that it takes 2 at least'),
+        ('run_all', ['--from', 'nowhere.json'], 'nowhere.json cannot be read'),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(script, arguments, message, monkeypatch, capsys):
+    module = importlib.import_module(script)
+    with pytest.raises(SystemExit) as error:
+        module.main(arguments)
+    assert message in f'{error.value} {capsys.readouterr().err}'
+
+
+def test_files_of_other_programs_are_no_results(tmp_path):
+    import run_all
+
+    for content, message in (('[1', 'cannot be read'), ('{"machine": {}}', 'has no failed, peaks, scripts, times')):
+        (tmp_path / 'found.json').write_text(content)
+        with pytest.raises(SystemExit, match=message):
+            run_all.read_found(tmp_path / 'found.json')
+
+
 def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
     import run_all
     from comparison import Comparison, write
@@ -458,9 +486,14 @@ def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
     )
     (row,) = [line for line in text.splitlines() if 'a step' in line]
     cells = [cell.strip() for cell in row.strip('|').split('|')]
-    assert cells == ['a step', '2 s (1 to 4)', 'another: 6 s (6 to 6)', '3.00 ×', '25 %']
+    assert cells == ['a step', '2 s (1 to 4)', 'another: 6 s (6 to 6)', '3.00 ×', '25 %', '`data_pipeline.py`']
     assert 'Not measured: loss (exit status 3).' in text and f'torch {torch.__version__.split("+")[0]}' in text
     assert run_all.main(['--from', str(path), '--docs', str(page)]) == 1 and page.read_text() == text
+    again = tmp_path / 'again.json'
+    assert run_all.main([*arguments, '--json', str(again), '--keep', str(path), '--only', 'masks', 'loss']) == 1
+    found = json.loads(again.read_text())
+    assert list(found['scripts']) == list(found['times']) == ['data', 'masks'] and list(found['failed']) == ['loss']
+    assert [line.count('a step') for line in page.read_text().splitlines()].count(1) == 2
     page.write_text('no marks')
     with pytest.raises(SystemExit, match='no lines'):
         run_all.main(['--from', str(path), '--docs', str(page)])
