@@ -70,7 +70,7 @@ class HungarianAssigner(QueryAssigner):
         """
         from scipy.optimize import linear_sum_assignment  # only now: it takes half a second, and prediction needs none
 
-        cls_logits, _, added = preds
+        cls_logits, added = preds.cls_logits, preds.costs
         labels, valid = gt.labels, gt.valid
         bboxes, gt_bboxes = self._boxes(preds.bboxes, gt)
         prior_idx = np.zeros((*bboxes.shape[:-2], labels.shape[1]), np.int64)  # (..., B, M)
