@@ -117,7 +117,7 @@ def _config(name: str, img_size: int) -> dict[str, Any]:
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
     elif base.startswith(('detr', 'retinanet', 'fcos')):
         middle = [dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 2)]
-    elif base.startswith('rfdetr'):
+    elif base.startswith(('rtdetr', 'dfine', 'deim', 'rfdetr')):  # padded cells would be alike, and ties fall anyhow
         middle = [dict(type='Resize', size=img_size, keep_ratio=False)]
     else:
         middle = [dict(type='LetterBox', size=img_size)]

@@ -97,6 +97,7 @@ def test_real_pictures_of_every_task_that_ncnn_holds(name, real_data, tmp_path):
 @pytest.mark.parametrize('fmt', ['onnx', 'openvino'])
 @pytest.mark.parametrize('name', TASKS)
 def test_real_pictures_of_every_task(name, fmt, shape, real_data, tmp_path):
-    folder = 'dota8' if name.endswith('obb') else 'coco8-seg'
+    # Cells in the black borders of aerial pictures are alike, and which of them are queries is left to the runtime.
+    folder = 'dota8' if name.startswith('yolo') and name.endswith('obb') else 'coco8-seg'
     images = sorted(str(path) for path in (real_data / folder).rglob('*.jpg'))[:6]
     export(name, fmt, shape, 224 if name.endswith('cls') else 320, images, tmp_path)
