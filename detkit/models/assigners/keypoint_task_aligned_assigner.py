@@ -46,7 +46,7 @@ class KeypointTaskAlignedAssigner(TaskAlignedAssigner, KeypointPointAssigner):
     ) -> None:
         super().__init__(topk, alpha, beta, min_side, keep)
         self.sigmas = sigmas
-        self._variances: dict[tuple, Tensor] = {}  # by number, device and type; to make them would synchronise a GPU
+        self._variances: dict[tuple, Tensor] = {}  # by number, device and type, made once
 
     def _eligible(self, priors: PointPriors, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
         inside = super()._eligible(priors, gt_bboxes, valid)
@@ -77,7 +77,7 @@ class KeypointTaskAlignedAssigner(TaskAlignedAssigner, KeypointPointAssigner):
         key = num_keypoints, tensor.device, tensor.dtype
         if key not in self._variances:
             sigmas = default_sigmas(num_keypoints) if self.sigmas is None else self.sigmas
-            self._variances[key] = ((2 * torch.tensor(sigmas)) ** 2).to(tensor)
+            self._variances[key] = ((2 * torch.tensor(sigmas)) ** 2).to(tensor, non_blocking=True)
         return self._variances[key]
 
     @staticmethod
