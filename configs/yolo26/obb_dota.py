@@ -8,7 +8,7 @@ Cut DOTA into tiles (docs/rotated_boxes.md), then train with
 _base_ = [
     '../_base_/models/yolo26_obb.py',
     '../_base_/datasets/dota.py',
-    '../_base_/schedules/yolo26_500e.py',
+    '../_base_/schedules/yolo26_musgd_500e.py',
     '../_base_/default_runtime.py',
 ]
 task = 'obb'

@@ -8,7 +8,7 @@ were trained on Objects365 first, which this recipe leaves out. Train with
 _base_ = [
     '../_base_/models/yolo26_pose.py',
     '../_base_/datasets/coco_pose.py',
-    '../_base_/schedules/yolo26_500e.py',
+    '../_base_/schedules/yolo26_musgd_500e.py',
     '../_base_/default_runtime.py',
 ]
 task = 'pose'

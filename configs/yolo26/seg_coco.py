@@ -8,7 +8,7 @@ x 56.5/47.0; these models were trained on Objects365 first, which this recipe le
 _base_ = [
     '../_base_/models/yolo26_seg.py',
     '../_base_/datasets/coco.py',
-    '../_base_/schedules/yolo26_500e.py',
+    '../_base_/schedules/yolo26_musgd_500e.py',
     '../_base_/default_runtime.py',
 ]
 task = 'seg'
