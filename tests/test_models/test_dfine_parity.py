@@ -11,14 +11,13 @@ import pytest
 import torch
 from builders import CONFIGS
 from parity.dfine_shapes import MODELS, NUM_CLASSES, NUM_DENOISING, NUM_QUERIES, TRAINED, dfine_state, images
-from parity.rtdetr_shapes import MAX_OBJECTS, draws, objects
 from parity.seeded import assert_matches
+from query_parity import assert_every_layer, assert_last_layer, gt_batch, losses_of_layers, training_pass
 
 from detkit.config import load_config
 from detkit.converters.rtdetr_keys import DFINE_KEYS
-from detkit.models.layers import denoising, fuse_conv_bn
+from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS
-from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'dfine.npz'
 
@@ -59,28 +58,6 @@ def seeded_dfine(name: str) -> torch.nn.Module:
     return model
 
 
-def gt_batch(name: str) -> GtBatch:
-    height, width = MODELS[name].img_shape
-    truth = objects()
-    labels = torch.full((len(truth), MAX_OBJECTS), -1)
-    bboxes = torch.zeros(len(truth), MAX_OBJECTS, 4, dtype=torch.float64)
-    for image, (own, relative) in enumerate(truth):
-        centres, halves = relative[:, :2], relative[:, 2:] / 2
-        labels[image, : len(own)] = own
-        corners = torch.cat([centres - halves, centres + halves], 1)
-        bboxes[image, : len(own)] = corners * torch.tensor([width, height] * 2)
-    valid = labels >= 0
-    flat_index = valid.flatten().nonzero().squeeze(1)
-    shapes = torch.tensor([[1, 1]] * len(truth))  # padding does not count
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=flat_index, img_shapes=shapes)
-
-
-def assert_last_layer(preds: dict, recorded: dict, name: str, tolerance: float = 1e-6) -> None:
-    for key in ('cls_logits', 'bbox_preds'):
-        assert_matches(preds[key][-1], recorded[f'{name}.eval.{key}'], tolerance, key)
-    assert_matches(preds['edge_logits'][-1].flatten(-2), recorded[f'{name}.eval.edge_logits'], tolerance, 'edge_logits')
-
-
 @pytest.mark.parametrize('name', MODELS)
 def test_maps_and_the_last_layer_equal_the_reference(recorded, name):
     model = seeded_dfine(name).eval()
@@ -102,41 +79,22 @@ def test_maps_and_the_last_layer_equal_the_reference(recorded, name):
 def trained(request):
     """A model in training mode with its predictions and the gradients of its losses."""
     name = request.param
-    model, gt = seeded_dfine(name).train(), gt_batch(request.param)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(denoising, 'keyed_uniform', lambda shape, like: draws(shape[1]))
-        preds = model.head(model.extract_feat(images(name)), None, gt)
-    sum(model.head.loss(preds, gt).values()).backward()
-    return name, model, {key: value.detach() for key, value in preds.items()}, gt
+    model, gt = seeded_dfine(name).train(), gt_batch(*MODELS[name].img_shape)
+    return name, model, training_pass(model, images(name), gt), gt
 
 
 def test_outputs_of_every_layer_equal_the_reference(recorded, trained):
     name, _, preds, _ = trained
-    for key in ('cls_logits', 'bbox_preds', 'edge_logits'):
-        layers = torch.cat([preds[f'dn_{key}'], preds[key]], dim=2)
-        assert f'{name}.train.{key}.{len(layers)}' not in recorded
-        for index, layer in enumerate(layers):
-            layer = layer.flatten(-2) if key == 'edge_logits' else layer
-            assert_matches(layer, recorded[f'{name}.train.{key}.{index}'], 1e-6, f'{key} of layer {index}')
-    for key in ('pre_cls_logits', 'pre_bbox_preds'):
-        layer = torch.cat([preds[f'dn_{key}'], preds[key]], dim=2)[0]
-        assert_matches(layer, recorded[f'{name}.train.{key}'], 1e-6, key)
+    assert_every_layer(preds, recorded, name)
 
 
 def test_losses_equal_the_reference(recorded, trained):
     name, model, preds, gt = trained
     layers, denoised = model.head.layer_losses(preds, replace(gt))
-    last = len(preds['cls_logits']) - 1
     theirs = dict(loss_cls='vfl', loss_box='bbox', loss_giou='giou', loss_dfl='fgl', loss_distill='ddf')
-    expected, found = {}, {}
-    for key, value in recorded.items():
-        if key.startswith(f'{name}.loss.'):
-            expected[key.removeprefix(f'{name}.loss.loss_')] = value.item()
-    for own, short in theirs.items():
-        endings = [*(f'_aux_{index}' for index in range(last)), '', '_pre', '_enc_0'][: len(layers[own])]
-        found |= {f'{short}{end}': value.item() for end, value in zip(endings, layers[own], strict=True)}
-        endings = [*(f'_dn_{index}' for index in range(last + 1)), '_dn_pre'][: len(denoised[own])]
-        found |= {f'{short}{end}': value.item() for end, value in zip(endings, denoised[own], strict=True)}
+    prefix = f'{name}.loss.loss_'
+    expected = {key.removeprefix(prefix): value.item() for key, value in recorded.items() if key.startswith(prefix)}
+    found = losses_of_layers(layers, denoised, len(preds['cls_logits']), theirs)
     assert found.pop('ddf') == pytest.approx(0, abs=1e-12)  # the teacher itself, which the reference leaves out
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
     losses = model.head.loss(preds, gt)

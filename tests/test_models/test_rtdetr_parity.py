@@ -15,18 +15,16 @@ from parity.rtdetr_shapes import (
     NUM_DENOISING,
     NUM_QUERIES,
     TRAINED,
-    draws,
     images,
-    objects,
     rtdetr_state,
 )
 from parity.seeded import assert_matches
+from query_parity import gt_batch, training_pass
 
 from detkit.config import load_config
 from detkit.converters.rtdetr_keys import RTDETR_KEYS
-from detkit.models.layers import denoising, fuse_conv_bn
+from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS
-from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'rtdetr.npz'
@@ -51,27 +49,6 @@ def seeded_rtdetr(name: str) -> torch.nn.Module:
     shapes = {HUB_KEYS.to_theirs(key): tuple(value.shape) for key, value in model.state_dict().items()}
     model.load_state_dict(HUB_KEYS.convert(rtdetr_state(shapes)))
     return model
-
-
-def gt_batch(name: str) -> GtBatch:
-    height, width = MODELS[name].size
-    truth = objects()
-    labels = torch.full((len(truth), MAX_OBJECTS), -1)
-    bboxes = torch.zeros(len(truth), MAX_OBJECTS, 4, dtype=torch.float64)
-    for image, (own, relative) in enumerate(truth):
-        centres, halves = relative[:, :2], relative[:, 2:] / 2
-        labels[image, : len(own)] = own
-        bboxes[image, : len(own)] = torch.cat([centres - halves, centres + halves], 1) * torch.tensor(
-            [width, height] * 2
-        )
-    valid = labels >= 0
-    return GtBatch(
-        labels=labels,
-        bboxes=bboxes,
-        valid=valid,
-        flat_index=valid.flatten().nonzero().squeeze(1),
-        img_shapes=torch.tensor([[1, 1]] * len(truth)),  # padding does not count
-    )
 
 
 def assert_outputs(preds: dict, recorded: dict, prefix: str, tolerance: float = 1e-6) -> None:
@@ -131,12 +108,8 @@ def trained(request):
     """A model in training mode with its predictions and the gradients of its losses."""
     name = request.param
     model = seeded_rtdetr(name).train()
-    gt = gt_batch(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(denoising, 'keyed_uniform', lambda shape, like: draws(shape[1]))
-        preds = model.head(model.extract_feat(images(name)), None, gt)
-    sum(model.head.loss(preds, gt).values()).backward()
-    return name, model, {key: value.detach() for key, value in preds.items()}, gt
+    gt = gt_batch(*MODELS[name].size)
+    return name, model, training_pass(model, images(name), gt), gt
 
 
 def test_training_outputs_with_denoising_equal_the_reference(recorded, trained):

@@ -1,27 +1,9 @@
-"""PASCAL VOC 2007 and 2012 (https://host.robots.ox.ac.uk/pascal/VOC) in their own layout, unpacked side by side:
+"""PASCAL VOC 2007 and 2012 for the YOLO families; see ``voc_files.py``, also for your own data in this layout."""
 
-    data/VOCdevkit/VOC2007/{Annotations,ImageSets,JPEGImages}
-    data/VOCdevkit/VOC2012/{Annotations,ImageSets,JPEGImages}
+_base_ = ['./yolo_pipelines.py', './voc_files.py']
 
-16,551 training images (trainval of both) and 4,952 to test on (test of 2007). For your own data in this layout:
-``--cfg-options data_root=/data/mine train_splits=train val_splits=val classes="['bolt', 'nut']"``.
-"""
-
-from detkit.datasets.class_names import VOC20
-
-_base_ = './yolo_pipelines.py'
-
-data_root = 'data/VOCdevkit'
-train_splits = ['VOC2007/trainval', 'VOC2012/trainval']
-val_splits = ['VOC2007/test']
-classes = VOC20
 val_batch_size = 32
 num_workers = 8
-
-_train_set = dict(type='VOCDataset', data_root=data_root, splits=train_splits, metainfo=dict(classes=classes))
-train_dataloader = dict(dataset=_train_set)
-val_dataloader = dict(dataset=dict(_train_set, splits=val_splits if _base_.split is None else train_splits))
-test_dataloader = val_dataloader
 
 val_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
 test_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric', submission_dir=None)]

@@ -1,8 +1,8 @@
 """COCO 2017 and PASCAL VOC as one training set with COCO's 80 classes, validated on COCO.
 
-Both lie as in ``coco.py`` and ``voc.py``. VOC's names are mapped to COCO's; objects in VOC's images of the 60 classes
-that VOC does not label count as background there, which ``weights`` can make rarer. Images without any object may be
-added: ``--cfg-options background_images=/data/empty background=0.05``.
+Both lie as in ``coco_files.py`` and ``voc_files.py``. VOC's names are mapped to COCO's; objects in VOC's images of the
+60 classes that VOC does not label count as background there, which ``weights`` can make rarer. Images without any
+object may be added: ``--cfg-options background_images=/data/empty background=0.05``.
 """
 
 from detkit.datasets.class_names import COCO80, VOC20

@@ -1,18 +1,6 @@
-"""PASCAL VOC 2007 and 2012 for DETR; see ``voc.py``, also for your own data in this layout."""
+"""PASCAL VOC 2007 and 2012 for DETR; see ``voc_files.py``, also for your own data in this layout."""
 
-from detkit.datasets.class_names import VOC20
-
-_base_ = './detr_pipelines.py'
-
-data_root = 'data/VOCdevkit'
-train_splits = ['VOC2007/trainval', 'VOC2012/trainval']
-val_splits = ['VOC2007/test']
-classes = VOC20
-
-_train_set = dict(type='VOCDataset', data_root=data_root, splits=train_splits, metainfo=dict(classes=classes))
-train_dataloader = dict(dataset=_train_set)
-val_dataloader = dict(dataset=dict(_train_set, splits=val_splits if _base_.split is None else train_splits))
-test_dataloader = val_dataloader
+_base_ = ['./detr_pipelines.py', './voc_files.py']
 
 val_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
 test_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric', submission_dir=None)]

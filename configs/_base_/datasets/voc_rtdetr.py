@@ -1,4 +1,4 @@
-"""PASCAL VOC 2007 and 2012 for RT-DETR; see ``voc.py``, also for your own data in this layout."""
+"""PASCAL VOC 2007 and 2012 for RT-DETR; see ``voc_files.py``, also for your own data in this layout."""
 
 _base_ = './voc_detr.py'
 
