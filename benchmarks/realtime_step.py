@@ -1,6 +1,6 @@
-"""Training steps and predictions of the real-time transformers: detkit against transformers, on the same batch.
+"""Training steps and predictions of the real-time transformers and YOLOX: detkit against a peer, on the same batch.
 
-    pip install transformers pydfine
+    pip install transformers pydfine pixeltable-yolox
     python benchmarks/realtime_step.py --family rtdetr --job train --amp
 
 ``--family``: RT-DETR r18 ('rtdetr'), D-FINE-N ('dfine') or RF-DETR N ('rfdetr'), each with the parameters and settings
@@ -9,6 +9,10 @@ of queries, all losses, the backward pass, clipping at .1 and AdamW. transformer
 authors', so that the peer's is theirs, from pydfine. A prediction begins with the batch's bytes and ends with 300
 detections of each image; detkit folds batch normalisation, as its predictor does. Both in float32, or with ``--amp`` in
 bf16 autocast.
+
+YOLOX s ('yolox') has the authors' code as its peer, pixeltable-yolox; it trains with SGD, without clipping and the L1
+loss of the last epochs. A prediction ends with suppression; the coarsest cells of untrained networks, 400 an image, are
+given a probability of an object that lets them take part in it.
 
 Each side lives in its own process; the two take turns, so that a noisy machine hits both alike, and the ratio is that
 of their medians. Memory is the peak of a process, and beside it the part that is added to libraries and weights.
@@ -35,11 +39,13 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 OBJECTS_PER_IMAGE = 10
 PEER = 'transformers'
+YOLOX_PEER = 'yolox'  # the module of pixeltable-yolox
 # By family: the config, its size, the side of its images, and its number of classes.
 FAMILIES = {
     'rtdetr': ('rtdetr/det_coco.py', 'r18', 640, 80),
     'dfine': ('dfine/det_coco.py', 'n', 640, 80),
     'rfdetr': ('rfdetr/det_coco.py', 'n', 384, 91),
+    'yolox': ('yolox/det_coco.py', 's', 640, 80),
 }
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RF-DETR
 
@@ -74,6 +80,8 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     if args.family == 'rfdetr':
         cfg.model.backbone.table_size = args.img_size // 16
     model = DETECTORS.build(cfg.model)
+    if args.family == 'yolox':
+        nn.init.zeros_(model.head.obj_convs[-1].bias)
     data = synthetic_batch(args)
     img_shapes = torch.full((args.batch_size, 2), args.img_size)
     valid = torch.ones(data['labels'].shape, dtype=torch.bool)
@@ -179,8 +187,46 @@ def peer_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
     return hf.RfDetrForObjectDetection(config), hf.RfDetrImageProcessor()
 
 
+def yolox_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:
+    """Return the same of pixeltable-yolox."""
+    from yolox.config import YoloxConfig
+    from yolox.utils import postprocess
+
+    config = YoloxConfig.get_named_config(f'yolox_{FAMILIES[args.family][1]}')
+    model, data = config.get_model(), synthetic_batch(args)
+    nn.init.zeros_(model.head.obj_preds[-1].bias)
+    if args.job == 'predict':
+        model.eval()
+
+        @torch.inference_mode()
+        def predict() -> float:
+            with torch.autocast('cpu', torch.bfloat16) if args.amp else nullcontext():
+                output = model(data['images'].float())
+            found = postprocess(output.float(), config.num_classes, 0.001, config.nmsthre)
+            return float(sum(0 if table is None else len(table) for table in found))
+
+        return model, predict
+    optimizer = config.get_optimizer(args.batch_size)
+    for group in optimizer.param_groups:
+        group['lr'] = 0.01
+    labels, bboxes = data['labels'].unsqueeze(-1), data['bboxes_cxcywh'] * args.img_size
+    targets = torch.cat([labels.to(bboxes.dtype), bboxes], -1)  # (B, M, 5)
+
+    def step() -> float:
+        with torch.autocast('cpu', torch.bfloat16, enabled=args.amp):
+            loss = model(data['images'].float(), targets)['total_loss']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return model, step
+
+
 def peer_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:
     """Return the same of transformers."""
+    if args.family == 'yolox':
+        return yolox_side(args)
     model, processor = peer_model(args)
     data = synthetic_batch(args)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -318,7 +364,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--threads', type=positive, default=2)
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
-    parser.add_argument('--side', choices=['detkit', PEER], help=argparse.SUPPRESS)
+    parser.add_argument('--side', choices=['detkit', PEER, YOLOX_PEER], help=argparse.SUPPRESS)
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
     _, size, img_size, _ = FAMILIES[args.family]
@@ -326,9 +372,10 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     if args.side:
         serve_turns(args, detkit_side if args.side == 'detkit' else peer_side)
         return []
-    peer = PEER if importlib.util.find_spec(PEER) else ''
+    peer = YOLOX_PEER if args.family == 'yolox' else PEER
+    peer = peer if importlib.util.find_spec(peer) else ''
     found = answers(__file__, argv, args.rounds, peer=peer)
-    name = dict(rtdetr='RT-DETR', dfine='D-FINE', rfdetr='RF-DETR')[args.family]
+    name = dict(rtdetr='RT-DETR', dfine='D-FINE', rfdetr='RF-DETR', yolox='YOLOX')[args.family]
     kind = 'bf16' if args.amp else 'float32'
     title = f'{name} {size}, batch {args.batch_size}, {args.img_size} px, {kind}'
     job = 'training step' if args.job == 'train' else 'prediction'

@@ -119,7 +119,7 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
             ['--family', family, '--job', job, *amp],
             ['--family', family, '--job', job, '--batch-size', '1', '--img-size', '320', '--rounds', '1', *amp],
         )
-        for family, name in (('rtdetr', 'RT-DETR'), ('dfine', 'D-FINE'), ('rfdetr', 'RF-DETR'))
+        for family, name in (('rtdetr', 'RT-DETR'), ('dfine', 'D-FINE'), ('rfdetr', 'RF-DETR'), ('yolox', 'YOLOX'))
         for job in ('train', 'predict')
         for precision, amp in (('float32', []), ('bf16', ['--amp']))
     },

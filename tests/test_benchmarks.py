@@ -369,7 +369,8 @@ def test_gpus_are_measured_by_the_trainings_and_predictions_of_the_other_scripts
 
 
 @pytest.mark.parametrize(
-    ('family', 'job'), [('rtdetr', 'predict'), ('dfine', 'train'), ('rfdetr', 'train'), ('rfdetr', 'predict')]
+    ('family', 'job'),
+    [('rtdetr', 'predict'), ('dfine', 'train'), ('rfdetr', 'train'), ('rfdetr', 'predict'), ('yolox', 'train')],
 )
 def test_real_time_transformers_are_timed(in_this_process, family, job):
     import realtime_step

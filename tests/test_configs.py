@@ -36,6 +36,7 @@ LOSSES = {
     ),
     'yolov3': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov5': {'loss_box', 'loss_cls', 'loss_obj'},
+    'yolox': {'loss_box', 'loss_cls', 'loss_obj', 'loss_l1'},
     'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
     'yolo11': {'loss_box', 'loss_cls', 'loss_dfl'},
     'yolo26': {'loss_box', 'loss_cls', 'loss_dfl'},

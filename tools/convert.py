@@ -3,6 +3,7 @@
     python tools/convert.py ultralytics yolov8n-seg.pt yolov8n-seg.pth
     python tools/convert.py yolov5 yolov5s.pt yolov5s.pth
     python tools/convert.py darknet yolov3-spp.weights yolov3-spp.pth
+    python tools/convert.py yolox yolox_s.pth yolox-s.pth
     python tools/convert.py detr detr-r50-e632da11.pth detr-r50.pth
     python tools/convert.py rfdetr rf-detr-nano.pth rfdetr-n.pth
     python tools/convert.py deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth

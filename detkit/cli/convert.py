@@ -3,6 +3,7 @@
     detkit convert ultralytics yolov8n-seg.pt yolov8n-seg.pth
     detkit convert yolov5 yolov5s.pt yolov5s.pth
     detkit convert darknet yolov3-spp.weights yolov3-spp.pth
+    detkit convert yolox yolox_s.pth yolox-s.pth
     detkit convert detr detr-r50-e632da11.pth detr-r50.pth
     detkit convert rfdetr rf-detr-nano.pth rfdetr-n.pth
     detkit convert deimv2 deimv2_hgnetv2_pico_coco.pth deimv2-pico.pth
@@ -45,6 +46,12 @@ CONVERTERS = {
             'cfg': 'the .cfg file: checks that it is one of these models, takes its anchors, classes and size',
             'names': 'the .names file: class names, one a line',
         },
+    ),
+    'yolox': (
+        "YOLOX of any size, its authors' .pth of release 0.1.1rc0 or of their training",
+        'detkit.converters.yolox',
+        'convert_yolox',
+        _SAME_MODEL,
     ),
     'detr': (
         "DETR on ResNet, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",

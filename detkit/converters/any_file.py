@@ -20,6 +20,8 @@ from detkit.converters.torchvision_model import current_names
 from detkit.converters.torchvision_model import family_of as torchvision_family_of
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
+from detkit.converters.yolox import load_yolox
+from detkit.converters.yolox_keys import is_darknet
 from detkit.utils.errors import CheckpointError
 from detkit.utils.torch_files import is_zip
 
@@ -31,10 +33,10 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
 
     Args:
-        source: a YOLOv8, YOLO11 or YOLO26 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or
-            a DETR, RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the Hugging Face Hub (``.pth``,
-            ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS of torchvision
-            (``.pth``).
+        source: a YOLOv8, YOLO11 or YOLO26 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), a
+            YOLOX (``.pth``), a DETR, RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the Hugging Face Hub
+            (``.pth``, ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS of
+            torchvision (``.pth``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:
@@ -59,11 +61,13 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
             return load_family(family, source, configs)
         if torchvision_family_of(current_names(tensors))[0] is not None:
             return load_torchvision(source, configs)
+        if is_darknet(tensors) is not None:
+            return load_yolox(source, configs)
         return load_detr(source, configs)
     except NoDETRError as error:
         raise CheckpointError(
-            f'{source} {error.found}; give a checkpoint of detkit, a whole model of ultralytics or YOLOv5, a DETR, '
-            "RT-DETR, D-FINE or RF-DETR, a detector of torchvision, or Darknet's .weights, copied whole"
+            f'{source} {error.found}; give a checkpoint of detkit, a whole model of ultralytics or YOLOv5, a YOLOX, '
+            "DETR, RT-DETR, D-FINE or RF-DETR, a detector of torchvision, or Darknet's .weights, copied whole"
         ) from error
 
 

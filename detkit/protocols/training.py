@@ -27,7 +27,10 @@ class Assigner(Protocol):
 
 
 class PointAssigner(Assigner, Protocol):
-    """Assigns points: candidates with C logits and boxes xyxy in pixels, ``PointPriors``; the result has scores."""
+    """Assigns points, ``PointPriors``; the result has scores.
+
+    Candidates have C logits, boxes xyxy in pixels, and logits of objectness where the head predicts it.
+    """
 
 
 class MaskPointAssigner(Assigner, Protocol):

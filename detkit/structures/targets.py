@@ -19,6 +19,7 @@ class Candidates(NamedTuple):
         costs: ``(..., B, P, M)``, what a head adds to the costs of pairs, such as that of masks.
         masks: the coefficients of all P priors, and the prototypes.
         keypoints: ``(B, P, K, 2)`` xy in pixels.
+        obj_logits: ``(..., B, P)``, whether a prior has an object at all; its probability multiplies those of classes.
     """
 
     cls_logits: Tensor | None = None
@@ -26,6 +27,7 @@ class Candidates(NamedTuple):
     costs: Tensor | None = None
     masks: PrototypeMasks | None = None
     keypoints: Tensor | None = None
+    obj_logits: Tensor | None = None
 
 
 class AssignResult(NamedTuple):

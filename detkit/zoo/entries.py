@@ -100,7 +100,17 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
 class _Family(msgspec.Struct, forbid_unknown_fields=True):
     family: str
     converter: Literal[
-        'ultralytics', 'yolov5', 'darknet', 'detr', 'rfdetr', 'rtdetr', 'dfine', 'torchvision', 'detkit', 'none'
+        'ultralytics',
+        'yolov5',
+        'darknet',
+        'yolox',
+        'detr',
+        'rfdetr',
+        'rtdetr',
+        'dfine',
+        'torchvision',
+        'detkit',
+        'none',
     ]
     licence: str
     task: Literal['det', 'seg', 'pose', 'obb', 'cls', 'panoptic', 'backbone']

@@ -22,6 +22,7 @@ from detkit.converters.rtdetr import FAMILIES, load_family
 from detkit.converters.torchvision import load_torchvision
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
+from detkit.converters.yolox import load_yolox
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError
@@ -43,6 +44,7 @@ _LOADERS: dict[str, Callable[[Path, Entry], Conversion]] = {
     'ultralytics': lambda path, entry: load_pickled(path, configs_folder(), read_ultralytics),
     'yolov5': lambda path, entry: load_pickled(path, configs_folder(), read_yolov5),
     'darknet': lambda path, entry: load_darknet(path, configs_folder()),
+    'yolox': lambda path, entry: load_yolox(path, configs_folder()),
     'detr': lambda path, entry: load_detr(path, configs_folder(), entry.size or None),
     'rfdetr': lambda path, entry: load_rfdetr(path, configs_folder()),
     'rtdetr': lambda path, entry: load_family(FAMILIES['rtdetr'], path, configs_folder()),

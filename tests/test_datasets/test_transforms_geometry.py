@@ -269,6 +269,34 @@ def test_hsv_changes_colours_only():
     assert (grey == 90).all()
 
 
+def test_hsv_may_be_shifted_by_shares_of_the_range():
+    grey = np.full((4, 4, 3), 90, np.uint8)
+    values = set()
+    for position in range(40):
+        own = sample_of(shapes_scene(), position=position, img=grey)
+        changed = RandomHSV(hue=0, saturation=0, value=30 / 255, additive=True, prob=0.5)(own).img
+        assert len(np.unique(changed)) == 1
+        values.add(int(changed[0, 0, 0]) - 90)
+    assert min(values) >= -30 and max(values) <= 30 and max(values) - min(values) > 40
+    assert 0 in values  # of those that are left alone, half of them
+
+
+@pytest.mark.parametrize(('scale', 'lowest', 'highest'), [(0.5, 0.5, 1.5), ((0.1, 2.0), 0.1, 2.0)])
+def test_affine_draws_factors_from_its_range(scale, lowest, highest):
+    transform = RandomAffine(64, scale=scale)
+    rng = np.random.default_rng(0)
+    factors = [transform.draw_matrix(rng, (64, 64), (64, 64))[0, 0] for _ in range(300)]
+    assert lowest <= min(factors) < lowest + 0.05 and highest - 0.05 < max(factors) <= highest
+    unchanged = RandomAffine(64, scale=scale, prob=0.0).draw_matrix(rng, (64, 64), (64, 64))
+    assert unchanged.tolist() == np.eye(3).tolist()
+
+
+@pytest.mark.parametrize('scale', [1.0, -0.1, (0.0, 1.0), (2.0, 1.0), (1.0,)])
+def test_affine_refuses_odd_ranges(scale):
+    with pytest.raises(ValueError, match='the lowest and highest factor'):
+        RandomAffine(64, scale=scale)
+
+
 def test_letterbox_then_affine_keeps_hold():
     results = RandomAffine(64, degrees=20)(LetterBox(64)(sample_of(one_object_scene(0))))
     results = Render(fill=0)(results)

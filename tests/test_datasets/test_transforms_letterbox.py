@@ -74,7 +74,14 @@ def test_small_images_stay_small_where_asked():
     assert (drawn == 7).all(2).sum() == 200
 
 
-@pytest.mark.parametrize('options', [dict(rounding='even'), dict(pad_to='edge')])
+def test_the_image_may_be_in_the_corner():
+    scene = Scene.of_image(np.full((10, 20, 3), 7, np.uint8), Annotations())
+    results = Render()(LetterBox(64, position='top_left')(sample_of(scene)))
+    assert (results.img[:32] == 7).all() and (results.img[32:] == 114).all()
+    assert results.matrix[:2, 2].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize('options', [dict(rounding='even'), dict(pad_to='edge'), dict(position='left')])
 def test_unknown_options_are_errors(options):
     with pytest.raises(ValueError, match='expected'):
         LetterBox(**options)

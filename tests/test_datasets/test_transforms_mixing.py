@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scene_helpers import annotations_of, paint, run, sample_of, shapes_scene
 
-from detkit.datasets.transforms import CopyPaste, MixUp, Mosaic, RandomAffine, Render
+from detkit.datasets.transforms import CopyPaste, MixUp, Mosaic, RandomAffine, RandomChoice, Render, ScaledMixUp
 from detkit.structures import Annotations, Scene
 
 
@@ -94,11 +94,55 @@ def test_mixup_of_different_sizes_is_an_error():
         run(MixUp(1.0), sample_of(flat(8, 8, 0)), [flat(8, 9, 0)])
 
 
+@pytest.mark.parametrize('factor', [0.5, 1.0, 1.5])
+def test_the_image_that_is_averaged_may_be_scaled(factor):
+    """A mark in its middle shows where it comes to lie."""
+    img = np.full((80, 80, 3), 100, np.uint8)
+    img[35:45, 30:50] = 200
+    other = Scene.of_image(img, annotations_of([[[30, 35], [50, 35], [50, 45], [30, 45]]]))
+    own = sample_of(flat(64, 64, 0))
+    transform = ScaledMixUp(scale=(factor, factor), flip_prob=0.0)
+    mixed = run(transform, own, [other])
+    assert [tile.weight for tile in mixed.scene.tiles] == [0.5, 0.5]
+    matrix = mixed.scene.tiles[1].matrix
+    assert matrix[0, 0] == pytest.approx(0.8 * factor) and matrix[1, 1] == pytest.approx(0.8 * factor)
+    assert -64 * max(factor - 1, 0) <= matrix[0, 2] <= 0 and -64 * max(factor - 1, 0) <= matrix[1, 2] <= 0
+    assert (matrix[0, 2] < 0) == (factor > 1)
+    rendered = Render(min_size=0, min_area_ratio=0, min_outline_area_ratio=0)(mixed)
+    x0, y0, x1, y1 = np.clip(np.array([30, 35, 50, 45]) * 0.8 * factor + np.tile(matrix[:2, 2], 2), 0, 64)
+    inner = rendered.img[int(np.ceil(y0)) + 1 : int(y1) - 1, int(np.ceil(x0)) + 1 : int(x1) - 1, 0]
+    assert (np.abs(inner.astype(int) - 100) <= 1).all()
+    # It lands on whole pixels.
+    np.testing.assert_allclose(rendered.annotations.bboxes[-1], [x0, y0, x1, y1], atol=0.5)
+
+
+def test_the_image_that_is_averaged_may_be_mirrored():
+    other = Scene.of_image(np.full((64, 64, 3), 90, np.uint8), annotations_of([[[0, 0], [8, 0], [8, 8], [0, 8]]]))
+    mixed = run(ScaledMixUp(scale=(1.0, 1.0), flip_prob=1.0), sample_of(flat(64, 64, 0)), [other])
+    assert Render()(mixed).annotations.bboxes[-1].tolist() == [56, 0, 64, 8]
+
+
+def test_a_plain_image_is_averaged_with_a_mosaic():
+    scenes = [flat(32, 32, value) for value in (40, 80, 120, 160)]
+    steps = [Mosaic(32), RandomAffine(32), ScaledMixUp(scale=(1.0, 1.0))]
+    mixed = run(RandomChoice([steps]), sample_of(scenes[0]), scenes[1:])
+    layers = [tile.layer for tile in mixed.scene.tiles]
+    assert layers == [0, 0, 0, 0, 1] and mixed.scene.size == (32, 32)
+    late = sample_of(scenes[0], inactive={'Mosaic', 'ScaledMixUp'})
+    assert run(RandomChoice([steps, []], [0.9, 0.1]), late) is late
+
+
+@pytest.mark.parametrize('options', [dict(scale=(0, 1)), dict(scale=(2, 1)), dict(share=1.5)])
+def test_odd_arguments_of_scaled_mixup_are_refused(options):
+    with pytest.raises(ValueError, match='expected'):
+        ScaledMixUp(**options)
+
+
 def test_mixing_stops_where_asked():
-    late = sample_of(shapes_scene(), inactive={'MixUp', 'CopyPaste'})
-    for transform in (MixUp(1.0), CopyPaste(1.0)):
+    late = sample_of(shapes_scene(), inactive={'MixUp', 'CopyPaste', 'ScaledMixUp'})
+    for transform in (MixUp(1.0), CopyPaste(1.0), ScaledMixUp(1.0)):
         assert run(transform, late) is late
-    for transform in (MixUp(0.0), CopyPaste(0.0)):
+    for transform in (MixUp(0.0), CopyPaste(0.0), ScaledMixUp(0.0)):
         own = sample_of(shapes_scene())
         assert run(transform, own) is own
 

@@ -78,6 +78,7 @@ FAMILIES = {
     'yolov8_obb': _dense('YOLOv8OBBHead'),
     'yolov8_cls': _classifier(_BACKBONE, type='YOLOv8ClassifyHead', dropout=0.3),
     'yolov5_det': _dense('YOLOv5Head', _V5, anchors=_ANCHORS),
+    'yolox_det': _dense('YOLOXHead', _V5, loss_l1=dict(type='L1Loss'))._replace(reduction='mean'),
     'yolov5_cls': _classifier(_V5, dict(type='SPP'), type='MLPClassifyHead', pool_size=2, dropout=0.3),
     'yolov3_det': _dense(
         'YOLOv3Head',

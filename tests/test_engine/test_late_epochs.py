@@ -9,7 +9,7 @@ from torch import nn
 
 from detkit.config import load_config
 from detkit.engine import Runner, load_checkpoint
-from detkit.engine.hooks import CloseMultiScaleHook, EMARestartHook, SwitchAssignerHook
+from detkit.engine.hooks import CloseMultiScaleHook, EMARestartHook, LossWeightHook, SwitchAssignerHook
 from detkit.engine.schedule import WarmupDecay
 from detkit.models.assigners import HungarianAssigner
 from detkit.models.data_preprocessor import DetDataPreprocessor
@@ -177,6 +177,31 @@ def test_an_assigner_of_another_kind_is_refused():
         SwitchAssignerHook(1, dict(type='TaskAlignedAssigner')).before_train(
             FakeRunner(build_model('deim', 3, size='n'))
         )
+
+
+@pytest.mark.parametrize(('num_epochs', 'expected'), [(3, [0, 0, 0, 1.5, 1.5, 1.5]), (0, [0] * 6)])
+def test_a_loss_has_another_weight_in_the_last_epochs(num_epochs, expected):
+    from builders import build_model
+
+    hook = LossWeightHook(num_epochs, dict(loss_l1=1.5))
+    weights = []
+    for epoch in range(6):
+        runner = FakeRunner(build_model('yolox_det', 3, 'meta', size='nano'))  # as a run that is resumed there
+        runner.train_loop = Loop()
+        runner.train_loop.epoch, runner.train_loop.max_epochs = epoch, 6
+        hook.before_train(runner)
+        hook.before_train_epoch(runner)
+        weights.append(runner.model.head.loss_l1.loss_weight)
+        assert runner.model.head.loss_bbox.loss_weight == 5
+    assert weights == expected
+
+
+def test_a_weight_of_a_loss_that_is_not_there_is_refused():
+    from builders import build_model
+
+    runner = FakeRunner(build_model('yolox_det', 3, 'meta', size='nano'))
+    with pytest.raises(ConfigError, match="has 'loss_l2', but the losses of YOLOXHead are .*'loss_l1'"):
+        LossWeightHook(1, dict(loss_l2=1.0)).before_train(runner)
 
 
 @pytest.mark.parametrize('decay', [-0.1, 1.5])

@@ -45,6 +45,7 @@ TASKS = {
     'yolo26 pose': ('yolo26_pose', {'keypoint_shape': (3, 3)}, 'pose'),
     'yolo26 obb': ('yolo26_obb', {}, 'obb'),
     'yolo26 cls': ('yolo26_cls', {}, 'cls'),
+    'yolox det': ('yolox_det', {}, 'det'),
     'yolov5 det': ('yolov5_det', {}, 'det'),
     'yolov5 cls': ('yolov5_cls', {}, 'cls'),
     'yolov3 det': ('yolov3', {}, 'det'),
@@ -136,6 +137,8 @@ def _calibrate(network: nn.Module) -> None:
     """Let batch normalisation keep the activations in range, so that predictions differ from cell to cell."""
     coarse = torch.rand(4, 3, 8, 8)
     images = nn.functional.interpolate(coarse, (192, 192), mode='bicubic').clamp(0, 1)
+    if network.data_preprocessor.divisor == 1:  # the network takes pixels as they are
+        images *= 255
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # the mean of all batches
@@ -153,7 +156,7 @@ def _make_confident(head: nn.Module) -> None:
         if name.endswith('cross_attn.offsets'):
             layer.bias.data += torch.randn_like(layer.bias)  # away from the midst between cells
         if isinstance(layer, nn.Conv2d | nn.Linear) and (
-            name.startswith('convs')  # of anchors
+            name.startswith(('convs', 'obj_convs'))  # of anchors, and of objectness
             or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
             or name == 'conv_cls'  # of several anchors
         ):

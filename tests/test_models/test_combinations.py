@@ -68,6 +68,7 @@ HEADS = {
     'yolo26_segment': dict(type='YOLO26SegmentHead', num_protos=4),
     'yolo26_pose': dict(type='YOLO26PoseHead', keypoint_shape=(3, 3)),
     'yolo26_obb': dict(type='YOLO26OBBHead'),
+    'yolox': dict(type='YOLOXHead', depthwise=True),
     'world': dict(type='YOLOWorldHead'),
     'segment': dict(type='YOLOv8SegmentHead', num_protos=4),
     'pose': dict(type='YOLOv8PoseHead', keypoint_shape=(3, 3)),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from detkit.datasets.transforms.erasing import RandomErasing
     from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
     from detkit.datasets.transforms.loading import LoadImageFromFile
-    from detkit.datasets.transforms.mixing import CopyPaste, GridMosaic, MixUp, Mosaic
+    from detkit.datasets.transforms.mixing import CopyPaste, GridMosaic, MixUp, Mosaic, ScaledMixUp
     from detkit.datasets.transforms.packing import PackInputs
     from detkit.datasets.transforms.rand_augment import RandAugment
     from detkit.datasets.transforms.render import Render
@@ -58,6 +58,7 @@ __getattr__ = lazy_names(
         'RandomResizedCrop': 'cropping',
         'RandomZoomOut': 'ssd_cropping',
         'Render': 'render',
+        'ScaledMixUp': 'mixing',
         'Resize': 'cropping',
         'ResizeShortestEdge': 'cropping',
     },
@@ -87,6 +88,7 @@ __all__ = [
     'RandomResizedCrop',
     'RandomZoomOut',
     'Render',
+    'ScaledMixUp',
     'ResizeShortestEdge',
     'Resize',
 ]

@@ -23,37 +23,53 @@ class RandomHSV:
         hue: largest shift either way, as a share of the colour circle.
         saturation: the factor is drawn from [1 - saturation, 1 + saturation].
         value: likewise.
+        additive: shift saturation and value by up to these shares of the full range instead, as YOLOX does.
+        prob: the probability of each of the three changes.
     """
 
     stage = 'pixels'
 
-    def __init__(self, hue: float = 0.015, saturation: float = 0.7, value: float = 0.4) -> None:
+    def __init__(
+        self,
+        hue: float = 0.015,
+        saturation: float = 0.7,
+        value: float = 0.4,
+        additive: bool = False,
+        prob: float = 1.0,
+    ) -> None:
         self.hue = hue
         self.saturation = saturation
         self.value = value
+        self.additive = additive
+        self.prob = prob
 
     def __call__(self, sample: Sample) -> Sample:
         if not (self.hue or self.saturation or self.value):
             return sample
         draws = sample.rng.uniform(-1, 1, 3) * [self.hue, self.saturation, self.value]
+        if self.prob < 1:
+            draws *= sample.rng.random(3) < self.prob
         if sample.drawing is not None:
-            return replace(sample, drawing=replace(sample.drawing, hsv_tables=hsv_tables(*draws)))
-        return replace(sample, img=shift_hsv(sample.img, *draws))
+            return replace(sample, drawing=replace(sample.drawing, hsv_tables=hsv_tables(*draws, self.additive)))
+        return replace(sample, img=shift_hsv(sample.img, *draws, self.additive))
 
 
-def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> np.ndarray:
+def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float, additive: bool = False) -> np.ndarray:
     """Change each channel by a relative amount, 0 for none. OpenCV's 8-bit hue counts 180 steps round the circle."""
-    tables = hsv_tables(hue, saturation, value).T[None]  # (1, 256, 3): one table a channel
+    tables = hsv_tables(hue, saturation, value, additive).T[None]  # (1, 256, 3): one table a channel
     hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
 
 
-def hsv_tables(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Return ``(3, 256)`` uint8, the new hue, saturation and value of each old one."""
+def hsv_tables(hue: float, saturation: float, value: float, additive: bool = False) -> np.ndarray:
+    """Return ``(3, 256)`` uint8, the new hue, saturation and value of each old one.
+
+    Saturation and value are changed by a share of themselves or, if ``additive``, of 255.
+    """
     steps = np.arange(256)
     shifted = np.round(steps + hue * 180) % 180
-    scaled = (np.clip(steps * (1 + factor), 0, 255) for factor in (saturation, value))
-    return np.stack([shifted, *scaled]).astype(np.uint8)
+    changed = (np.clip(steps + (255 if additive else steps) * amount, 0, 255) for amount in (saturation, value))
+    return np.stack([shifted, *changed]).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()

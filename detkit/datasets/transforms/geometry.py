@@ -30,11 +30,16 @@ def fit_inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]
     return min(math.ceil(shape[0] * ratio), size[0]), min(math.ceil(shape[1] * ratio), size[1])
 
 
-def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int]) -> Scene:
-    """Scale a scene to ``inner`` (h, w) and centre it on a canvas of ``size``, an odd pixel going right and below."""
+def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int], position: str = 'center') -> Scene:
+    """Scale a scene to ``inner`` (h, w) and place it on a canvas of ``size``.
+
+    It is in the middle, an odd pixel going right and below, or with ``position='top_left'`` in that corner.
+    """
     (height, width), (old_height, old_width) = inner, scene.size
-    # Halves are rounded down by the slightest bias, so that both sides of an odd margin add up.
-    left, top = round((size[1] - width) / 2 - 0.1), round((size[0] - height) / 2 - 0.1)
+    left, top = 0, 0
+    if position == 'center':
+        # Halves are rounded down by the slightest bias, so that both sides of an odd margin add up.
+        left, top = round((size[1] - width) / 2 - 0.1), round((size[0] - height) / 2 - 0.1)
     matrix = translation_matrix(left, top) @ scale_matrix(width / old_width, height / old_height)
     return scene.moved(matrix, size)
 
@@ -51,6 +56,7 @@ class LetterBox:
         pad_to: 'size': to all of ``size``; 'divisor': no further than the next multiples of ``size_divisor``.
             In rectangular batches the batch's own shape is padded to, whatever is said here.
         size_divisor: see ``pad_to``.
+        position: where the image is on the padded canvas, 'center' or 'top_left'.
     """
 
     stage = 'geometry'
@@ -63,7 +69,10 @@ class LetterBox:
         enlarge: bool = True,
         pad_to: str = 'size',
         size_divisor: int = 32,
+        position: str = 'center',
     ) -> None:
+        if position not in ('center', 'top_left'):
+            raise ValueError(f"LetterBox(position={position!r}): expected 'center' or 'top_left'")
         if rounding not in ('up', 'nearest', 'down'):
             raise ValueError(f"LetterBox(rounding={rounding!r}): expected 'up', 'nearest' or 'down'")
         if pad_to not in ('size', 'divisor'):
@@ -73,6 +82,7 @@ class LetterBox:
         self.enlarge = enlarge
         self.pad_to = pad_to
         self.size_divisor = size_divisor
+        self.position = position
 
     def __call__(self, sample: Sample) -> Sample:
         scene = sample.scene
@@ -81,7 +91,7 @@ class LetterBox:
         if sample.batch_frame is None and self.pad_to == 'divisor':
             # The leftover of a full letterbox, less whole multiples of the divisor.
             frame = tuple(side + (full - side) % self.size_divisor for side, full in zip(inner, frame, strict=True))
-        return replace(sample, scene=letterbox_scene(scene, inner, frame))
+        return replace(sample, scene=letterbox_scene(scene, inner, frame, self.position))
 
     def _inner(self, shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
         """Return (h, w) of the scaled image."""
@@ -111,7 +121,7 @@ class RandomAffine:
     Args:
         size: of the output, a side or (h, w); None: as before.
         translate: largest shift of the centre, as a share of the output's sides.
-        scale: the factor is drawn from [1 - scale, 1 + scale].
+        scale: the factor is drawn from [1 - scale, 1 + scale], or between the two given, such as (0.1, 2).
         degrees: largest rotation either way.
         shear: largest shear angle either way, in degrees, on both axes.
         perspective: largest perspective coefficient, 1 / pixels; useful values are below 0.001, and what would turn
@@ -125,17 +135,21 @@ class RandomAffine:
         self,
         size: int | Sequence[int] | None = None,
         translate: float = 0.1,
-        scale: float = 0.5,
+        scale: float | Sequence[float] = 0.5,
         degrees: float = 0.0,
         shear: float = 0.0,
         perspective: float = 0.0,
         prob: float = 1.0,
     ) -> None:
-        if not 0 <= scale < 1:
-            raise ValueError(f'RandomAffine(scale={scale}): expected a value in [0, 1)')
+        is_range = not isinstance(scale, int | float)
+        if is_range and not (len(scale) == 2 and 0 < scale[0] <= scale[1]) or not is_range and not 0 <= scale < 1:
+            raise ValueError(
+                f'RandomAffine(scale={scale}): expected a value in [0, 1), or the lowest and highest factor, above 0'
+            )
         self.size = None if size is None else size_pair(size)
         self.translate = translate
-        self.scale = scale
+        # The middle of the range of factors, and how far they reach from it.
+        self.scale = ((scale[0] + scale[1]) / 2, (scale[1] - scale[0]) / 2) if is_range else (1.0, scale)
         self.degrees = degrees
         self.shear = shear
         self.perspective = perspective
@@ -160,7 +174,8 @@ class RandomAffine:
             reach = np.abs(tilt[2, :2]) @ [old[1] / 2, old[0] / 2]
             tilt[2, :2] *= min(1, _MAX_TILT / max(reach, 1e-9))
             matrix = tilt @ matrix
-        factor = 1 + stretch * self.scale
+        middle, reach = self.scale
+        factor = middle + stretch * reach if applies else 1.0
         matrix = scale_matrix(factor, factor) @ matrix
         if self.degrees:
             radians = math.radians(angle * self.degrees)

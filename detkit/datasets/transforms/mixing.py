@@ -12,9 +12,9 @@ from detkit.datasets.transforms.scene_objects import scene_bboxes
 from detkit.registry import TRANSFORMS
 from detkit.structures.bboxes import bbox_overlap_ratios
 from detkit.structures.sample import Sample
-from detkit.structures.scene import Scene, scale_matrix, translation_matrix
+from detkit.structures.scene import Scene, Tile, scale_matrix, translation_matrix
 
-__all__ = ['CopyPaste', 'GridMosaic', 'MixTransform', 'MixUp', 'Mosaic']
+__all__ = ['CopyPaste', 'GridMosaic', 'MixTransform', 'MixUp', 'Mosaic', 'ScaledMixUp']
 
 
 class MixTransform:
@@ -154,12 +154,69 @@ class MixUp(MixTransform):
         own, other = sample.scene, others[0].scene
         if other.size != own.size:
             raise ValueError(f'MixUp needs samples of one size before it in the pipeline: {own.size}, {other.size}')
-        first_layer = max((tile.layer for tile in own.tiles), default=-1) + 1
-        tiles = [replace(tile, weight=tile.weight * share) for tile in own.tiles]
-        tiles += [
-            replace(tile, weight=tile.weight * (1 - share), layer=tile.layer + first_layer) for tile in other.tiles
-        ]
-        return replace(sample, scene=Scene(own.size, tuple(tiles)))
+        return replace(sample, scene=blend(own, other, share))
+
+
+@TRANSFORMS.register_module()
+class ScaledMixUp(MixTransform):
+    """Average the sample with another one that is fitted to its size, scaled and mirrored at random (YOLOX).
+
+    The other sample begins in the upper left corner; of what is larger than the sample a random part is taken. Put it
+    into a ``RandomChoice`` behind a mosaic for a plain image to be the other one (arXiv:2107.08430, section 2.1).
+
+    Args:
+        prob: the probability of mixing.
+        scale: the factor is drawn evenly from this range.
+        flip_prob: the probability that the other sample is mirrored.
+        share: the share of the sample.
+    """
+
+    def __init__(
+        self,
+        prob: float = 1.0,
+        scale: Sequence[float] = (0.5, 1.5),
+        flip_prob: float = 0.5,
+        share: float = 0.5,
+    ) -> None:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f'ScaledMixUp(scale={tuple(scale)}): expected 0 < lowest <= highest')
+        if not 0 <= share <= 1:
+            raise ValueError(f'ScaledMixUp(share={share}): expected a value in [0, 1]')
+        self.prob = prob
+        self.scale = tuple(scale)
+        self.flip_prob = flip_prob
+        self.share = share
+
+    def draw(self, sample: Sample) -> tuple[float, bool, float, float] | None:
+        """Draw factor, mirroring, and the shares (x, y) of what is cut off that lie on the left and above."""
+        rng = sample.rng
+        if rng.random() >= self.prob or sample.skips(self):
+            return None
+        factor, flips = rng.uniform(*self.scale), rng.random() < self.flip_prob
+        return float(factor), bool(flips), float(rng.random()), float(rng.random())
+
+    def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple[float, bool, float, float]) -> Sample:
+        factor, flips, *cut = drawn
+        own, other = sample.scene, others[0].scene
+        height, width = own.size
+        fitted = letterbox_scene(other, fit_inside(other.size, own.size), own.size, 'top_left')
+        tiles: list[Tile | None] = list(fitted.tiles)
+        if flips:
+            mirror = translation_matrix(width, 0) @ scale_matrix(-1, 1)
+            tiles = [mirror_tile(tile, mirror, sample.flip_pairs) for tile in tiles]
+            if None in tiles:
+                tiles = list(fitted.tiles)
+        shift = (-share * max(side * (factor - 1), 0) for share, side in zip(cut, (width, height), strict=True))
+        moved = Scene(own.size, tuple(tiles)).moved(translation_matrix(*shift) @ scale_matrix(factor, factor), own.size)
+        return replace(sample, scene=blend(own, moved, self.share))
+
+
+def blend(own: Scene, other: Scene, share: float) -> Scene:
+    """Return the average of two scenes of one size, of which the first has the ``share``."""
+    first_layer = max((tile.layer for tile in own.tiles), default=-1) + 1
+    tiles = [replace(tile, weight=tile.weight * share) for tile in own.tiles]
+    tiles += [replace(tile, weight=tile.weight * (1 - share), layer=tile.layer + first_layer) for tile in other.tiles]
+    return Scene(own.size, tuple(tiles))
 
 
 @TRANSFORMS.register_module()

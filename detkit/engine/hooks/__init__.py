@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from detkit.engine.hooks.ema_restart_hook import EMARestartHook
     from detkit.engine.hooks.hook import Hook
     from detkit.engine.hooks.loss_share_hook import LossShareHook
+    from detkit.engine.hooks.loss_weight_hook import LossWeightHook
     from detkit.engine.hooks.scalar_log_hook import ScalarLogHook
     from detkit.engine.hooks.skipped_hook import SkippedHook
     from detkit.engine.hooks.stop_hooks import EarlyStoppingHook, TimeLimitHook
@@ -31,6 +32,7 @@ __getattr__ = lazy_names(
         'Hook': 'hook',
         'ProgressHook': 'console_hook',
         'LossShareHook': 'loss_share_hook',
+        'LossWeightHook': 'loss_weight_hook',
         'ScalarLogHook': 'scalar_log_hook',
         'SkippedHook': 'skipped_hook',
         'SwitchAssignerHook': 'switch_assigner_hook',
@@ -49,6 +51,7 @@ __all__ = [
     'Hook',
     'ProgressHook',
     'LossShareHook',
+    'LossWeightHook',
     'ScalarLogHook',
     'SkippedHook',
     'SwitchAssignerHook',

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from detkit.models.assigners.prior_samplers import RandomPriorSampler
     from detkit.models.assigners.rotated_hungarian_assigner import RotatedHungarianAssigner
     from detkit.models.assigners.rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
+    from detkit.models.assigners.sim_ota_assigner import SimOTAAssigner
     from detkit.models.assigners.task_aligned_assigner import TaskAlignedAssigner
     from detkit.models.assigners.yolov3_anchor_assigner import YOLOv3AnchorAssigner
     from detkit.models.assigners.yolov5_anchor_assigner import YOLOv5AnchorAssigner
@@ -39,6 +40,7 @@ __getattr__ = lazy_names(
         'RotatedHungarianAssigner': 'rotated_hungarian_assigner',
         'RotatedTaskAlignedAssigner': 'rotated_task_aligned_assigner',
         'ScoreIoUCost': 'match_costs',
+        'SimOTAAssigner': 'sim_ota_assigner',
         'TaskAlignedAssigner': 'task_aligned_assigner',
         'YOLOv3AnchorAssigner': 'yolov3_anchor_assigner',
         'YOLOv5AnchorAssigner': 'yolov5_anchor_assigner',
@@ -62,6 +64,7 @@ __all__ = [
     'ScoreIoUCost',
     'YOLOv3AnchorAssigner',
     'YOLOv5AnchorAssigner',
+    'SimOTAAssigner',
     'TaskAlignedAssigner',
     'MaxIoUAssigner',
     'FCOSAssigner',

@@ -12,6 +12,7 @@ from detkit.structures.targets import AssignResult, Candidates
 
 from ..losses.boxes import aligned_iou
 from ..priors import PointPriors
+from .conflicts import resolve_conflicts
 
 # Keeps the quotient of soft targets finite; negligible beside any relevant metric.
 EPS = 1e-9
@@ -57,16 +58,19 @@ class TaskAlignedAssigner(PointAssigner):
         """Return the slots of the boxes of B images: K = ``keep`` or ``topk`` for each, P where there are fewer points.
 
         Args:
-            preds: logits ``(B, P, C)`` and boxes ``(B, P, 4)``, xyxy in pixels.
+            preds: logits ``(B, P, C)`` and boxes ``(B, P, 4)``, xyxy in pixels; a class score is multiplied by the
+                objectness where there are logits ``(B, P)`` of it.
             priors: the P points.
             gt: ground truth of M boxes for each image; M may be 0.
         """
         gt_bboxes = self._targets(gt).to(preds.bboxes.dtype)
         inside = self._eligible(priors, gt_bboxes, gt.valid)
         overlaps, metrics = self._measure(inside, preds, gt_bboxes, priors, gt)
+        if preds.obj_logits is not None:
+            metrics = metrics * preds.obj_logits.to(metrics.dtype).sigmoid().pow(self.alpha).unsqueeze(1)
         prior_idx = metrics.topk(min(self.topk, len(priors.points)), dim=-1).indices
         valid = inside.gather(-1, prior_idx)
-        gt_idx, valid = self._resolve_conflicts(prior_idx, valid, overlaps)
+        gt_idx, valid = resolve_conflicts(prior_idx, valid, overlaps)
         if self.keep is not None:
             prior_idx, gt_idx, valid = self._keep_best(prior_idx, gt_idx, valid, metrics)
         scores = self._soft_targets(prior_idx, gt_idx, valid, overlaps, metrics)
@@ -142,29 +146,6 @@ class TaskAlignedAssigner(PointAssigner):
             overlaps[part] = pair_overlaps.mul_(inside[part])  # (b, M, P)
             metrics[part] = self._metrics(cls_logits[part], labels[part], pair_overlaps)
         return overlaps, metrics
-
-    def _resolve_conflicts(self, prior_idx: Tensor, valid: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Assign every point to one box.
-
-        Returns:
-            the box of each slot, and the slots' validity: of several slots with one point, only the first stays valid.
-        """
-        batch, max_instances, topk = prior_idx.shape
-        num_points = overlaps.shape[-1]
-        box_idx = torch.arange(max_instances, device=prior_idx.device).view(1, -1, 1).expand_as(prior_idx)
-        if max_instances == 0:
-            return box_idx, valid
-        # (B, M, K) -> (B, M * K), empty slots sent to an extra point behind the last
-        flat_prior = torch.where(valid, prior_idx, num_points).flatten(1)
-        slots = torch.arange(flat_prior.shape[1], device=prior_idx.device).expand_as(flat_prior)
-        first = slots.new_full((batch, num_points + 1), flat_prior.shape[1])
-        first.scatter_reduce_(1, flat_prior, slots, 'amin')
-        times_taken = slots.new_zeros((batch, num_points + 1)).scatter_add_(1, flat_prior, torch.ones_like(slots))
-        contested = times_taken.gather(1, flat_prior).view_as(prior_idx) > 1
-        kept = (first.gather(1, flat_prior) == slots).view_as(valid)
-        # (B, M, P) -> (B, M * K): the winner at every slot's point
-        winners = overlaps.max(dim=1).indices.gather(1, prior_idx.flatten(1)).view_as(prior_idx)
-        return torch.where(contested, winners, box_idx), valid & kept
 
     def _keep_best(
         self, prior_idx: Tensor, gt_idx: Tensor, valid: Tensor, metrics: Tensor

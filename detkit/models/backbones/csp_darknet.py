@@ -1,4 +1,4 @@
-"""``CSPDarknet``: the backbone of YOLOv5, YOLOv8, YOLO11 and YOLO26."""
+"""``CSPDarknet``: the backbone of YOLOv5, YOLOX, YOLOv8, YOLO11 and YOLO26."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from detkit.registry import BACKBONES
 
 from ..base_module import BaseModule
-from ..layers import Activation, ConvModule, build_block, scale_blocks, scale_channels
+from ..layers import Activation, ConvModule, SeparableConv, build_block, scale_blocks, scale_channels
 
 
 @BACKBONES.register_module()
@@ -25,6 +25,7 @@ class CSPDarknet(BaseModule):
     YOLOv5's is ``stem_kernel_size=6, stage_blocks=(3, 6, 9, 3), block=dict(type='C3', shortcut=True)``; the Focus stem
     of its releases up to 5.0 is the same 6x6 convolution with its weights in another order. In these releases the block
     of the last stage followed the pyramid pooling: ``stage_blocks=(3, 9, 9, 0)``, ``neck=[SPP, LastBlock, PAN]``.
+    YOLOX (arXiv:2107.08430) has these layers, too, in its smallest size with ``depthwise=True``.
 
     Args:
         deepen_factor: multiplies every stage's number of bottlenecks.
@@ -42,6 +43,8 @@ class CSPDarknet(BaseModule):
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
         conv_channels: channels between the convolution and the block of each stage, before the factor;
             ``stage_channels`` when left out. YOLO11 widens maps in the blocks of its first two stages.
+        depthwise: whether the strided convolutions of the stages are ``SeparableConv``s; the blocks have an argument of
+            their own.
         init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
 
     Attributes:
@@ -65,6 +68,7 @@ class CSPDarknet(BaseModule):
         act: Activation = 'SiLU',
         out_indices: Sequence[int] = (2, 3, 4),
         conv_channels: Sequence[int] | None = None,
+        depthwise: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -87,12 +91,13 @@ class CSPDarknet(BaseModule):
         if stem_padding is None:
             stem_padding = (stem_kernel_size - 1) // 2
         self.stem = ConvModule(in_channels, widths[0], stem_kernel_size, stride=2, padding=stem_padding, act=act)
+        conv = SeparableConv if depthwise else ConvModule
         self.stages = nn.ModuleList()
         for index in range(out_indices[-1]):
             before, after = widths[index : index + 2]
             repeats = scale_blocks(stage_blocks[index], deepen_factor) if stage_blocks[index] else 0
             inner = inner_widths[index] if repeats else after
-            stage = nn.Sequential(ConvModule(before, inner, 3, stride=2, act=act))
+            stage = nn.Sequential(conv(before, inner, 3, stride=2, act=act))
             if repeats:
                 stage.append(build_block(blocks[index], inner, after, repeats, act))
             self.stages.append(stage)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from detkit.models.coders.anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
+    from detkit.models.coders.anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder, YOLOXBBoxCoder
     from detkit.models.coders.delta_bbox_coder import DeltaBBoxCoder
     from detkit.models.coders.distance_coders import (
         DistancePointBBoxCoder,
@@ -26,6 +26,7 @@ __getattr__ = lazy_names(
         'RotatedDistanceCoder': 'distance_coders',
         'YOLOv3BBoxCoder': 'anchor_coders',
         'YOLOv5BBoxCoder': 'anchor_coders',
+        'YOLOXBBoxCoder': 'anchor_coders',
         'cxcywh_to_xyxy': 'relative_bbox_coder',
         'DeltaBBoxCoder': 'delta_bbox_coder',
     },
@@ -40,6 +41,7 @@ __all__ = [
     'FreeAngleDistanceCoder',
     'YOLOv3BBoxCoder',
     'YOLOv5BBoxCoder',
+    'YOLOXBBoxCoder',
     'cxcywh_to_xyxy',
     'DeltaBBoxCoder',
 ]

@@ -1,4 +1,4 @@
-"""Coders of boxes as shifts and ratios of anchors: YOLOv3's and YOLOv5's."""
+"""Coders of boxes as shifts and ratios of anchors: those of YOLOv3, YOLOv5 and YOLOX."""
 
 from __future__ import annotations
 
@@ -56,9 +56,8 @@ class AnchorBBoxCoder(AnchorCoder):
         raise NotImplementedError
 
 
-@CODERS.register_module()
-class YOLOv3BBoxCoder(AnchorBBoxCoder):
-    """x, y = sigmoid + corner of the cell; w, h = anchor · exp (arXiv:1804.02767, section 2.1).
+class ExponentialBBoxCoder(AnchorBBoxCoder):
+    """Base of the coders whose w, h = anchor · exp.
 
     Args:
         max_ratio: upper limit of the exponential, which could otherwise overflow early in training.
@@ -66,21 +65,47 @@ class YOLOv3BBoxCoder(AnchorBBoxCoder):
 
     def __init__(self, max_ratio: float = 1000.0) -> None:
         if max_ratio <= 1:
-            raise ValueError(f'YOLOv3BBoxCoder: max_ratio must be more than 1, found {max_ratio}')
+            raise ValueError(f'{type(self).__name__}: max_ratio must be more than 1, found {max_ratio}')
         self.max_ratio = max_ratio
-
-    def _shifts(self, raw: Tensor) -> Tensor:
-        return raw.sigmoid() - 0.5
 
     def _ratios(self, raw: Tensor) -> Tensor:
         # Limited before the exponential: the gradient of an infinity clamped away would be NaN.
         return raw.clamp(max=log(self.max_ratio)).exp()
 
+    def _raw_ratios(self, ratios: Tensor) -> Tensor:
+        return ratios.clamp(_MARGIN, self.max_ratio).log()
+
+
+@CODERS.register_module()
+class YOLOv3BBoxCoder(ExponentialBBoxCoder):
+    """x, y = sigmoid + corner of the cell; w, h = anchor · exp (arXiv:1804.02767, section 2.1).
+
+    Args:
+        max_ratio: see ``ExponentialBBoxCoder``.
+    """
+
+    def _shifts(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid() - 0.5
+
     def _raw_shifts(self, shifts: Tensor) -> Tensor:
         return (shifts + 0.5).logit(_MARGIN)
 
-    def _raw_ratios(self, ratios: Tensor) -> Tensor:
-        return ratios.clamp(_MARGIN, self.max_ratio).log()
+
+@CODERS.register_module()
+class YOLOXBBoxCoder(ExponentialBBoxCoder):
+    """x, y = corner of the cell + shift in cells; w, h = anchor · exp (arXiv:2107.08430, section 2.1).
+
+    YOLOX has one anchor in a cell, which is the cell itself.
+
+    Args:
+        max_ratio: see ``ExponentialBBoxCoder``.
+    """
+
+    def _shifts(self, raw: Tensor) -> Tensor:
+        return raw - 0.5
+
+    def _raw_shifts(self, shifts: Tensor) -> Tensor:
+        return shifts + 0.5
 
 
 @CODERS.register_module()

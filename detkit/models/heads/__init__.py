@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.yolov8_obb_head import YOLOv8OBBHead
     from detkit.models.heads.yolov8_pose_head import YOLOv8PoseHead
     from detkit.models.heads.yolov8_segment_head import YOLOv8SegmentHead
+    from detkit.models.heads.yolox_head import YOLOXHead
 
 __getattr__ = lazy_names(
     __name__,
@@ -77,6 +78,7 @@ __getattr__ = lazy_names(
         'YOLOv8OBBHead': 'yolov8_obb_head',
         'YOLOv8PoseHead': 'yolov8_pose_head',
         'YOLOv8SegmentHead': 'yolov8_segment_head',
+        'YOLOXHead': 'yolox_head',
         'FPNHead': 'fpn_head',
         'FPNAnchorHead': 'fpn_anchor_head',
         'RetinaHead': 'retina_head',
@@ -120,6 +122,7 @@ __all__ = [
     'YOLOv8OBBHead',
     'YOLOv8PoseHead',
     'YOLOv8SegmentHead',
+    'YOLOXHead',
     'FPNHead',
     'FPNAnchorHead',
     'RetinaHead',

@@ -17,7 +17,7 @@ from detkit.structures.targets import AssignResult, Candidates, SparseTargets
 from detkit.utils.errors import ConfigError
 from detkit.utils.ranks import shared_divisor
 
-from ..layers import ConvModule
+from ..layers import ConvModule, SeparableConv
 from ..priors import PointPriorGenerator, PointPriors
 from .dense_head import DenseHead
 
@@ -51,12 +51,6 @@ class Slots(NamedTuple):
 
 def _plain(in_channels: int, out_channels: int) -> nn.Module:
     return ConvModule(in_channels, out_channels, 3)
-
-
-def _separable(in_channels: int, out_channels: int) -> nn.Module:
-    return nn.Sequential(
-        ConvModule(in_channels, in_channels, 3, groups=in_channels), ConvModule(in_channels, out_channels, 1)
-    )
 
 
 @HEADS.register_module()
@@ -134,7 +128,7 @@ class YOLOv8Head(DenseHead):
         finest = self.in_channels[0]
         self.bbox_branches = self._branches(max(16, finest // 4, 4 * self.reg_max), 4 * self.reg_max)
         hidden = max(finest, min(self.num_classes, 100))
-        self.cls_branches = self._branches(hidden, self.num_classes, _separable if self.depthwise_cls else _plain)
+        self.cls_branches = self._branches(hidden, self.num_classes, SeparableConv if self.depthwise_cls else _plain)
 
     def _branches(
         self, hidden: int, out_channels: int, conv: Callable[[int, int], nn.Module] = _plain

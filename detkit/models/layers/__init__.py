@@ -8,7 +8,14 @@ if TYPE_CHECKING:
     from detkit.models.layers.attention import AttentionMaps, MultiHeadAttention
     from detkit.models.layers.block import build_block, scale_blocks, scale_channels
     from detkit.models.layers.c3k2 import C3k, C3k2
-    from detkit.models.layers.conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
+    from detkit.models.layers.conv_module import (
+        ACTIVATIONS,
+        LEAKY_RELU,
+        Activation,
+        ConvModule,
+        SeparableConv,
+        build_activation,
+    )
     from detkit.models.layers.csp import C3, Bottleneck, C2f
     from detkit.models.layers.csp_rep import CSPRep, RepVGGBlock
     from detkit.models.layers.deformable_attention import DeformableAttention
@@ -75,6 +82,7 @@ __getattr__ = lazy_names(
         'RMSNorm': 'normalization',
         'RepNCSPELAN4': 'elan',
         'SCDown': 'elan',
+        'SeparableConv': 'conv_module',
         'SinCosPositionEncoding': 'position_encodings',
         'SinePositionEncoding': 'position_encodings',
         'SwiGLU': 'swiglu',
@@ -128,6 +136,7 @@ __all__ = [
     'RMSNorm',
     'RepNCSPELAN4',
     'SCDown',
+    'SeparableConv',
     'SinCosPositionEncoding',
     'SinePositionEncoding',
     'SwiGLU',

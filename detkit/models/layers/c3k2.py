@@ -16,7 +16,7 @@ _INNER = ('bottleneck', 'c3k', 'attention')
 
 @LAYERS.register_module()
 class C3k(C3):
-    """``C3`` whose bottlenecks have two 3x3 convolutions; the arguments are those of ``CSPBlock``."""
+    """``C3`` whose bottlenecks have two 3x3 convolutions; the arguments are those of ``C3``."""
 
     kernel_sizes = (3, 3)
 

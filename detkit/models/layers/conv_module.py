@@ -71,6 +71,30 @@ class ConvModule(nn.Module):
         return norm_silu(self.bn, y) if can_join(self.bn, self.act, y) else self.act(self.bn(y))
 
 
+class SeparableConv(nn.Sequential):
+    """A depthwise convolution and a 1x1 convolution, each a ``ConvModule``, in place of one (arXiv:1704.04861).
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        kernel_size, stride: of the depthwise convolution.
+        act, norm: activation and normalisation of both, see ``ConvModule``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        act: Activation = 'SiLU',
+        norm: str = 'BN',
+    ) -> None:
+        super().__init__(
+            ConvModule(in_channels, in_channels, kernel_size, stride, groups=in_channels, act=act, norm=norm),
+            ConvModule(in_channels, out_channels, 1, act=act, norm=norm),
+        )
+
+
 def build_activation(act: Activation) -> nn.Module:
     """Return the module that an activation argument describes.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from detkit.protocols import Block
 from detkit.registry import LAYERS
 
-from .conv_module import Activation, ConvModule
+from .conv_module import Activation, ConvModule, SeparableConv
 
 
 class Bottleneck(nn.Module):
@@ -23,6 +23,7 @@ class Bottleneck(nn.Module):
         kernel_sizes: kernels of the two convolutions; (1, 3) is Darknet's residual block and that of C3.
         expansion: channels between the two, as a fraction of ``out_channels``.
         act, norm: activation and normalisation of the convolutions, see ``ConvModule``.
+        depthwise: whether the second convolution is a ``SeparableConv``.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Bottleneck(nn.Module):
         expansion: float = 1.0,
         act: Activation = 'SiLU',
         norm: str = 'BN',
+        depthwise: bool = False,
     ) -> None:
         super().__init__()
         hidden = int(out_channels * expansion)
         self.conv1 = ConvModule(in_channels, hidden, kernel_sizes[0], act=act, norm=norm)
-        self.conv2 = ConvModule(hidden, out_channels, kernel_sizes[1], act=act, norm=norm)
+        conv = SeparableConv if depthwise else ConvModule
+        self.conv2 = conv(hidden, out_channels, kernel_sizes[1], act=act, norm=norm)
         self.shortcut = shortcut and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,10 +150,29 @@ class C3(CSPBlock):
 
     (Wang et al., https://arxiv.org/abs/1911.11929, with three convolutions beside the bottlenecks.)
 
-    The arguments are those of ``CSPBlock``.
+    Args:
+        in_channels, out_channels, num_blocks, shortcut, expansion, act, norm: see ``CSPBlock``.
+        depthwise: whether the 3x3 convolutions are depthwise ones with a 1x1 behind them, as in YOLOX-nano.
     """
 
     kernel_sizes = (1, 3)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_blocks: int = 1,
+        shortcut: bool = False,
+        expansion: float = 0.5,
+        act: Activation = 'SiLU',
+        norm: str = 'BN',
+        depthwise: bool = False,
+    ) -> None:
+        self.depthwise = depthwise
+        super().__init__(in_channels, out_channels, num_blocks, shortcut, expansion, act, norm)
+
+    def _inner_block(self, channels: int, shortcut: bool, act: Activation, norm: str) -> nn.Module:
+        return Bottleneck(channels, channels, shortcut, self.kernel_sizes, act=act, norm=norm, depthwise=self.depthwise)
 
     def _build(
         self,

@@ -66,14 +66,21 @@ class IoULoss(BaseLoss, OverlapLoss):
         mode: the overlap, one of 'iou', 'giou', 'diou', 'ciou'.
         loss_weight: factor of the result.
         eps: keeps quotients finite for boxes without area, in the unit of the boxes; much smaller than an area.
+        power: exponent of the overlap; 2 is YOLOX's loss 1 - IoU². The others than the IoU may be negative and take 1.
+
+    Raises:
+        ValueError: there is no such mode, or ``power`` is not 1 with another overlap than the IoU.
     """
 
-    def __init__(self, mode: str = 'ciou', loss_weight: float = 1.0, eps: float = 1e-7) -> None:
+    def __init__(self, mode: str = 'ciou', loss_weight: float = 1.0, eps: float = 1e-7, power: float = 1.0) -> None:
         super().__init__(loss_weight)
         if mode not in IOU_MODES:
             raise ValueError(f'IoULoss mode must be one of {IOU_MODES}, found {mode!r}')
+        if power <= 0 or (power != 1 and mode != 'iou'):
+            raise ValueError(f"IoULoss power must be above 0, and 1 unless mode is 'iou', found {power} with {mode!r}")
         self.mode = mode
         self.eps = eps
+        self.power = power
 
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
@@ -89,7 +96,7 @@ class IoULoss(BaseLoss, OverlapLoss):
         self, overlaps: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss of boxes whose ``overlaps`` are known; arguments as in ``forward``."""
-        return self.reduce(1 - overlaps, weight, avg_factor)
+        return self.reduce(1 - (overlaps if self.power == 1 else overlaps**self.power), weight, avg_factor)
 
 
 @LOSSES.register_module()

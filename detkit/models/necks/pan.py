@@ -11,7 +11,16 @@ from detkit.registry import NECKS
 from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
-from ..layers import Activation, ConvModule, SCDown, build_block, scale_blocks, scale_channels, upsample_nearest
+from ..layers import (
+    Activation,
+    ConvModule,
+    SCDown,
+    SeparableConv,
+    build_block,
+    scale_blocks,
+    scale_channels,
+    upsample_nearest,
+)
 
 
 @NECKS.register_module()
@@ -42,6 +51,7 @@ class PAN(BaseModule):
         act: activation of every convolution, see ``ConvModule``; also passed to the blocks.
         linear_reduce: leave out the activation after the 1x1 convolutions of ``reduce``.
         light_down: halve maps by ``SCDown`` instead of one convolution.
+        depthwise: halve maps by ``SeparableConv`` instead of one convolution; the blocks have an argument of their own.
         fuse: how two maps are joined, 'concat' or 'sum'; a sum needs maps of equal channels.
         last_block: entries that the config of the coarsest returned map's block has instead, such as
             ``dict(inner='c3k')``.
@@ -64,6 +74,7 @@ class PAN(BaseModule):
         act: Activation = 'SiLU',
         linear_reduce: bool = False,
         light_down: bool = False,
+        depthwise: bool = False,
         fuse: str = 'concat',
         last_block: dict | None = None,
         widen_factor: float | None = None,
@@ -82,6 +93,8 @@ class PAN(BaseModule):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
         if fuse not in ('concat', 'sum'):
             raise ConfigError(f"PAN: fuse is {fuse!r}; it must be 'concat' or 'sum'")
+        if light_down and depthwise:
+            raise ConfigError('PAN: light_down and depthwise are two ways to halve maps; give one of them')
         self.fuse = fuse
         block, num_blocks = block or dict(type='C2f'), scale_blocks(num_blocks, deepen_factor)
 
@@ -100,9 +113,9 @@ class PAN(BaseModule):
         if reduce:
             coarse = outs[:-1]
         self.up_blocks = nn.ModuleList(build(coarse[i], in_channels[i], outs[i]) for i in steps)
+        conv = SeparableConv if depthwise else ConvModule
         self.down_convs = nn.ModuleList(
-            SCDown(outs[i], outs[i]) if light_down else ConvModule(outs[i], outs[i], 3, stride=2, act=act)
-            for i in steps
+            SCDown(outs[i], outs[i]) if light_down else conv(outs[i], outs[i], 3, stride=2, act=act) for i in steps
         )
         self.down_blocks = nn.ModuleList(build(outs[i], coarse[i], outs[i + 1], i == steps[-1]) for i in steps)
         self.out_channels = outs

@@ -35,6 +35,8 @@ class YOLOv3Neck(BaseModule):
         in_strides: their strides; each must be twice the one before it. Not checked when left out.
         out_channels: channels of the maps returned; ``in_channels`` when left out.
         num_convs: convolutions of each set, odd, or 0 for no set; one number for each level, or one for all.
+        final_conv: whether a 3x3 convolution follows each set; without it a returned map has the channels of the set's
+            last convolution, half of the level's ``out_channels``, as in YOLOX on Darknet-53.
         spp: config of a part such as ``dict(type='SPP')`` that replaces the middle 1x1 convolution of the coarsest
             set, built with ``in_channels, out_channels, act`` added; None for none.
         act: activation of every convolution, see ``ConvModule``.
@@ -53,6 +55,7 @@ class YOLOv3Neck(BaseModule):
         in_strides: Sequence[int] | None = None,
         out_channels: Sequence[int] | None = None,
         num_convs: int | Sequence[int] = 5,
+        final_conv: bool = True,
         spp: dict | None = None,
         act: Activation = LEAKY_RELU,
         init_cfg: dict | list | None = None,
@@ -77,6 +80,7 @@ class YOLOv3Neck(BaseModule):
                 'no 1x1 that spp could replace; num_convs=5 has one.'
             )
         last = len(outs) - 1
+        returned = []
         self.sets, self.out_convs, self.up_convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level, (out, count) in enumerate(zip(outs, counts, strict=True)):
             half = out // 2
@@ -90,10 +94,11 @@ class YOLOv3Neck(BaseModule):
                     convs.append(ConvModule(current, after, 3 if index % 2 else 1, act=act))
                 current = after
             self.sets.append(convs)
-            self.out_convs.append(ConvModule(current, out, 3, act=act))
+            self.out_convs.append(ConvModule(current, out, 3, act=act) if final_conv else nn.Identity())
+            returned.append(out if final_conv else current)
             if level > 0:
                 self.up_convs.append(ConvModule(current, outs[level - 1] // 2, 1, act=act))
-        self.out_channels = outs
+        self.out_channels = tuple(returned)
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         outputs, x = [], feats[-1]

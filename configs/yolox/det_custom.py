@@ -1,0 +1,15 @@
+"""YOLOX on your own dataset with a data.yaml (https://arxiv.org/abs/2107.08430).
+
+There is no published result. Train with
+    python tools/train.py configs/yolox/det_custom.py --cfg-options size=s data_yaml=path/to/data.yaml
+"""
+
+_base_ = [
+    '../_base_/models/yolox_det.py',
+    '../_base_/datasets/data_yaml.py',
+    '../_base_/schedules/yolox_300e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
+max_epochs = 100
+augment, img_size, scale, mosaic_prob, mixup_prob = _base_.recipes[_base_.size]

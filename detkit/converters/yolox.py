@@ -1,0 +1,170 @@
+"""``convert_yolox``: a ``.pth`` file of YOLOX -> a detkit checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detkit.config.execute import execute
+from detkit.converters.common import (
+    Conversion,
+    Description,
+    check_paths,
+    match_tensors,
+    read_names,
+    resolve_config,
+    set_classes,
+    shown_classes,
+)
+from detkit.converters.detr_file import read_state
+from detkit.converters.yolox_keys import STEM_WEIGHT, YOLOX_KEYS, is_darknet, stem_kernel
+from detkit.datasets.class_names import COCO80
+from detkit.models.layers import scale_channels
+from detkit.utils.errors import CheckpointError, ConfigError
+
+_DARKNET_SIZE = 'darknet53'
+_STEM_CHANNELS = 64  # before the width factor
+# The thresholds of the authors' demo.
+_PREDICTION = {'predict_cfg.score_thr': 0.25, 'predict_cfg.iou_thr': 0.45}
+
+
+def convert_yolox(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
+    """Convert a file of a YOLOX; nothing in it is run.
+
+    Args:
+        source: a ``.pth`` of the authors, published in release 0.1.1rc0 or of their training.
+        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
+        configs: detkit's folder of that name, whose configs describe the models.
+        config: the config of the same model, instead of the one that fits the weights.
+        names: the class names, one a line; needed where the model has not COCO's 80 classes.
+
+    Returns:
+        Lines for people: what was read and written, the config that fits, and how to go on.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another model; all parameters that are unknown, missing or of
+            another shape are listed.
+    """
+    check_paths(Path(source), Path(target))
+    return load_yolox(source, configs, config, names).save(Path(target))
+
+
+def load_yolox(
+    source: str | Path, configs: str | Path, config: str | Path | None = None, names: str | Path | None = None
+) -> Conversion:
+    """Return what ``convert_yolox`` writes; arguments and errors are the same."""
+    source, configs = Path(source), Path(configs)
+    tensors = read_state(source)[1]
+    darknet = is_darknet(tensors)
+    if darknet is None:
+        some = ', '.join(sorted(tensors)[:3]) or 'none'
+        raise CheckpointError(
+            f'{source} is no YOLOX: it lacks a first convolution or a layer of objectness under its name (its tensors '
+            f'are {some}, ...); give a .pth of the authors.'
+        )
+    keys = YOLOX_KEYS[darknet]
+    stem = keys.to_theirs(STEM_WEIGHT)
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    if tensors[stem].ndim != 4 or shapes[stem][1] not in (3, 12):
+        raise CheckpointError(
+            f'{source} has a first convolution of the shape {shapes[stem]}; images of three channels are expected.'
+        )
+    shapes[stem] = tuple(stem_kernel(torch.empty(shapes[stem], device='meta')).shape)
+    classes, by = _find_classes(shapes, source, names)
+    file = configs / 'yolox' / 'det_coco.py' if config is None else Path(config)
+    size = _find_size(shapes[stem][0], darknet, file, source) if config is None else None
+    options = {} if size is None else {'size': size, **_PREDICTION}
+    try:
+        resolved = resolve_config(file, options)
+    except ConfigError as error:
+        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
+    if resolved.get('model', {}).get('head', {}).get('type') != 'YOLOXHead' or not resolved.get('classes'):
+        raise CheckpointError(
+            f'{file} describes no YOLOX with its classes; give one such as configs/yolox/det_coco.py.'
+        )
+    same_classes = classes == tuple(resolved['classes'])
+    set_classes(resolved, classes)
+    description = Description(resolved, file, options, () if same_classes else ('classes',), same_classes)
+    model = description.build()
+    what = f'{source} does not fit the YOLOX {size or f"of {file.name}"}'
+    found = match_tensors(shapes, model.state_dict(), keys, what)
+    state = {ours: _plain(tensors[theirs]) for ours, theirs in found.items()}
+    state[STEM_WEIGHT] = stem_kernel(state[STEM_WEIGHT]).contiguous()
+    inside = file.resolve().is_relative_to(configs.resolve())
+    return Conversion(
+        state,
+        resolved,
+        f'configs/yolox/{file.name}' if inside else file.name,
+        {'file': source.name, 'project': 'YOLOX'},
+        report=(
+            f'read     {source}: YOLOX{f" {size}" if size else ""}, {shown_classes(classes)}',
+            f'classes  as {by} has them',
+        ),
+        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
+        advice=lambda target: description.advice(target, 'det_custom.py' if options else None),
+    )
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor.to(torch.int64)
+
+
+def _find_size(channels: int, darknet: bool, file: Path, source: Path) -> str:
+    """Return the size of ``file`` whose first convolution has so many channels.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+    if darknet:
+        return _DARKNET_SIZE
+    sizes: Mapping[str, Any] = execute(file, {}).values['sizes']
+    widths = {
+        size: scale_channels(_STEM_CHANNELS, widen_factor)
+        for size, (_, widen_factor, _) in sizes.items()
+        if size != _DARKNET_SIZE
+    }
+    for size, width in widths.items():
+        if width == channels:
+            return size
+    known = ', '.join(f'{size} ({width})' for size, width in widths.items())
+    raise CheckpointError(
+        f'{source}, YOLOX, has {channels} channels behind its first convolution, but the sizes have {known}; give the '
+        'config of its model with --config.'
+    )
+
+
+def _find_classes(
+    shapes: Mapping[str, tuple[int, ...]], source: Path, names: str | Path | None
+) -> tuple[tuple[str, ...], str]:
+    """Return the class names, and their source for the report.
+
+    Raises:
+        CheckpointError: the file lacks the layer of the classes, or the names are not as many as it has.
+    """
+    layer = 'head.cls_preds.0.weight'
+    if layer not in shapes:
+        raise CheckpointError(f'{source} lacks {layer}, which every YOLOX has; copy the file again.')
+    count = shapes[layer][0]
+    if names is None:
+        if count != len(COCO80):
+            raise CheckpointError(
+                f'{source} has {count} classes without names, and COCO {len(COCO80)}; give the names with --names '
+                'FILE, one a line.'
+            )
+        return COCO80, 'COCO'
+    classes = read_names(Path(names))
+    if len(classes) != count:
+        raise CheckpointError(f'{source} has {count} classes, but {names} names {len(classes)}.')
+    return classes, str(names)
