@@ -140,6 +140,29 @@ class Detector(TrainableModel):
         results = (tracked.result for tracked in track_sources(predictor, sources, tracker, kept))
         return results if stream else Results(results)
 
+    def set_classes(self, classes: Sequence[str], text_embeddings: str | os.PathLike | None = None) -> None:
+        """Let an open-vocabulary model look for other classes, from now on, in prediction, tracking and export.
+
+        Args:
+            classes: their names.
+            text_embeddings: a file with their embeddings, see ``detkit.models.text_encoders.read_embeddings``; by
+                default the model's text encoder makes those of names that the model does not have already.
+
+        Raises:
+            TypeError: ``classes`` is one text.
+            ConfigError: the model's classes are fixed, as those of all models but YOLO-World, or a name is there twice.
+            DataError: the file lacks a name, is damaged, or has vectors of another length.
+            MissingPackageError, CheckpointError: the text encoder cannot be loaded.
+        """
+        if isinstance(classes, str):
+            raise TypeError(f'classes is {classes!r}, but must be a list of names: write [{classes!r}]')
+        from detkit.inference.vocabulary import with_vocabulary
+
+        file = None if text_embeddings is None else os.fspath(text_embeddings)
+        model = with_vocabulary(self.model, classes, file)
+        with self._lock:
+            self._model = model
+
     def __repr__(self) -> str:
         licence = self._model.info.licence if self._model is not None else ''
         return f'<Detector {self._opened.name} on {self.device}{f", weights: {licence}" if licence else ""}>'

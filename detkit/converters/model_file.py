@@ -13,6 +13,8 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
+from torch import Tensor
+
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.utils.errors import CheckpointError
 
@@ -148,6 +150,11 @@ class ModelFile:
             if found == f'{name}.act':
                 return module.kind
         return None
+
+    def tensor(self, attribute: str) -> Tensor | None:
+        """Return a tensor that is an attribute of the model, None where there is none of that name."""
+        value = self.model.get(attribute)
+        return self._archive.read(value) if isinstance(value, TensorRef) else None
 
     def check_strides(self) -> None:
         """Compare the strides that the model states, if it does."""

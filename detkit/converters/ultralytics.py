@@ -1,18 +1,24 @@
-"""``convert_ultralytics``: a YOLOv8, YOLO11 or YOLO26 ``.pt`` file of ultralytics -> a detkit checkpoint."""
+"""``convert_ultralytics``: a YOLOv8, YOLO11, YOLO26 or YOLO-World ``.pt`` file -> a detkit checkpoint."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from detkit.converters.common import Description, KeyTable, resolve_config, set_classes
 from detkit.converters.inert_pickle import StandIn, TorchArchive
 from detkit.converters.model_file import Layer, ModelFile
 from detkit.converters.pickled_model import NORM_EPS, PickledModel, Scale, Stages, convert_pickled
 from detkit.converters.ultralytics_keys import (
+    WORLD_LINEAR,
+    WORLD_V1_DETECTOR,
+    WORLD_V2_DETECTOR,
     YOLO11_CLASSIFIER,
     YOLO11_DETECTOR,
     YOLO11_LINEAR,
@@ -21,6 +27,7 @@ from detkit.converters.ultralytics_keys import (
     YOLOV8_DETECTOR,
     YOLOV8_KEYS,
     YOLOV8_STAGES,
+    world_keys,
     yolo11_keys,
     yolo26_keys,
 )
@@ -29,11 +36,12 @@ from detkit.utils.errors import CheckpointError
 
 DATASETS = {'det': 'coco', 'seg': 'coco', 'pose': 'coco', 'obb': 'dota', 'cls': 'imagenet'}
 COCO_KEYPOINT_SHAPE = (17, 3)
+TEXT_DIMS = 512
 
 # The head's class says the task.
 TASKS = {
     'Detect': 'det', 'Segment': 'seg', 'Segment26': 'seg', 'Pose': 'pose', 'Pose26': 'pose', 'OBB': 'obb',
-    'OBB26': 'obb', 'Classify': 'cls',
+    'OBB26': 'obb', 'Classify': 'cls', 'WorldDetect': 'det',
 }  # fmt: skip
 
 
@@ -45,6 +53,7 @@ class UltralyticsModel(PickledModel):
         folder: the folder of the family's configs.
         detector_layers: the layers before a detector's head.
         classifier_layers: all layers of a classifier.
+        heads: the classes of a detector's head.
         attributes, shortcut_layers, linear: see ``ModelFile.check_attributes``.
         keypoint_shape: the number of keypoints and of values each, of a pose model.
         keypoint_names: the names of the keypoints, where the file states them.
@@ -63,6 +72,7 @@ class UltralyticsModel(PickledModel):
     }
     shortcut_layers: ClassVar[tuple[int, ...]] = YOLOV8_STAGES.block_layers
     linear: ClassVar[str] = r'(?!)'
+    heads: ClassVar[tuple[str, ...]] = ('Detect', 'Segment', 'Pose', 'OBB')
 
     keypoint_shape: tuple[int, int] | None = None
     keypoint_names: tuple[str, ...] | None = None
@@ -104,6 +114,12 @@ class UltralyticsModel(PickledModel):
         return Description(
             config, file, {**self.size_options(scale), **self.input_options}, differences, classes == self.classes
         )
+
+    @classmethod
+    def head_inputs(cls) -> list[int]:
+        """Return the layers that a detector's head takes, fine to coarse."""
+        last = len(cls.detector_layers) - 1
+        return [last - 6, last - 3, last]
 
     @classmethod
     def read_layout(cls, file: ModelFile) -> dict[str, Any]:
@@ -178,6 +194,7 @@ class YOLO26Model(YOLO11Model):
         **dict.fromkeys(('Detect', 'Segment26', 'Pose26', 'OBB26'), {'reg_max': 1}),
     }
     linear = rf'{YOLO11_LINEAR}|model\.9\.cv1'
+    heads = ('Detect', 'Segment26', 'Pose26', 'OBB26')
 
     @property
     def keys(self) -> KeyTable:
@@ -193,8 +210,76 @@ class YOLO26Model(YOLO11Model):
         return {**super().read_layout(file), 'linear_pooling': False}
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorldModel(UltralyticsModel):
+    """A YOLO-World of the second version as a file describes it.
+
+    Attributes:
+        texts: ``(C, D)``, the embeddings of the classes' names.
+        number: the version.
+    """
+
+    family = 'YOLO-World'
+    folder = 'yolo_world'
+    detector_layers = WORLD_V2_DETECTOR
+    attributes: ClassVar[dict[str, dict[str, Any]]] = {
+        **UltralyticsModel.attributes,
+        'MaxSigmoidAttnBlock': {'scale': 1.0, 'ec': None},
+        'ImagePoolingAttn': {'scale': 1.0, 'nh': 8, 'nf': 3},
+    }
+    linear = WORLD_LINEAR
+    heads = ('WorldDetect',)
+    number: ClassVar[int] = 2
+
+    texts: Tensor
+
+    @property
+    def keys(self) -> KeyTable:
+        return world_keys(self.number)
+
+    @classmethod
+    def read_layout(cls, file: ModelFile) -> dict[str, Any]:
+        texts = file.tensor('txt_feats')
+        texts = texts[0] if texts is not None and texts.ndim == 3 and len(texts) == 1 else texts
+        if texts is None or texts.ndim != 2 or not texts.is_floating_point() or not texts.isfinite().all():
+            raise CheckpointError(f"{file.path} has no embeddings of its classes' names (txt_feats).")
+        return dict(texts=texts.float())
+
+    def size_options(self, scale: Scale) -> dict[str, Any]:
+        return {**scale.options('s'), **({'version': 1} if self.number == 1 else {})}
+
+    def describe(self, scale: Scale, file: Path) -> Description:
+        description = super().describe(scale, file)
+        if len(self.texts) != len(self.classes):
+            raise CheckpointError(f'The file names {len(self.classes)} classes, but has {len(self.texts)} embeddings.')
+        if self.texts.shape[1] != TEXT_DIMS:
+            raise CheckpointError(
+                f'The file has embeddings of {self.texts.shape[1]} numbers, where {self.family} has {TEXT_DIMS}.'
+            )
+        description.config['model']['classes'] = self.classes
+        return description
+
+    def match(self, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
+        return super().match({name: tensor for name, tensor in expected.items() if name != 'texts'}, source)
+
+    def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**state, 'texts': self.texts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstWorldModel(WorldModel):
+    """A YOLO-World of the first version, with image pooling attention, as a file describes it."""
+
+    detector_layers = WORLD_V1_DETECTOR
+    number = 1
+
+    @classmethod
+    def head_inputs(cls) -> list[int]:
+        return [15, 19, 22]
+
+
 def convert_ultralytics(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
-    """Convert a file that ultralytics wrote, of a YOLOv8, YOLO11 or YOLO26, see ``convert_pickled``."""
+    """Convert a file of ultralytics, of a YOLOv8, YOLO11 or YOLO-World of any size, see ``convert_pickled``."""
     return convert_pickled(source, target, configs, read_ultralytics)
 
 
@@ -217,9 +302,9 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
     if head.kind == 'Classify':
         expected = cls.classifier_layers
     else:
-        last = len(cls.detector_layers) - 1
-        expected = (*cls.detector_layers, (head.kind if head.kind in TASKS else 'Detect', [last - 6, last - 3, last]))
-    file.check_layers(expected, 'Detect, Segment, Pose, OBB or Classify')
+        expected = (*cls.detector_layers, (head.kind if head.kind in cls.heads else cls.heads[0], cls.head_inputs()))
+    is_world = issubclass(cls, WorldModel)
+    file.check_layers(expected, 'WorldDetect' if is_world else 'Detect, Segment, Pose, OBB or Classify')
     layout = cls.read_layout(file)
     linear = f'{cls.linear}|model.9.cv1' if layout.get('linear_pooling') else cls.linear
     norm_eps = file.check_attributes(cls.attributes, cls.shortcut_layers, linear)
@@ -243,6 +328,8 @@ def _family(file: ModelFile) -> type[UltralyticsModel]:
     """Return the family whose layers a file has."""
     layers = file.layers() if file.model.path.startswith('ultralytics.') else []
     blocks = [layer.kind for layer in layers]
+    if 'C2fAttn' in blocks:
+        return FirstWorldModel if 'ImagePoolingAttn' in blocks else WorldModel
     if 'C3k2' not in blocks or 'C2f' in blocks:
         return UltralyticsModel
     # YOLO26's pyramid pooling adds its input

@@ -25,6 +25,11 @@ def _neck_layers(block: str, coarsest: int) -> tuple[Layer, ...]:
 YOLOV8_CLASSIFIER = (*_stage_layers('C2f'), ('Classify', -1))
 YOLOV8_DETECTOR = (*_stage_layers('C2f'), ('SPPF', -1), *_neck_layers('C2f', 9))
 YOLOV8_STAGES = Stages('model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(3, 6, 6, 3))
+_WORLD_LAYERS = (*_stage_layers('C2f'), ('SPPF', -1), *_neck_layers('C2fAttn', 9))
+WORLD_V2_DETECTOR = (*_WORLD_LAYERS[:16], ('Conv', 15), *_WORLD_LAYERS[17:])
+WORLD_V1_DETECTOR = (*WORLD_V2_DETECTOR[:16], ('ImagePoolingAttn', [15, 12, 9]), *WORLD_V2_DETECTOR[16:])
+# Convolutions without an activation.
+WORLD_LINEAR = r'.*\.attn\.proj_conv'
 YOLO11_CLASSIFIER = (*_stage_layers('C3k2'), ('C2PSA', -1), ('Classify', -1))
 YOLO11_DETECTOR = (*_stage_layers('C3k2'), ('SPPF', -1), ('C2PSA', -1), *_neck_layers('C3k2', 10))
 YOLO11_STAGES = Stages(
@@ -262,4 +267,4 @@ def world_keys(version: int) -> KeyTable:
         (f'{head}.cv3.{{}}.{{}}', 'head.embed_branches.{}.{}'),
         (f'{head}.cv4.{{}}', 'head.contrasts.{}'),
     )
-    return KeyTable(rows, _DFL)
+    return KeyTable(rows, rf'{_DFL}|clip_model\.')

@@ -22,6 +22,8 @@ from detkit.export.quantization import ADVISED_IMAGES, LEAST_IMAGES, MOST_IMAGES
 from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
+from detkit.inference.vocabulary import with_vocabulary
+from detkit.models.detectors import BaseDetector
 from detkit.sample_data.coco8 import render_scenes
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError
@@ -74,6 +76,11 @@ def export_detector(
         DataError: no picture can be read.
         ExportError: the results differ from PyTorch's by more than the tolerance; the file is kept as ``*.failed.*``.
     """
+    if settings.classes:
+        model = with_vocabulary(model, settings.classes, settings.text_embeddings)
+        settings = replace(settings, classes=None, text_embeddings=None)
+    if isinstance(model, BaseDetector):
+        model = model.reparameterized()
     plan = make_plan(model, settings)
     path = Path(path)
     if not path.name.lower().endswith(plan.format.suffix):

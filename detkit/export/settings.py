@@ -48,6 +48,8 @@ class ExportSettings(CallOptions):
         calibration: files, folders or patterns of the pictures that int8 is calibrated with, 300 at most.
         nms: put suppression into the graph.
         score_thr, iou_thr, max_per_img, class_agnostic: of that suppression; by default as in prediction.
+        classes: the classes of an open-vocabulary model, by name; by default those that it has.
+        text_embeddings: a file with their embeddings, see ``detkit.models.text_encoders.read_embeddings``.
         opset: version of ONNX's operators.
         input_type: the type of the images' values from 0 to 255; the format's first one by default.
         tolerance: greatest difference of boxes in pixels; None for the format's.
@@ -92,6 +94,18 @@ class ExportSettings(CallOptions):
         None, "rows of an image with --nms (default: the config's, 300)", number(Integral, 1, 10000), type=int
     )
     class_agnostic: bool = option(False, 'let --nms suppress across classes too', check_flag)
+    classes: Sequence[str] | None = option(
+        None,
+        'classes of an open-vocabulary model (YOLO-World), which the file keeps (default: those that it has)',
+        nargs='+',
+        metavar='CLASS',
+    )
+    text_embeddings: str | None = option(
+        None,
+        "file (.npz, .safetensors) with the embeddings of --classes (default: the model's text encoder makes them)",
+        type=str,
+        metavar='FILE',
+    )
     opset: int = option(17, "version of ONNX's operators (default: 17)", number(Integral, 1), type=int)
     input_type: str | None = option(
         None,

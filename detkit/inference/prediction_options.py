@@ -23,7 +23,10 @@ class ImageOptions(CallOptions):
         score_thr: least score of a prediction; a classifier always gives its best class. This, ``iou_thr`` and
             ``max_per_img`` are by default those of the config's ``predict_cfg``, else 0.25, 0.7 and 300.
         iou_thr: of two predictions of a class that overlap more, the better one is kept.
-        classes: names or labels of the only classes to report; None for all.
+        classes: names or labels of the only classes to report; None for all. Of an open-vocabulary model the names are
+            the classes that it looks for, which need not be those of its training.
+        text_embeddings: a file with the embeddings of ``classes``, of an open-vocabulary model; by default the model's
+            text encoder makes them. See ``detkit.models.text_encoders.read_embeddings``.
         max_per_img: most predictions an image; most classes of a classifier, 5 by default.
         class_agnostic: predictions suppress those of other classes too.
         retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
@@ -51,7 +54,16 @@ class ImageOptions(CallOptions):
         type=float,
     )
     classes: Sequence[str | int] | str | int | None = option(
-        None, 'report only these classes, by name or number', nargs='+', metavar='CLASS'
+        None,
+        'report only these classes, by name or number; of an open-vocabulary model (YOLO-World): look for these',
+        nargs='+',
+        metavar='CLASS',
+    )
+    text_embeddings: str | None = option(
+        None,
+        "file (.npz, .safetensors) with the embeddings of --classes (default: the model's text encoder makes them)",
+        type=str,
+        metavar='FILE',
     )
     max_per_img: int | None = option(
         None, "most predictions of an image (default: the config's, 300)", number(Integral, 1), ['--max-det'], type=int

@@ -32,6 +32,8 @@ from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
+from detkit.inference.vocabulary import has_open_vocabulary, names_of, with_vocabulary
+from detkit.models.detectors import BaseDetector
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
@@ -122,6 +124,16 @@ class Predictor:
         given = options_of_call(PredictionOptions, options, 'a Predictor', others)
         check_flag('fuse', fuse)
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
+        names = names_of(given.classes) if has_open_vocabulary(self.model) else None
+        if given.text_embeddings is not None and names is None:
+            raise ConfigError(
+                'text_embeddings is the file of the embeddings of classes: give it with names as classes, to an '
+                'open-vocabulary model'
+            )
+        if names is not None:
+            self.model = with_vocabulary(self.model, names, given.text_embeddings)
+        if isinstance(self.model, BaseDetector):
+            self.model = self.model.reparameterized()
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device
         if self.device.type == 'cpu':
@@ -138,7 +150,7 @@ class Predictor:
         wanted: dict[str, Any] = {
             **{name: getattr(self.options, name) for name in (*THRESHOLDS, 'class_agnostic')},
             'multi_label': False,
-            'classes': _label_numbers(given.classes, self.classes),
+            'classes': None if names else _label_numbers(given.classes, self.classes),
         }
         if given.retina_masks is not None:
             wanted['retina_masks'] = given.retina_masks

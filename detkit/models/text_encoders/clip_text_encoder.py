@@ -20,6 +20,7 @@ from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageErro
 from .embedding_file import read_embeddings, save_embeddings
 
 _AT_A_TIME = 256
+_MOST_KEPT = 20000  # names in a file of the cache; the oldest go first
 
 
 @TEXT_ENCODERS.register_module()
@@ -68,7 +69,8 @@ class CLIPTextEncoder(TextEncoder):
         missing = [name for name in dict.fromkeys(names) if name not in known]
         if missing:
             known |= dict(zip(missing, self._encode(missing), strict=True))
-            save_embeddings(self.cache_file, list(known), torch.stack(list(known.values())))
+            kept = dict(list(known.items())[-_MOST_KEPT:])
+            save_embeddings(self.cache_file, list(kept), torch.stack(list(kept.values())))
         return torch.stack([known[name] for name in names]) if names else torch.zeros(0, self.dims)
 
     def __getstate__(self) -> dict[str, Any]:

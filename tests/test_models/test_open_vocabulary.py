@@ -1,0 +1,260 @@
+"""Detectors whose classes are texts: their parts, their text encoders, and the folding of texts into weights."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from builders import build_model, model_config
+
+from detkit.engine.finetune import load_weights
+from detkit.models.detectors import ModelInfo
+from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.models.text_encoders import (
+    CLIPTextEncoder,
+    EmbeddingFile,
+    NgramTextEncoder,
+    read_embeddings,
+    save_embeddings,
+)
+from detkit.registry import DETECTORS
+from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError
+
+NAMES = ('red bolt', 'nut', 'washer')
+SMALL = dict(deepen_factor=0.33, widen_factor=0.125)
+
+
+def small_model(version: int = 2, classes=NAMES) -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = model_config('yolo_world_det', len(classes), version=version, **SMALL)
+    model = DETECTORS.build(dict(config, classes=classes))
+    model.init_weights()
+    for module in model.modules():  # statistics other than those of the start
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    model.info = ModelInfo(classes=tuple(classes))
+    return model.eval()
+
+
+def outputs(model: torch.nn.Module) -> list[torch.Tensor]:
+    with torch.no_grad():
+        preds = model(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)))
+    return [*preds['cls_logits'], *preds['bbox_preds']]
+
+
+def test_names_are_embedded_and_only_their_number_is_fixed():
+    model = small_model()
+    assert torch.equal(model.texts, NgramTextEncoder()(NAMES))
+    other = model.with_classes(['nut', 'screw', 'red bolt', 'pin'])
+    assert other.info.classes == ('nut', 'screw', 'red bolt', 'pin') and other.head.num_classes == 4
+    assert torch.equal(other.texts[[0, 2]], model.texts[[1, 0]])
+    assert other.backbone is model.backbone and model.head.num_classes == 3 and len(model.texts) == 3
+    assert outputs(other)[0].shape[1] == 4
+
+
+def test_a_name_alone_decides_the_logits_of_its_class():
+    model = small_model()
+    head, neck_fixed = model.with_classes(['nut', 'pin']), model.with_classes(['pin', 'nut'])
+    for first, second in zip(outputs(head)[:3], outputs(neck_fixed)[:3], strict=True):
+        torch.testing.assert_close(first, second.flip(1))
+
+
+@pytest.mark.parametrize('version', [1, 2])
+@pytest.mark.parametrize('fuse', [False, True], ids=['unfused', 'fused'])
+def test_folded_texts_change_no_output(version, fuse):
+    model = small_model(version)
+    expected = outputs(model)
+    model = fuse_conv_bn(copy.deepcopy(model)) if fuse else model
+    folded = model.reparameterized()
+    for value, wanted in zip(outputs(folded), expected, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-4)
+    assert model.takes_texts and folded.takes_texts == (version == 1)
+    if version == 2:
+        folded.texts = torch.full_like(folded.texts, float('nan'))  # nothing reads them any more
+        assert all(value.isfinite().all() for value in outputs(folded))
+        with pytest.raises(ConfigError, match='folded into this detector'):
+            folded.with_classes(['pin'])
+
+
+def test_weights_of_other_classes_leave_the_texts_as_they_are():
+    source, target = small_model(classes=('cat', 'dog', 'nut')), small_model()
+    content = {'state_dict': source.state_dict(), 'meta': {'classes': ['cat', 'dog', 'nut']}}
+    report = load_weights(target, content, NAMES)
+    assert not report.reinitialised and not report.unused
+    assert torch.equal(target.texts, NgramTextEncoder()(NAMES))
+    assert torch.equal(target.head.contrasts[0].bias, source.head.contrasts[0].bias)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(type='SingleStageDetector'), 'TextPAN needs the embeddings of texts, .*OpenVocabularyDetector'),
+        (dict(text_encoder=dict(type='NgramTextEncoder', dims=64), head_dims=512), 'vectors of 64'),
+        (dict(text_encoder=dict(type='NgramTextEncoder', dims=0)), 'at least 1'),
+        (dict(text_encoder=dict(type='CLIPTextEncoder', template='a photo')), "must hold '{}' once"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change, message):
+    config = dict(model_config('yolo_world_det', 3, **SMALL))
+    if 'head_dims' in change:
+        config['head'] = dict(config['head'], text_dims=change.pop('head_dims'))
+    config |= change
+    if config['type'] == 'SingleStageDetector':
+        config.pop('text_encoder')
+    with pytest.raises(ConfigError, match=message):
+        DETECTORS.build(config)
+
+
+def test_vectors_of_another_length_reach_all_parts():
+    config = dict(model_config('yolo_world_det', 3, **SMALL), text_encoder=dict(type='NgramTextEncoder', dims=64))
+    model = DETECTORS.build(config).eval()
+    assert model.texts.shape == (3, 64) and model.head.text_dims == model.neck[1].text_dims == 64
+    assert outputs(model)[0].shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'), [([], 'no class is named'), (['nut', 'pin', 'nut'], "'nut' is named twice")]
+)
+def test_classes_that_make_no_sense_are_refused(names, message):
+    with pytest.raises(ConfigError, match=message):
+        small_model().with_classes(names)
+
+
+@pytest.mark.parametrize('found', [torch.rand(2, 512), torch.full((1, 512), float('nan')), [[0.0] * 512]])
+def test_an_encoder_that_breaks_its_contract_is_named(found):
+    model = small_model()
+    model.text_encoder = lambda names: found
+    with pytest.raises(ConfigError, match='text encoder function returns'):
+        model.with_classes(['pin'])
+
+
+def test_no_objects_at_all_train():
+    from test_loss_parity import gt_batch
+
+    model, gt = small_model(classes=tuple(map(str, range(80)))).train(), gt_batch()
+    gt.valid.zero_()
+    gt.labels.fill_(-1)
+    losses = model(torch.rand(3, 3, 96, 128), gt, mode='loss')
+    sum(losses.values()).backward()
+    assert losses['loss_box'] == 0 and losses['loss_cls'] > 0
+
+
+def test_spelling_decides_the_vectors_of_ngrams():
+    encoder = NgramTextEncoder()
+    bolt, bolts, same, nut, signs = encoder(['red bolt', 'Red bolts', ' RED  BOLT', 'nut', '?!'])
+    assert torch.equal(bolt, same) and 0.7 < bolt @ bolts < 1 and abs(bolt @ nut) < 0.2 and signs.norm() == 1
+
+
+# ---- Files of embeddings
+
+
+def test_a_file_gives_back_what_was_written(tmp_path):
+    vectors = torch.randn(3, 8)
+    save_embeddings(tmp_path / 'a' / 'names.npz', NAMES, vectors)
+    found = EmbeddingFile(str(tmp_path / 'a' / 'names.npz'), dims=8)(NAMES)
+    torch.testing.assert_close(found, torch.nn.functional.normalize(vectors, dim=1))
+
+
+def test_safetensors_hold_a_vector_a_name(tmp_path):
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    vectors = dict(zip(NAMES, torch.nn.functional.normalize(torch.randn(3, 8), dim=1), strict=True))
+    save_file({**vectors}, tmp_path / 'names.safetensors')
+    found = read_embeddings(tmp_path / 'names.safetensors')
+    assert list(sorted(found)) == sorted(NAMES)
+    torch.testing.assert_close(found['nut'], vectors['nut'])
+
+
+def _npz(path, **arrays):
+    np.savez(path, **arrays)
+
+
+ROWS = np.ones((2, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ('arrays', 'message'),
+    [
+        (dict(names=np.array(['a', 'b'])), "no array 'embeddings'"),
+        (dict(names=np.array(['a', 'b'], dtype=object), embeddings=ROWS), 'damaged, or holds more than plain arrays'),
+        (dict(names=np.array([1, 2]), embeddings=ROWS), 'of text'),
+        (dict(names=np.array(['a']), embeddings=ROWS), '1 names, 1 of them different, and 2 embeddings'),
+        (dict(names=np.array(['a', 'a']), embeddings=ROWS), '1 of them different'),
+        (dict(names=np.array(['a', 'b']), embeddings=ROWS.astype(int)), 'of floats'),
+        (dict(names=np.array(['a', 'b']), embeddings=ROWS * [[1], [np.nan]]), "the embedding of 'b' is zero or has"),
+        (dict(names=np.array(['a', 'b']), embeddings=ROWS * [[1], [0]]), "the embedding of 'b' is zero or has"),
+    ],
+    ids=['missing', 'pickled', 'numbers', 'too few', 'twice', 'integers', 'nan', 'zero'],
+)
+def test_a_wrong_file_is_one_clear_sentence(tmp_path, arrays, message):
+    _npz(tmp_path / 'names.npz', **arrays)
+    with pytest.raises(DataError, match=message) as caught:
+        read_embeddings(tmp_path / 'names.npz')
+    assert 'names.npz' in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_missing_name_and_another_length_are_named(tmp_path):
+    save_embeddings(tmp_path / 'names.npz', NAMES, torch.randn(3, 8))
+    with pytest.raises(DataError, match="no embedding of red bolts.* Did you mean 'red bolt'"):
+        EmbeddingFile(str(tmp_path / 'names.npz'), dims=8)(['red bolts'])
+    with pytest.raises(DataError, match='vectors of 8 numbers, but the model takes 512'):
+        EmbeddingFile(str(tmp_path / 'names.npz'))(['nut'])
+    (tmp_path / 'cut.npz').write_bytes((tmp_path / 'names.npz').read_bytes()[:60])
+    for name, message in (('cut.npz', 'damaged'), ('gone.npz', 'does not exist')):
+        with pytest.raises(DataError, match=message):
+            read_embeddings(tmp_path / name)
+    with pytest.raises(ConfigError, match='must end in .npz'):
+        save_embeddings(tmp_path / 'names.txt', NAMES, torch.randn(3, 8))
+
+
+# ---- CLIP
+
+
+def small_clip(folder) -> str:
+    """A CLIP text encoder of random weights with its tokenizer, as a folder."""
+    transformers = pytest.importorskip('transformers')
+    letters = [chr(code) for code in range(97, 123)]
+    words = [*letters, *(f'{letter}</w>' for letter in letters), '<|startoftext|>', '<|endoftext|>']
+    folder.mkdir()
+    (folder / 'vocab.json').write_text('{' + ', '.join(f'"{word}": {i}' for i, word in enumerate(words)) + '}')
+    (folder / 'merges.txt').write_text('#version: 0.2\n')
+    tokenizer = transformers.CLIPTokenizer(str(folder / 'vocab.json'), str(folder / 'merges.txt'))
+    torch.manual_seed(0)
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        projection_dim=24, eos_token_id=len(words) - 1, bos_token_id=len(words) - 2,
+    )  # fmt: skip
+    transformers.CLIPTextModelWithProjection(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_clip_is_asked_once_for_a_name(tmp_path, monkeypatch):
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
+    encoder = CLIPTextEncoder(small_clip(tmp_path / 'clip'), dims=24)
+    first = encoder(NAMES)
+    assert first.shape == (3, 24) and torch.allclose(first.norm(dim=1), torch.ones(3))
+    again = CLIPTextEncoder(encoder.model, dims=24)
+    monkeypatch.setattr(again, '_load', lambda: pytest.fail('the cache has all names'))
+    torch.testing.assert_close(again(NAMES[::-1]), first.flip(0))
+    assert copy.deepcopy(encoder)._loaded is None
+    with pytest.raises(ConfigError, match='vectors of 24 numbers, but dims is 512'):
+        CLIPTextEncoder(encoder.model)(['pin'])
+
+
+def test_without_the_package_or_the_model_there_is_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    with monkeypatch.context() as patch:
+        patch.setitem(__import__('sys').modules, 'transformers', None)
+        with pytest.raises(MissingPackageError, match=r'pip install detkit\[text\]'):
+            CLIPTextEncoder()(['pin'])
+    pytest.importorskip('transformers')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(CheckpointError, match='cannot be loaded'):
+        CLIPTextEncoder(str(tmp_path / 'empty'))(['pin'])
+
+
+def test_models_of_the_base_config_in_both_versions():
+    first, second = (build_model('yolo_world_det', 3, version=version, **SMALL) for version in (1, 2))
+    assert first.neck[1].image_pooling is not None and second.neck[1].image_pooling is None
