@@ -18,7 +18,7 @@ from detkit.converters.inert_pickle import TorchArchive
 from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
-from detkit.utils.errors import CheckpointError
+from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.text_files import read_text
 from detkit.utils.torch_files import is_zip
 
@@ -51,6 +51,44 @@ class Description:
         """Return the model without memory or initial values: its names and shapes count."""
         with torch.device('meta'):
             return DETECTORS.build(copy.deepcopy(self.config['model']))
+
+    def finish(
+        self,
+        source: Path,
+        configs: Path,
+        state: dict[str, Tensor],
+        project: str,
+        label: str,
+        by: str,
+        notes: Sequence[str] = (),
+        custom: str | None = None,
+    ) -> Conversion:
+        """Return the conversion of a file whose model this is.
+
+        Args:
+            source: the file.
+            configs: detkit's folder of that name.
+            state: its tensors under detkit's names.
+            project: where it is from.
+            label: the model's name for people.
+            by: what says the class names, see ``find_classes``.
+            notes: further lines for people on what was read.
+            custom: see ``advice``.
+        """
+        inside = self.file.resolve().is_relative_to(configs.resolve())
+        return Conversion(
+            state,
+            self.config,
+            f'configs/{self.file.parent.name}/{self.file.name}' if inside else self.file.name,
+            {'file': source.name, 'project': project},
+            report=(
+                f'read     {source}: {label}, {shown_classes(self.config["classes"])}, in the layout of {project}',
+                f'classes  as {by} has them',
+                *notes,
+            ),
+            size=f'{sum(param.numel() for param in self.build().parameters()):,} parameters',
+            advice=lambda target: self.advice(target, custom),
+        )
 
     def advice(self, target: Path, custom: str | None = None, data: Mapping[str, str] | None = None) -> list[str]:
         """Return lines that name the config that fits, and the commands to go on with.
@@ -199,6 +237,29 @@ def resolve_config(file: Path, options: Mapping[str, Any] | None = None) -> dict
     if not file.is_file():
         raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
     return load_config(file, options, need_classes=False).to_dict()
+
+
+def resolve_model(
+    file: Path, options: Mapping[str, Any], family: str, example: str, fits: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Any]:
+    """Return the resolved config of a model of the family.
+
+    Args:
+        file, options: see ``resolve_config``.
+        family: the name of such models for people.
+        example: a config of detkit of such a model, below ``configs``.
+        fits: says whether a head's config is that of such a model.
+
+    Raises:
+        CheckpointError: the file is missing, wrong, or describes another model, or none with its classes.
+    """
+    try:
+        resolved = resolve_config(file, options)
+    except ConfigError as error:
+        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
+    if not fits(resolved.get('model', {}).get('head', {})) or not resolved.get('classes'):
+        raise CheckpointError(f'{file} describes no {family} with its classes; give one such as configs/{example}.')
+    return resolved
 
 
 def set_classes(config: dict[str, Any], classes: Sequence[str]) -> None:

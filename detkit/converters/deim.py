@@ -16,13 +16,12 @@ from detkit.converters.common import (
     Description,
     check_paths,
     match_tensors,
-    read_names,
-    resolve_config,
+    resolve_model,
     set_classes,
-    shown_classes,
 )
 from detkit.converters.deim_layout import AUTHORS_KEYS, HUB_KEYS, layout_of, unpack
 from detkit.converters.detr_file import read_state, what_lies_beside
+from detkit.converters.found_classes import find_classes
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.json_files import read_json
 
@@ -32,6 +31,7 @@ _CLASSES = {'original': 'decoder.enc_score_head.weight', 'hugging_face': 'model.
 _SELECTION = 'model.enc_output.'  # what the library has before the selection of queries, and the authors have not
 _COUNTER = '.num_batches_tracked'  # that training keeps and nothing reads
 _SCORE_THR = 0.4
+_EXAMPLE = 'deimv2/det_coco.py'
 
 
 def convert_deimv2(
@@ -76,30 +76,22 @@ def load_deimv2(
             "give a published checkpoint of Atto, Femto, Pico or N (.pth), or the Hub's model.safetensors."
         )
     num_classes, dims = raw[_CLASSES[layout]].shape
-    file = configs / 'deimv2' / 'det_coco.py' if config is None else Path(config)
+    file = configs / _EXAMPLE if config is None else Path(config)
     options = {'predict_cfg.score_thr': _SCORE_THR}
     if config is None:
         options['size'] = _find_size(dims, file, source)
-    try:
-        resolved = resolve_config(file, options)
-    except ConfigError as error:
-        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
-    head = resolved.get('model', {}).get('head', {})
-    if head.get('type') != 'DFINEHead' or not resolved.get('classes'):
-        raise CheckpointError(
-            f'{file} describes no DEIMv2 with its classes; give one such as configs/deimv2/det_coco.py.'
-        )
+    resolved = resolve_model(file, options, 'DEIMv2', _EXAMPLE, lambda head: head.get('type') == 'DFINEHead')
     config_classes, as_is = tuple(resolved['classes']), copy.deepcopy(resolved['model'])
-    tensors, note = raw, None
+    tensors, notes = raw, ()
     if layout == 'hugging_face':
-        tensors, note = _as_published(raw, head, source)
-    classes, by = _find_classes(source, layout, num_classes, config_classes, names)
+        tensors, notes = _as_published(raw, resolved['model']['head'], source)
+    known = what_lies_beside(source) if layout == 'hugging_face' else {}
+    classes, by = find_classes(source, num_classes, config_classes, names, known.get('classes'), known.get('said_by'))
     set_classes(resolved, classes)
     as_is['head']['num_classes'] = len(classes)
     differences = ('layers',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
-    model = description.build()
-    expected = model.state_dict()
+    expected = description.build().state_dict()
     unpacked = {name: tensor for name, tensor in unpack(tensors, layout).items() if not name.endswith(_COUNTER)}
     what = f'DEIMv2 of {dims} channels'
     file_names = match_tensors(
@@ -110,20 +102,8 @@ def load_deimv2(
     )
     state = {ours: unpacked[theirs].float() for ours, theirs in file_names.items()}
     state |= {ours: torch.zeros_like(tensor, device='cpu') for ours, tensor in expected.items() if ours not in state}
-    inside = file.resolve().is_relative_to(configs.resolve())
-    return Conversion(
-        {name: state[name] for name in expected},
-        resolved,
-        f'configs/deimv2/{file.name}' if inside else file.name,
-        {'file': source.name, 'project': _PROJECTS[layout]},
-        report=(
-            f'read     {source}: {what}, {shown_classes(classes)}, in the layout of {_PROJECTS[layout]}',
-            *([note] if note else []),
-            f'classes  as {by} has them',
-        ),
-        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
-        advice=lambda target: description.advice(target, None if 'layers' in differences else 'det_custom.py'),
-    )
+    state, custom = {name: state[name] for name in expected}, None if 'layers' in differences else 'det_custom.py'
+    return description.finish(source, configs, state, _PROJECTS[layout], what, by, notes, custom)
 
 
 def _find_size(dims: int, file: Path, source: Path) -> str:
@@ -140,48 +120,30 @@ def _find_size(dims: int, file: Path, source: Path) -> str:
     raise CheckpointError(f'{source} has maps of {dims} channels, which no size has ({known}); give --config.')
 
 
-def _as_published(raw: dict[str, Tensor], head: dict[str, Any], source: Path) -> tuple[dict[str, Tensor], str | None]:
+def _as_published(raw: dict[str, Tensor], head: dict[str, Any], source: Path) -> tuple[dict[str, Tensor], tuple]:
     """Return the tensors of a file of the Hub without the layers that the library adds, where these do nothing.
 
     The library has a linear layer and a normalisation before the selection of queries; in files made of the authors'
     they hold an identity. Where they were trained, ``head`` is given the library's graph.
 
     Returns:
-        The tensors, and a line on what was left out.
+        The tensors, and lines on what was left out.
     """
     weight, bias = raw.get(f'{_SELECTION}0.weight'), raw.get(f'{_SELECTION}0.bias')
     if weight is None or bias is None:
-        return raw, None
+        return raw, ()
     file = source.with_name('config.json')
     values = read_json(file, 'file') if file.is_file() else {}
     if weight.ndim == 2 and torch.equal(weight, torch.eye(len(weight), dtype=weight.dtype)) and not bias.any():
         kept = {name: tensor for name, tensor in raw.items() if not name.startswith(_SELECTION)}
-        return kept, 'note     the layer that transformers puts before the selection is left out, as DEIMv2 has none'
+        return kept, ('note     the layer that transformers puts before the selection is left out; DEIMv2 has none',)
     act = values.get('decoder_activation_function', 'relu') if isinstance(values, dict) else 'relu'
     if act != 'relu':
         raise CheckpointError(
-            f'{source} was trained with {act} in the MLP of positions and ReLU in those of boxes, which detkit cannot '
-            'tell apart; only such files with ReLU in all of them, or those made of published weights, are converted.'
+            f'{source} was trained with {act} in the MLP of positions and ReLU in the MLPs of boxes; detkit has one '
+            'activation for all MLPs of a decoder. Convert a file with ReLU in all of them, or one made of published '
+            'weights.'
         )
     head.update(project_cells=True, act='ReLU')
     head['decoder'].update(act='ReLU', fixed_positions=False)
-    return raw, None
-
-
-def _find_classes(
-    source: Path, layout: str, count: int, coco: tuple[str, ...], names: str | Path | None
-) -> tuple[tuple[str, ...], str]:
-    """Return the names of the classes, and what says them."""
-    if names is not None:
-        found, by = read_names(Path(names)), Path(names).name
-    else:
-        known = what_lies_beside(source) if layout == 'hugging_face' else {}
-        if known.get('classes'):
-            found, by = tuple(known['classes']), known['said_by']
-        elif count == len(coco):
-            found, by = coco, 'COCO'
-        else:
-            raise CheckpointError(f'{source} has {count} classes, whose names nothing says: give them by --names FILE.')
-    if len(found) != count:
-        raise CheckpointError(f'{by} has {len(found)} class names, but {source} has {count} classes.')
-    return found, by
+    return raw, ()

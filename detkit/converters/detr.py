@@ -16,14 +16,13 @@ from detkit.converters.common import (
     Description,
     check_paths,
     match_tensors,
-    read_names,
-    resolve_config,
+    resolve_model,
     set_classes,
-    shown_classes,
 )
 from detkit.converters.detr_file import DETR_KEYS, DETRFile, read_detr
+from detkit.converters.found_classes import find_classes
 from detkit.engine.run_folder import display_path
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError
 
 PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
 # The least score that the projects show: of DETR's notebook, and of the default of transformers' post-processing.
@@ -114,38 +113,22 @@ def load_detr(
     as_is, config_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
     if config is None:
         _set_model(resolved['model'], architecture)
-    classes, by = _find_classes(detr, architecture, config_classes, names)
-    if len(classes) != architecture.num_classes:
-        raise CheckpointError(f'{source} has {architecture.num_classes} classes, but {by} names {len(classes)}.')
+    classes, by = find_classes(source, architecture.num_classes, config_classes, names, detr.classes, detr.said_by)
     set_classes(resolved, classes)
     as_is['head']['num_classes'] = len(classes)
     differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
-    model = description.build()
     file_names = match_tensors(
         {name: tuple(tensor.shape) for name, tensor in detr.tensors.items()},
-        model.state_dict(),
+        description.build().state_dict(),
         DETR_KEYS[detr.layout],
         f'{source} does not fit the {architecture.label()}',
     )
     tensors = {ours: detr.tensors[theirs] for ours, theirs in file_names.items()}
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    project = PROJECTS[detr.layout]
-    inside = file.resolve().is_relative_to(configs.resolve())
     custom = None if architecture.masks or 'sizes' in differences else 'det_custom.py'
-    return Conversion(
-        state,
-        resolved,
-        f'configs/detr/{file.name}' if inside else file.name,
-        {'file': source.name, 'project': project},
-        report=(
-            f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {project}',
-            f'classes  as {by} has them',
-            f'dilation {"yes" if dilated else "no"}: {why}',
-        ),
-        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
-        advice=lambda target: description.advice(target, custom),
-    )
+    notes = [f'dilation {"yes" if dilated else "no"}: {why}']
+    return description.finish(source, configs, state, PROJECTS[detr.layout], architecture.label(), by, notes, custom)
 
 
 def find_architecture(detr: DETRFile, source: Path, dilated: bool) -> Architecture:
@@ -225,14 +208,9 @@ def _config_of(architecture: Architecture) -> tuple[str, dict[str, Any]]:
 
 
 def _load(file: Path, options: dict[str, Any]) -> dict[str, Any]:
-    try:
-        config = resolve_config(file, options)
-    except ConfigError as error:
-        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
-    head = config.get('model', {}).get('head', {})
-    if not str(head.get('type')).startswith('DETR') or not config.get('classes'):
-        raise CheckpointError(f'{file} describes no DETR with its classes; give one such as configs/detr/det_coco.py.')
-    return config
+    return resolve_model(
+        file, options, 'DETR', 'detr/det_coco.py', lambda head: str(head.get('type')).startswith('DETR')
+    )
 
 
 def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
@@ -247,23 +225,3 @@ def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
     if head['position_encoding']['type'] != architecture.positions:
         head['position_encoding'] = dict(type=architecture.positions)
     head['transformer'].update(architecture.transformer)
-
-
-def _find_classes(
-    detr: DETRFile, architecture: Architecture, config_classes: tuple[str, ...], names: str | Path | None
-) -> tuple[tuple[str, ...], str]:
-    """Return the class names, and their source for the report."""
-    if names is not None:
-        return read_names(Path(names)), str(names)
-    if detr.classes is not None:
-        # Some files have names for ids that COCO never used.
-        same = len(detr.classes) == len(config_classes) and all(
-            name in ('N/A', theirs) for name, theirs in zip(config_classes, detr.classes, strict=True)
-        )
-        return config_classes if same else detr.classes, str(detr.said_by)
-    if architecture.num_classes != len(config_classes):
-        raise CheckpointError(
-            f'The file has {architecture.num_classes} classes without names, and COCO {len(config_classes)}; '
-            'give the names with --names FILE, one a line.'
-        )
-    return config_classes, 'COCO'

@@ -17,19 +17,17 @@ from detkit.converters.common import (
     Description,
     check_paths,
     match_tensors,
-    read_names,
-    resolve_config,
+    resolve_model,
     set_classes,
-    shown_classes,
 )
 from detkit.converters.detr_file import read_state, unpack, what_lies_beside
+from detkit.converters.found_classes import find_classes
 from detkit.converters.inert_pickle import StandIn
 from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError
 
 PROJECTS = {'original': 'RF-DETR', 'hugging_face': 'transformers'}
 _SCORE_THR = 0.5  # of both projects
-_UNUSED = 'N/A'
 
 
 @dataclass(frozen=True)
@@ -110,47 +108,35 @@ def load_rfdetr(
             options['num_queries'] = architecture.num_queries
     else:
         file, options = Path(config), {}
-    try:
-        resolved = resolve_config(file, options)
-    except ConfigError as error:
-        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
-    head = resolved.get('model', {}).get('head', {})
-    if not str(head.get('type')).startswith('RFDETR') or not resolved.get('classes'):
-        raise CheckpointError(
-            f'{file} describes no RF-DETR with its classes; give one such as configs/rfdetr/det_coco.py.'
-        )
-    config_classes = tuple(resolved['classes'])
-    as_is = copy.deepcopy(resolved['model'])
+    resolved = resolve_model(
+        file, options, 'RF-DETR', 'rfdetr/det_coco.py', lambda head: str(head.get('type')).startswith('RFDETR')
+    )
+    config_classes, as_is = tuple(resolved['classes']), copy.deepcopy(resolved['model'])
     if config is None:
-        head['num_groups'] = architecture.num_groups
+        resolved['model']['head']['num_groups'] = architecture.num_groups
     known = what_lies_beside(source) if layout == 'hugging_face' else _arguments(content.get('args'), source)
-    classes, by = _find_classes(known, architecture, config_classes, names)
+    classes, by = find_classes(
+        source,
+        architecture.num_classes,
+        config_classes,
+        names,
+        known.get('classes'),
+        known.get('said_by'),
+        spare_logit=True,  # of the authors' models
+    )
     set_classes(resolved, classes)
     as_is['head']['num_classes'] = len(classes)
     differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
-    model = description.build()
     file_names = match_tensors(
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        model.state_dict(),
+        description.build().state_dict(),
         RFDETR_KEYS[layout],
         f'{source} does not fit the {architecture.label()}',
     )
     state = {ours: tensors[theirs].float() for ours, theirs in file_names.items()}
-    inside = file.resolve().is_relative_to(configs.resolve())
     custom = None if 'sizes' in differences else f'{"seg" if architecture.masks else "det"}_custom.py'
-    return Conversion(
-        state,
-        resolved,
-        f'configs/rfdetr/{file.name}' if inside else file.name,
-        {'file': source.name, 'project': PROJECTS[layout]},
-        report=(
-            f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {PROJECTS[layout]}',
-            f'classes  as {by} has them',
-        ),
-        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
-        advice=lambda target: description.advice(target, custom),
-    )
+    return description.finish(source, configs, state, PROJECTS[layout], architecture.label(), by, custom=custom)
 
 
 def find_architecture(tensors: Mapping[str, Tensor], layout: str, source: Path) -> Architecture:
@@ -227,33 +213,3 @@ def _arguments(args: Any, source: Path) -> dict[str, Any]:
     if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
         return dict(classes=tuple(names), said_by=source.name)
     return {}
-
-
-def _find_classes(
-    known: Mapping[str, Any], architecture: Architecture, config_classes: tuple[str, ...], names: str | Path | None
-) -> tuple[tuple[str, ...], str]:
-    """Return the class names, and their source for the report.
-
-    The authors' models have one logit more than classes, which stays unused.
-    """
-    count = architecture.num_classes
-    if names is not None:
-        classes, by = read_names(Path(names)), str(names)
-    elif known.get('classes') is not None and not _same_classes(known['classes'], config_classes):
-        classes, by = known['classes'], str(known['said_by'])
-    elif count != len(config_classes):
-        raise CheckpointError(
-            f'The file has {count} classes without names, and COCO {len(config_classes)}; give the names with '
-            '--names FILE, one a line.'
-        )
-    else:
-        return config_classes, 'COCO'
-    classes = (*classes, _UNUSED) if len(classes) == count - 1 else tuple(classes)
-    if len(classes) != count:
-        raise CheckpointError(f'The file has {count} classes, but {by} names {len(classes)}.')
-    return classes, by
-
-
-def _same_classes(classes: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Return whether the names are the same but for those of ids that nobody uses, and their places."""
-    return set(classes) - {_UNUSED} == set(others) - {_UNUSED}

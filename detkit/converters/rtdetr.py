@@ -17,16 +17,15 @@ from detkit.converters.common import (
     KeyTable,
     check_paths,
     match_tensors,
-    read_names,
-    resolve_config,
+    resolve_model,
     set_classes,
-    shown_classes,
 )
 from detkit.converters.detr_file import averaged_weights, hub_classes, hub_config, read_state
+from detkit.converters.found_classes import find_classes
 from detkit.converters.rtdetr_families import DEIM, DFINE, FAMILIES, RTDETR, Family, has_more_positions
 from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, bare_names, layout_of
-from detkit.datasets.class_names import COCO80, COCO_ALIASES
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.datasets.class_names import COCO80
+from detkit.utils.errors import CheckpointError
 
 _COUNTER = '.num_batches_tracked'  # that training keeps and nothing reads
 _HUB_SCORE_THR = 0.5
@@ -131,7 +130,9 @@ def load_family(
     """Return what ``convert_rtdetr`` writes for a model of the family; arguments and errors are the same."""
     source, configs = Path(source), Path(configs)
     found = _read(family, source)
-    classes, by = _find_classes(found, names)
+    logits = found.find('head.selection.fc_cls.weight')
+    count = 0 if logits is None else len(logits)
+    classes, by = find_classes(source, count, COCO80, names, hub_classes(found.values, source), 'config.json')
     described = tuple(_descriptions(family, found, configs, config, classes))
     description, shapes = min(described, key=lambda pair: _distance(found, pair[1]))
     size = description.options.get('size')
@@ -145,23 +146,19 @@ def load_family(
         what = f'{source} has none of the sizes {sizes}. It does not fit {size}, the nearest,'
     state = _state(found, shapes, what)
     options = description.options
-    inside = description.file.resolve().is_relative_to(configs.resolve())
     project = 'transformers' if found.layout == 'hugging_face' else family.name
     label = f'{family.name}v2' if (family, found.network) == (RTDETR, 'rtdetrv2') else family.name
-    averaged = ', the averaged weights (ema)' if found.averaged else ''
-    return Conversion(
+    averaged = ['weights  the averaged ones of training (ema)'] if found.averaged else []
+    notes = [*averaged, *_doubts(family, found, shapes)]
+    return description.finish(
+        source,
+        configs,
         state,
-        description.config,
-        f'configs/{family.key}/{description.file.name}' if inside else description.file.name,
-        {'file': source.name, 'project': project},
-        report=(
-            f'read     {source}: {label}{"" if size is None else f" {size}"}, {shown_classes(classes)}, in the '
-            f'layout of {project}{averaged}',
-            f'classes  as {by} has them',
-            *_doubts(family, found, shapes),
-        ),
-        size=f'{_num_parameters(description):,} parameters',
-        advice=lambda target: description.advice(target, 'det_custom.py' if options else None),
+        project,
+        label if size is None else f'{label} {size}',
+        by,
+        notes,
+        custom='det_custom.py' if options else None,
     )
 
 
@@ -267,19 +264,12 @@ def _descriptions(
         ]
     else:
         sizes = [{}]
+    described = family.name, f'{family.key}/{name}'
     for options in sizes:
-        try:
-            resolved = resolve_config(file, options)
-            head = resolved.get('model', {}).get('head', {})
-            if not isinstance(head.get('decoder'), dict) or not resolved.get('classes'):
-                raise CheckpointError(
-                    f'{file} describes no {family.name} with its classes; give one such as configs/{family.key}/{name}.'
-                )
-            if config is None:
-                options |= _options(found, head)
-                resolved = resolve_config(file, options)
-        except ConfigError as error:
-            raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
+        resolved = resolve_model(file, options, *described, _has_decoder)
+        if config is None:
+            options |= _options(found, resolved['model']['head'])
+            resolved = resolve_model(file, options, *described, _has_decoder)
         differences = ('classes',) if classes != tuple(resolved['classes']) else ()
         set_classes(resolved, classes)
         description = Description(resolved, file, options, differences)
@@ -287,6 +277,10 @@ def _descriptions(
         yield description, state
         if _distance(found, state) == 0:
             return
+
+
+def _has_decoder(head: Mapping[str, Any]) -> bool:
+    return isinstance(head.get('decoder'), dict)
 
 
 def _options(found: _File, head: Mapping[str, Any]) -> dict[str, Any]:
@@ -355,32 +349,3 @@ def _state(found: _File, expected: Mapping[str, Tensor], what: str) -> dict[str,
         else:
             state[ours] = found.tensors[names[ours]].float()
     return state
-
-
-def _num_parameters(description: Description) -> int:
-    return sum(param.numel() for param in description.build().parameters())
-
-
-def _find_classes(found: _File, names: str | Path | None) -> tuple[tuple[str, ...], str]:
-    """Return the class names, and their source for the report.
-
-    Raises:
-        CheckpointError: the file lacks the layer of the classes, or the names are not as many as it has.
-    """
-    logits = found.find('head.selection.fc_cls.weight')
-    count = 0 if logits is None else len(logits)
-    known = hub_classes(found.values, found.path)
-    if names is not None:
-        classes, by = read_names(Path(names)), str(names)
-    elif known is not None and tuple(COCO_ALIASES.get(name, name) for name in known) != COCO80:
-        classes, by = known, 'config.json'
-    elif count != len(COCO80):
-        raise CheckpointError(
-            f'{found.path} has {count} classes without names, and COCO {len(COCO80)}; give the names with --names '
-            'FILE, one a line.'
-        )
-    else:
-        return COCO80, 'COCO'
-    if len(classes) != count:
-        raise CheckpointError(f'{found.path} has {count} classes, but {by} names {len(classes)}.')
-    return classes, by

@@ -132,7 +132,7 @@ def test_a_selection_that_was_trained_has_the_graph_of_the_library(model, tmp_pa
     assert head['project_cells'] and head['act'] == head['decoder']['act'] == 'ReLU'
     assert not head['decoder']['fixed_positions']
     (tmp_path / 'config.json').write_text(json.dumps(dict(decoder_activation_function='silu')))
-    assert 'only such files with ReLU in all of them' in error_of(convert_deimv2, source)
+    assert 'detkit has one activation for all MLPs of a decoder' in error_of(convert_deimv2, source)
 
 
 def test_other_classes_are_named_by_a_file(model, tmp_path):
@@ -143,12 +143,12 @@ def test_other_classes_are_named_by_a_file(model, tmp_path):
         elif 'denoising_class_embed' in name:
             state[name] = state[name][:4]
     source = write(tmp_path / 'deim.pth', state)
-    assert '3 classes, whose names nothing says: give them by --names' in error_of(convert_deimv2, source)
+    assert 'has 3 classes without names, and COCO 80; give the names with --names' in error_of(convert_deimv2, source)
     names = tmp_path / 'names.txt'
     names.write_text('a\nb\nc\n')
     assert load_deimv2(source, CONFIGS, names=names).config['classes'] == ('a', 'b', 'c')
     names.write_text('a\nb\n')
-    assert 'names.txt has 2 class names' in error_of(convert_deimv2, source, names=names)
+    assert 'has 3 classes, but ' in error_of(convert_deimv2, source, names=names)
 
 
 def test_what_does_not_fit_is_listed(model, tmp_path):
