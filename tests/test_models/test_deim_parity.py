@@ -21,9 +21,9 @@ from parity.deim_shapes import (
     img_shape,
 )
 from parity.dfine_shapes import dfine_state
+from parity.query_layers import assert_every_layer, assert_last_layer, gt_batch, losses_of_layers, training_pass
 from parity.rtdetr_shapes import objects
 from parity.seeded import assert_matches
-from query_parity import assert_every_layer, assert_last_layer, gt_batch, losses_of_layers, training_pass
 from test_dfine_parity import their_name as dfine_name
 
 from detkit.config import load_config

@@ -11,8 +11,8 @@ import pytest
 import torch
 from builders import CONFIGS
 from parity.dfine_shapes import MODELS, NUM_CLASSES, NUM_DENOISING, NUM_QUERIES, TRAINED, dfine_state, images
+from parity.query_layers import assert_every_layer, assert_last_layer, gt_batch, losses_of_layers, training_pass
 from parity.seeded import assert_matches
-from query_parity import assert_every_layer, assert_last_layer, gt_batch, losses_of_layers, training_pass
 
 from detkit.config import load_config
 from detkit.converters.rtdetr_keys import DFINE_KEYS

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from builders import CONFIGS
+from parity.query_layers import gt_batch, training_pass
 from parity.rtdetr_shapes import (
     MAX_OBJECTS,
     MODELS,
@@ -19,7 +20,6 @@ from parity.rtdetr_shapes import (
     rtdetr_state,
 )
 from parity.seeded import assert_matches
-from query_parity import gt_batch, training_pass
 
 from detkit.config import load_config
 from detkit.converters.rtdetr_keys import RTDETR_KEYS
