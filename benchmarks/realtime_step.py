@@ -108,7 +108,9 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     optim_cfg = {**cfg.optim_wrapper, 'amp': 'bf16' if args.amp else False}
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
         dict(
-            type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg'), optim_wrapper_cfg=optim_cfg
+            type=optim_cfg.pop('constructor'),
+            paramwise_cfg=optim_cfg.pop('paramwise_cfg', None),
+            optim_wrapper_cfg=optim_cfg,
         )
     )(model.train())
     batch = dict(inputs=data['images'], gt=gt, data_samples=None)
