@@ -332,8 +332,9 @@ def _family(file: ModelFile) -> type[UltralyticsModel]:
         return FirstWorldModel if 'ImagePoolingAttn' in blocks else WorldModel
     if 'C3k2' not in blocks or 'C2f' in blocks:
         return UltralyticsModel
-    # YOLO26's pyramid pooling adds its input
-    return YOLO26Model if any(layer.get('add') is True for layer in layers if layer.kind == 'SPPF') else YOLO11Model
+    # YOLO26's head has one-to-one branches, and distances without bins
+    is_yolo26 = layers[-1].get('reg_max') == 1 or any('.one2one_' in name for name in file.tensors())
+    return YOLO26Model if is_yolo26 else YOLO11Model
 
 
 def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:

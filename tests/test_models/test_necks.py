@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from detkit.models.necks import PAN, SPP, LastBlock
+from detkit.models.necks import FPN, PAN, SPP, LastBlock
 
 
 @pytest.mark.parametrize('kernel_sizes', [(5, 9, 13), (3,), (5, 7, 13)])
@@ -102,3 +102,20 @@ def test_pan_carries_information_both_ways(reduce):
 def test_pan_rejects(arguments, message):
     with pytest.raises(ValueError, match=message):
         PAN(**arguments)
+
+
+def test_gradient_of_an_added_map_of_one_column_is_the_same_in_half_precision():
+    torch.manual_seed(0)
+    neck = FPN([8], [32], 64, num_outs=3, add_extra_convs='on_output')
+    feat = torch.randn(2, 8, 3, 2)
+
+    def gradient(amp: bool) -> torch.Tensor:
+        neck.zero_grad()
+        with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+            last = neck((feat,))[-1]
+        torch.empty(64 * 64 * 9).fill_(float('nan'))  # what a gradient would hold that is not written
+        last.float().sum().backward()
+        return neck.extra_convs[1].weight.grad
+
+    for _ in range(3):
+        torch.testing.assert_close(gradient(amp=True), gradient(amp=False), rtol=0.1, atol=0.1)
