@@ -35,9 +35,16 @@ def training(args: argparse.Namespace, amp: bool) -> Callable[[int], object]:
     for scale in _SCALES:
         size = max(int(args.img_size * scale) // 32, 2) * 32
         options = argparse.Namespace(
-            task='seg', size='n', batch_size=args.batch_size, img_size=size, amp=amp, threads=args.threads
+            family='yolov8',
+            task='seg',
+            size='n',
+            batch_size=args.batch_size,
+            img_size=size,
+            amp=amp,
+            threads=args.threads,
+            as_shipped=False,
         )
-        steps.append(train_step.detkit_step(argparse.Namespace(**vars(options), as_shipped=False)))
+        steps.append(train_step.detkit_step(options))
     return lambda number: steps[number % len(steps)]()
 
 

@@ -27,7 +27,6 @@ letterbox = dict(position='top_left', rounding='down', pad_to='size') if _yolox 
 mosaic_prob = 1.0
 copy_paste_prob = 0.0
 mixup_prob = 0.0
-mixup_scale = (0.5, 1.5)  # of YOLOX's other image
 translate = 0.1
 scale = 0.5  # or the lowest and the highest factor
 degrees = 10.0 if _yolox else 0.0
@@ -66,7 +65,7 @@ _geometry = dict(
                     dict(type='Mosaic', size=img_size),
                     _affine,
                     # Of images as they are before the choice: plain ones.
-                    dict(type='ScaledMixUp', prob=mixup_prob, scale=mixup_scale),
+                    dict(type='ScaledMixUp', prob=mixup_prob, scale=(0.5, 1.5)),
                 ],
                 [dict(type='LetterBox', size=img_size, **letterbox)],
             ],
