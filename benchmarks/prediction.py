@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comparison import Comparison, positive, report
-from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
+from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 if TYPE_CHECKING:
     import torch
@@ -67,26 +67,30 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         branches = head.one2one_cv3  # by which it predicts
         head.end2end = True  # for the forward passes below
     last_layers = [layers[-1] for layers in branches]
+    logit_layers = head.cv4 if args.family == 'yolo_world' else last_layers  # its logits are of embeddings and texts
     network = with_statistics(model.model, image)
 
     @torch.no_grad()
     def logits() -> torch.Tensor:
         """Return the logits, ``(classes, anchors)``."""
         maps: list[torch.Tensor] = []
-        hooks = [layer.register_forward_hook(lambda _, args, output: maps.append(output[0])) for layer in last_layers]
+        hooks = [layer.register_forward_hook(lambda _, args, output: maps.append(output[0])) for layer in logit_layers]
         network(image)
         for hook in hooks:
             hook.remove()
         return torch.cat([each.flatten(1) for each in maps], 1)
 
-    for layer in last_layers:
+    for layer in logit_layers:
         layer.bias.data.zero_()
     centred = logits() - logits().mean(1, keepdim=True)
-    for layer in last_layers:
-        layer.weight.data *= 2 / centred.std()
+    for layer in logit_layers:
+        if args.family == 'yolo_world':
+            layer.logit_scale.data += torch.log(2 / centred.std())
+        else:
+            layer.weight.data *= 2 / centred.std()
     bias = float(torch.logit(torch.tensor(SCORE_THR)) - logits().max())
     while True:
-        for layer in last_layers:
+        for layer in logit_layers:
             layer.bias.data.fill_(bias)
         found = copy.deepcopy(model).predict(
             str(picture), imgsz=args.img_size, conf=SCORE_THR, device='cpu', verbose=False, **end_to_end(args)
@@ -228,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit, float16 for ultralytics on a GPU')
     parser.add_argument('--device', default='cpu', help='of both: cpu, cuda:0, ...')
     parser.add_argument('--runtime', default='torch', help="detkit's: torch, onnx, openvino, or auto")
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.side:
         serve(args)
         return []

@@ -10,11 +10,37 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from comparison import positive
 
 MARK = 'answer: '
-FAMILIES = {'yolov8': 'YOLOv8', 'yolo11': 'YOLO11', 'yolo26': 'YOLO26'}
+
+
+class Family(NamedTuple):
+    """What of a family is compared with ultralytics.
+
+    Attributes:
+        name: in titles, before the size.
+        config: its config for COCO8, without the task.
+        theirs: the name of ultralytics' file, without the task's ending.
+        sizes: all sizes; the first is the default.
+        tasks: likewise.
+    """
+
+    name: str
+    config: str
+    theirs: str
+    sizes: str = 'nsmlx'
+    tasks: tuple[str, ...] = ('seg', 'det')
+
+
+FAMILIES = {
+    'yolov8': Family('YOLOv8', 'n_coco8', 'yolov8{}'),
+    'yolo11': Family('YOLO11', 'n_coco8', 'yolo11{}'),
+    'yolo26': Family('YOLO26', 'n_coco8', 'yolo26{}'),
+    'yolo_world': Family('YOLO-World-', 's_coco8', 'yolov8{}-worldv2', 'smlx', ('det',)),
+}
 
 
 def answer(work: Callable[[], Sequence[float]]) -> None:
@@ -53,8 +79,8 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     """Return a parser of what the comparisons with ultralytics have in common."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--family', choices=list(FAMILIES), default='yolov8')
-    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
-    parser.add_argument('--size', choices=list('nsmlx'), default='n')
+    parser.add_argument('--task', choices=['det', 'seg'], help='seg by default, where the family has it')
+    parser.add_argument('--size', choices=list('nsmlx'), help='the smallest by default')
     parser.add_argument('--batch-size', type=positive, default=batch_size)
     parser.add_argument('--img-size', type=positive, default=640)
     parser.add_argument('--threads', type=positive, default=2)
@@ -64,19 +90,31 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     return parser
 
 
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of ``parser_of``; refuse a task and a size that the family does not have."""
+    args = parser.parse_args(argv)
+    family = FAMILIES[args.family]
+    for key, choices in (('task', family.tasks), ('size', family.sizes)):
+        if getattr(args, key) is None:
+            setattr(args, key, choices[0])
+        if getattr(args, key) not in choices:
+            parser.error(f'--{key} {getattr(args, key)}: {args.family} has {", ".join(choices)}')
+    return args
+
+
 def config_name(args: argparse.Namespace) -> str:
     """Return the config of the model that the arguments of ``parser_of`` choose."""
-    return f'{args.family}/{args.task}_n_coco8'
+    return f'{args.family}/{args.task}_{FAMILIES[args.family].config}'
 
 
 def their_config(args: argparse.Namespace) -> str:
     """Return the file of ultralytics that describes the same model."""
-    return f'{args.family}{args.size}{"-seg" if args.task == "seg" else ""}.yaml'
+    return f'{FAMILIES[args.family].theirs.format(args.size)}{"-seg" if args.task == "seg" else ""}.yaml'
 
 
 def model_name(args: argparse.Namespace) -> str:
     """Return the model's name in titles."""
-    return f'{FAMILIES[args.family]}{args.size} {args.task}'
+    return f'{FAMILIES[args.family].name}{args.size} {args.task}'
 
 
 def peer_name() -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from comparison import Comparison, positive, report
-from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
+from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 80
@@ -49,7 +49,7 @@ def ultralytics_step(args: argparse.Namespace):
     """Return a function that does one training step of ultralytics' network as its trainer does."""
     import torch
     from ultralytics.cfg import get_cfg
-    from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+    from ultralytics.nn.tasks import DetectionModel, SegmentationModel, WorldModel
     from ultralytics.utils.torch_utils import ModelEMA, select_device
 
     if args.as_shipped:
@@ -57,6 +57,8 @@ def ultralytics_step(args: argparse.Namespace):
     else:
         torch.set_num_threads(args.threads)
     cls = SegmentationModel if args.task == 'seg' else DetectionModel
+    if args.family == 'yolo_world':
+        cls = WorldModel
     model = cls(their_config(args), ch=3, nc=NUM_CLASSES, verbose=False).train()
     model.args = get_cfg()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -71,6 +73,8 @@ def ultralytics_step(args: argparse.Namespace):
         bboxes=torch.from_numpy(bboxes).float(),
         masks=torch.from_numpy(data['masks']).float(),
     )
+    if args.family == 'yolo_world':  # random embeddings of a text a class, as detkit's
+        batch['txt_feats'] = model.txt_feats.expand(args.batch_size, -1, -1)
 
     def step() -> float:
         loss, _ = model(dict(batch, img=images.float() / 255))
@@ -152,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = parser_of(__doc__, batch_size=4)
     parser.add_argument('--steps', type=positive, default=10, help='counted steps, after 2 that are not')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.side:
         serve(args)
         return []

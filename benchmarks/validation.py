@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparison import Comparison, not_negative, positive, report
-from sides import answer, answers, config_name, model_name, parser_of, peer_name, their_config
+from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
     parser.add_argument('--weights', help="ultralytics' file of weights for COCO's classes; random ones by default")
     parser.add_argument('--data', nargs='+', help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.side:
         serve(args)
         return []

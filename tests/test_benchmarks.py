@@ -257,7 +257,12 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
 
 @pytest.mark.parametrize(
     ('amp', 'family', 'name'),
-    [('--amp', 'yolov8', 'YOLOv8n seg'), ('--no-amp', 'yolo11', 'YOLO11n seg'), ('--no-amp', 'yolo26', 'YOLO26n det')],
+    [
+        ('--amp', 'yolov8', 'YOLOv8n seg'),
+        ('--no-amp', 'yolo11', 'YOLO11n seg'),
+        ('--no-amp', 'yolo26', 'YOLO26n det'),
+        ('--no-amp', 'yolo_world', 'YOLO-World-s det'),
+    ],
 )
 def test_training_steps_are_timed(in_this_process, amp, family, name):
     import train_step
@@ -272,8 +277,13 @@ def test_training_steps_are_timed(in_this_process, amp, family, name):
 
 @pytest.mark.parametrize(
     'options',
-    [['--reduced-decoding', '--picture-size', '256', '192'], ['--amp'], ['--family', 'yolo26', '--task', 'det']],
-    ids=['float32', 'bf16', 'yolo26'],
+    [
+        ['--reduced-decoding', '--picture-size', '256', '192'],
+        ['--amp'],
+        ['--family', 'yolo26', '--task', 'det'],
+        ['--family', 'yolo_world'],
+    ],
+    ids=['float32', 'bf16', 'yolo26', 'yolo_world'],
 )
 def test_predictions_are_timed(in_this_process, options):
     import prediction
@@ -442,6 +452,8 @@ def test_cost_curves_are_fitted(capsys):
         ('prediction', ['--rounds', '0'], '--rounds: must be a whole number of at least 1, not 0'),
         ('prediction', ['--source', 'nowhere'], '--source nowhere is no folder with pictures'),
         ('train_step', ['--batch-size', 'many'], '--batch-size: must be a whole number of at least 1, not many'),
+        ('train_step', ['--family', 'yolo_world', '--task', 'seg'], '--task seg: yolo_world has det'),
+        ('validation', ['--family', 'yolo_world', '--size', 'n'], '--size n: yolo_world has s, m, l, x'),
         ('train_job', ['--workers', '-1'], '--workers: must be a whole number of at least 0, not -1'),
         ('train_job', ['--epochs', '1'], 'so that it takes 2 at least'),
         ('gpu', ['--epochs', '1'], 'so that it takes 2 at least'),

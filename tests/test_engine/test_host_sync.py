@@ -54,6 +54,7 @@ STEPS = [
     'yolov8/obb_n_dota8.py',
     'yolov8/pose_n_coco8.py',
     'yolov8/seg_n_coco8.py',
+    'yolo_world/det_s_coco8.py',
     'yolox/det_nano_coco8.py',
 ]
 FUNCTIONS = (anchor_slots._LookUp, masks._BoxMaskCrossEntropy, upsampling._Double)
