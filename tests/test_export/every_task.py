@@ -15,6 +15,7 @@ from torch import nn
 
 from detkit.engine import save_checkpoint
 from detkit.models.detectors import ModelInfo
+from detkit.models.heads.yolo_world_head import TextContrast
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS
 
@@ -46,6 +47,7 @@ TASKS = {
     'yolo26 obb': ('yolo26_obb', {}, 'obb'),
     'yolo26 cls': ('yolo26_cls', {}, 'cls'),
     'yolox det': ('yolox_det', {}, 'det'),
+    'yoloworld det': ('yolo_world_det', {}, 'det'),
     'yolov5 det': ('yolov5_det', {}, 'det'),
     'yolov5 cls': ('yolov5_cls', {}, 'cls'),
     'yolov3 det': ('yolov3', {}, 'det'),
@@ -155,10 +157,14 @@ def _make_confident(head: nn.Module) -> None:
     for name, layer in head.named_modules():
         if name.endswith('cross_attn.offsets'):
             layer.bias.data += torch.randn_like(layer.bias)  # away from the midst between cells
+        if isinstance(layer, TextContrast):
+            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.logit_scale)
         if isinstance(layer, nn.Conv2d | nn.Linear) and (
             name.startswith(('convs', 'obj_convs'))  # of anchors, and of objectness
             or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
             or name == 'conv_cls'  # of several anchors
+            or (name.startswith('embed_branches') and layer.weight.shape[0] == head.text_dims)
         ):
             std = 0.05 if isinstance(layer, nn.Linear) else 0.2
             if name.startswith('convs'):  # which give the exponents of sizes, too

@@ -56,12 +56,13 @@ class MaxSigmoidAttention(nn.Module):
 
     def forward(self, x: Tensor, texts: Tensor | None) -> Tensor:
         """Weigh ``x``; the texts are ``(T, D)`` or, for each image its own, ``(B, T, D)``, None for a fixed guide."""
-        height, width = x.shape[-2:]
-        cells = x.flatten(2).unflatten(1, (self.num_heads, -1))  # (B, channels, H, W) -> (B, heads, d, H * W)
+        # reshape, as the ONNX exporter takes the sizes of an unflattened map for constants
+        batch, _, height, width = x.shape
+        cells = x.reshape(batch, self.num_heads, -1, height * width)  # (B, heads, d, H * W)
         guide = self.guide(texts).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)  # ([B,] heads, T, d)
         best = (guide @ cells).max(2).values / sqrt(guide.shape[-1])  # (B, heads, T, H * W) -> (B, heads, H * W)
-        weights = (best + self.bias.unsqueeze(-1)).sigmoid().unsqueeze(2).unflatten(-1, (height, width))
-        values = self.conv(x).unflatten(1, (self.num_heads, -1))  # (B, heads, d, H, W)
+        weights = (best + self.bias.unsqueeze(-1)).sigmoid().reshape(batch, self.num_heads, 1, height, width)
+        values = self.conv(x).reshape(batch, self.num_heads, -1, height, width)  # (B, heads, d, H, W)
         return (values * weights).flatten(1, 2)
 
     def folded(self, texts: Tensor) -> MaxSigmoidAttention:
