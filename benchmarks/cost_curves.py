@@ -308,6 +308,12 @@ def main(argv: Sequence[str] | None = None) -> list[Curve]:
     )
     parser.add_argument('--json', type=Path, help='also write slopes there')
     args = parser.parse_args(argv)
+    if len(args.workers) < 2 or args.workers != sorted(set(args.workers)):
+        parser.error(
+            f'--workers {" ".join(map(str, args.workers))}: a line needs two numbers of workers or more, ascending'
+        )
+    if args.epochs < 2:
+        parser.error(f'--epochs {args.epochs}: a line needs two epochs or more')
     keep_freed_memory()  # as training does
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

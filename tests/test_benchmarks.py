@@ -457,6 +457,9 @@ def test_cost_curves_are_fitted(capsys):
         ('train_job', ['--workers', '-1'], '--workers: must be a whole number of at least 0, not -1'),
         ('train_job', ['--epochs', '1'], 'so that it takes 2 at least'),
         ('gpu', ['--epochs', '1'], 'so that it takes 2 at least'),
+        ('cost_curves', ['--epochs', '1'], '--epochs 1: a line needs two epochs or more'),
+        ('cost_curves', ['--workers', '2'], '--workers 2: a line needs two numbers of workers or more, ascending'),
+        ('cost_curves', ['--workers', '2', '2'], '--workers 2 2: a line needs'),
         ('run_all', ['--from', 'nowhere.json'], 'nowhere.json cannot be read'),
     ],
 )

@@ -1,7 +1,7 @@
 """The registry of each position of a config that holds a component."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from detkit import registry as registries
 from detkit.registry import MODEL_PARTS, Registry, RegistryGroup
@@ -113,5 +113,5 @@ DATALOADER_KEYS = {
     'drop_last': bool,
     'prefetch_factor': int | None,
     'timeout': float,
-    'render_on': str,
+    'render_on': Literal['workers', 'device'],
 }

@@ -85,6 +85,10 @@ def test_a_class_may_be_given_itself(toy):
         ("train_cfg = dict(max_epochs='ten')", "train_cfg.max_epochs: TrainLoop takes max_epochs as int; found 'ten'"),
         ('train_cfg = dict(max_epochs=1, val_interval=True)', 'TrainLoop takes val_interval as int; found True'),
         ("train_dataloader = dict(batch_size='four')", "a data loader takes batch_size as int; found 'four'"),
+        (
+            "train_dataloader = dict(render_on='gpu')",
+            "takes render_on as one of 'workers', 'device'; found 'gpu'",
+        ),
         ("model = 'yolov8'", "model: 'yolov8' is given where a detector is expected"),
     ],
 )

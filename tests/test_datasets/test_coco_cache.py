@@ -191,6 +191,19 @@ def test_a_damaged_file_is_replaced_with_a_line(ann_file, kept, warnings, case):
     assert path.read_bytes() == whole
 
 
+def test_a_damaged_file_that_cannot_be_deleted_costs_a_line(ann_file, kept, warnings, monkeypatch):
+    expected = read_annotations(str(ann_file))
+    (path,) = kept.glob('*.npz')
+    path.write_bytes(b'')
+
+    def unlink(self, missing_ok=False):
+        raise PermissionError(13, 'Permission denied', str(self))
+
+    monkeypatch.setattr(type(path), 'unlink', unlink)
+    assert_same(read_annotations(str(ann_file)), expected)
+    assert len(warnings) == 1 and 'damaged' in warnings[0] and path.read_bytes() == b''
+
+
 def test_a_folder_that_cannot_be_written_costs_a_line(ann_file, kept, warnings):
     kept.parent.write_text('a file where the folder would be')
     assert _read(str(ann_file)) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -76,7 +77,8 @@ def read_annotations(ann_file: str, cached: bool = True) -> CocoFile[Columns]:
             return _load(path)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
             _warn(f'the kept annotations {path} are not used, as they are damaged ({error}): {ann_file!r} is read')
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # in a folder that others write, it stays
+                path.unlink()
     content = read_in_blocks(ann_file, read_columns)
     if content.rest is not None and _state(ann_file) == state:
         try:
