@@ -32,10 +32,10 @@ def pipeline_mistakes(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str
             yield from _mistakes(pipeline, stages, (*dataset_path, 'pipeline'))
             yield from _repeated(pipeline, (*dataset_path, 'pipeline'))
             for index, step in enumerate(pipeline if dataset.get('test_mode') else ()):
-                if isinstance(step, dict) and getattr(_found(TRANSFORMS, step.get('type')), 'mixes', False):
+                for name in _mixing(step):
                     yield (
                         (*dataset_path, 'pipeline', index),
-                        f'{_name(step)} mixes images, but a dataset with test_mode=True is for validation and '
+                        f'{name} mixes images, but a dataset with test_mode=True is for validation and '
                         'prediction, one image at a time; write a pipeline without it',
                     )
 
@@ -62,10 +62,24 @@ def _mistakes(pipeline: list, stages: tuple[str, ...], path: KeyPath) -> Iterato
             yield path, f'no transform {_verb(stage)}; add dict(type={_EXAMPLES[stage]!r}) {where}'
 
 
+def _mixing(step: Any) -> Iterator[str]:
+    """Yield the names of the transforms that mix images: a step itself, or those inside its lists of transforms."""
+    if getattr(_factory(step), 'mixes', False):
+        yield _name(step)
+    for inner in _inner(step):
+        yield from _mixing(inner)
+
+
+def _inner(step: Any) -> list[Any]:
+    """Return the transforms inside a step, such as those of ``RandomChoice``."""
+    branches = step.get('transforms') if isinstance(step, dict) else None
+    branches = branches if isinstance(branches, list | tuple) else ()
+    return [inner for branch in branches for inner in (branch if isinstance(branch, list | tuple) else [branch])]
+
+
 def _repeated(pipeline: list, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     for index, step in enumerate(pipeline):
-        factory = _found(TRANSFORMS, step.get('type')) if isinstance(step, dict) else None
-        if getattr(factory, 'size_arguments', ()) and step in pipeline[:index]:
+        if getattr(_factory(step), 'size_arguments', ()) and step in pipeline[:index]:
             yield (*path, index), f'{_name(step)} is there twice with the same arguments; drop one'
 
 
@@ -78,12 +92,13 @@ def _staged(pipeline: list) -> list[tuple[int, Any, str]]:
 
 
 def _stage(step: Any) -> str | None:
-    factory = _found(TRANSFORMS, step.get('type')) if isinstance(step, dict) else type(step)
-    stage = getattr(factory, 'stage', None)
-    if stage is None and isinstance(step, dict):  # a choice of transforms belongs where these do
-        branches = [branch if isinstance(branch, list) else [branch] for branch in step.get('transforms') or ()]
-        stage = next(filter(None, (_stage(item) for branch in branches for item in branch)), None)
-    return stage
+    stage = getattr(_factory(step), 'stage', None)
+    # a choice of transforms belongs where these do
+    return stage or next(filter(None, map(_stage, _inner(step))), None)
+
+
+def _factory(step: Any) -> Any:
+    return _found(TRANSFORMS, step.get('type')) if isinstance(step, dict) else type(step)
 
 
 def _name(step: Any) -> str:

@@ -103,6 +103,12 @@ def test_a_value_of_another_type_than_the_bases_compute_with(tmp_path):
         (SEG, "classes = ('a', 'a')", "classes has 'a' more than once"),
         (SEG, 'classes = ()', 'classes is empty'),
         (SEG, 'val_pipeline = _base_.train_pipeline', 'Mosaic mixes images, but a dataset with test_mode=True'),
+        (
+            SEG,
+            "val_pipeline = [*_base_.val_pipeline]; val_pipeline[1] = dict(type='RandomChoice', "
+            "transforms=[[dict(type='Mosaic', size=64)], []])",
+            'Mosaic mixes images, but a dataset with test_mode=True',
+        ),
         (SEG, 'val_pipeline = [*_base_.val_pipeline[:2], *_base_.val_pipeline[1:]]', 'LetterBox is there twice'),
         (
             SEG,

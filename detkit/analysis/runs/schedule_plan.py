@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import plain_dataset
 from detkit.datasets.samplers import EpochSampler
+from detkit.datasets.transforms.choice import RandomChoice
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper, group_names
@@ -281,8 +282,21 @@ def _close_epoch(config: Config, max_epochs: int) -> int | None:
 def _turned_off(dataset: dict) -> bool:
     """Return whether a transform in use can be turned off."""
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ())
-    steps = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict) and step.get('prob', 1) > 0]
-    return any(map(_turned_off, inner)) or any(getattr(TRANSFORMS.get(step['type']), 'mixes', False) for step in steps)
+    kinds = (TRANSFORMS.get(step['type']) for step in _steps_in_use(dataset.get('pipeline', ())))
+    return any(map(_turned_off, inner)) or any(getattr(kind, 'mixes', False) for kind in kinds)
+
+
+def _steps_in_use(pipeline: Iterable[Any]) -> Iterator[dict]:
+    """Yield the transforms of a pipeline that are ever run, with those inside a ``RandomChoice``."""
+    for step in pipeline:
+        if not isinstance(step, dict):
+            continue
+        if TRANSFORMS.get(step['type']) is RandomChoice:
+            shares = step.get('prob') or [1] * len(step['transforms'])
+            for branch, share in zip(step['transforms'], shares, strict=True):
+                yield from _steps_in_use(branch if share > 0 else ())
+        elif step.get('prob', 1) > 0:
+            yield step
 
 
 def _span(values: np.ndarray) -> str:

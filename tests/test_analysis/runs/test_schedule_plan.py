@@ -61,6 +61,14 @@ def test_what_an_iteration_is(repo):
         plan_schedule(config(repo, '+train_dataloader.drop_last=True'), num_images=3)
 
 
+@pytest.mark.parametrize(('shares', 'close_epoch'), [(None, 491), ([0.5, 0.5], 491), ([0, 1], None)])
+def test_mosaic_inside_a_choice_is_turned_off_at_the_end(repo, shares, close_epoch):
+    cfg = config(repo)
+    choice = dict(type='RandomChoice', transforms=[[dict(type='Mosaic', size=64)], []], prob=shares)
+    cfg.train_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile'), choice]
+    assert plan_schedule(cfg, num_images=64).close_epoch == close_epoch
+
+
 def test_schedulers_of_mmengine(repo):
     cfg = config(repo, 'max_epochs=10')
     cfg.param_scheduler = [
