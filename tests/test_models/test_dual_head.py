@@ -45,6 +45,13 @@ def test_one_to_one_keeps_the_best_positive_of_each_box():
     assert empty.prior_idx.shape == (1, 0, 1)
 
 
+def test_predictions_have_gradients_for_class_activation_maps():
+    head = YOLO26Head(2, in_channels=(16,), strides=(8,)).eval()
+    feats = [torch.randn(1, 16, 8, 8, requires_grad=True)]
+    head(feats)['cls_logits'][0].sum().backward()
+    assert feats[0].grad.any()
+
+
 def test_the_one_to_one_branches_leave_the_features_alone():
     torch.manual_seed(0)
     head = YOLO26Head(2, in_channels=(16, 16), strides=(8, 16))

@@ -84,7 +84,9 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
             gt: the ground truth, where losses are wanted.
         """
         for_loss = self.training or gt is not None
-        preds = {**self.one_to_one.cell_preds([feat.detach() for feat in feats]), **self.image_preds(feats, for_loss)}
+        # Losses alone stop here; a class activation map follows the gradient of a prediction through the network.
+        read = [feat.detach() for feat in feats] if for_loss else feats
+        preds = {**self.one_to_one.cell_preds(read), **self.image_preds(feats, for_loss)}
         if for_loss:
             preds |= {f'{_MANY}{name}': levels for name, levels in self.cell_preds(feats).items()}
         return preds
