@@ -198,6 +198,16 @@ def test_a_mistake_shows_before_training(write, tiny_data, tmp_path, kind, old, 
     assert not (tmp_path / 'run').exists(), 'nothing was trained'
 
 
+@pytest.mark.parametrize('old', ['', '(8, 16, 32)'], ids=['right', 'wrong'])
+def test_a_backbone_of_ones_own_under_a_neck_that_takes_texts(write, tiny_data, old):
+    path = write('backbone', old, '(4, 8, 16)' if old else '', base='yolo_world/det_s_coco8.py')
+    if not old:
+        assert train_from_config(path, options('backbone', tiny_data, work_dir='run')).train_loop.epoch == 1
+        return
+    with pytest.raises(ConfigError, match=r'says out_strides = \(4, 8, 16\), but returns maps of'):
+        train_from_config(path, options('backbone', tiny_data, work_dir='run'))
+
+
 def test_a_dataset_class_without_peek_is_refused():
     class Plain:
         pass

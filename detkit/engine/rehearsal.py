@@ -206,7 +206,7 @@ class _Rehearsal:
         if not any(type(part) in self.parts for _, part in [('', model.backbone), *necks]):
             return
         for kind, part in [('backbone', model.backbone), *necks]:
-            feats = check_feats(part(feats), part, kind)
+            feats = check_feats(part(feats) if kind == 'backbone' else model.apply_neck(part, feats), part, kind)
             strides = tuple(getattr(part, 'out_strides', strides))  # a neck without keeps those before it
             sizes = [tuple(feat.shape[-2:]) for feat in feats]
             fits = all(

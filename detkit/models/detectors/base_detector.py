@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from detkit.protocols import Detector, OptimWrapper
 from detkit.registry import DATA_PREPROCESSORS
@@ -115,8 +115,12 @@ class BaseDetector(BaseModule, Detector):
         """Return the feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
         feats = check_feats(self.backbone(inputs), self.backbone, 'backbone')
         for neck in self.neck or ():
-            feats = check_feats(neck(feats), neck, 'neck')
+            feats = check_feats(self.apply_neck(neck, feats), neck, 'neck')
         return feats
+
+    def apply_neck(self, neck: nn.Module, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return what a neck makes of feature maps, fine to coarse."""
+        return neck(feats)
 
     def apply_head(self, feats: tuple[Tensor, ...], padding_mask: Tensor | None, gt: GtBatch | None) -> Preds:
         """Return the raw predictions of the head; ``gt`` is None unless it needs the ground truth."""

@@ -17,7 +17,6 @@ from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
 from ..base_module import with_children
-from ..wiring import check_feats
 from .base_detector import BaseDetector, Preds
 
 _DEFAULT_ENCODER = dict(type='NgramTextEncoder')
@@ -79,13 +78,9 @@ class OpenVocabularyDetector(BaseDetector):
         self.classes = tuple(names)
         self.texts.copy_(self._embedded(names))
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
-        feats = check_feats(self.backbone(inputs), self.backbone, 'backbone')
-        for neck in self.neck or ():
-            found = neck(feats, self.texts) if needs_texts(neck) else neck(feats)
-            feats = check_feats(found, neck, 'neck')
-        return feats
+    def apply_neck(self, neck: nn.Module, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return what a neck makes of feature maps."""
+        return neck(feats, self.texts) if needs_texts(neck) else super().apply_neck(neck, feats)
 
     def apply_head(self, feats: tuple[Tensor, ...], padding_mask: Tensor | None, gt: GtBatch | None) -> Preds:
         """Return the raw predictions of the head."""
@@ -101,12 +96,11 @@ class OpenVocabularyDetector(BaseDetector):
             embeddings: the text encoder of the others; the model's own by default.
 
         Raises:
-            ConfigError: there is no name, one is there twice, the embeddings do not fit, or the texts have been folded.
+            ConfigError: there is no name, one is empty, no text or there twice, the embeddings do not fit, or the texts
+                have been folded.
         """
         names = [str(name) for name in names]
-        twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
-        if not names or twice is not None:
-            raise ConfigError('no class is named' if twice is None else f'the class {twice!r} is named twice')
+        _check_names(names)
         if not self.takes_texts:
             raise ConfigError('the texts are folded into this detector, whose classes are fixed')
         known = dict(zip(self.info.classes, self.texts, strict=True)) if self.info.classes else {}
@@ -152,6 +146,19 @@ class OpenVocabularyDetector(BaseDetector):
         if not texts.isfinite().all():
             raise ConfigError(f'text encoder {title} returns numbers that are not finite')
         return texts.detach().to(self.texts)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise ``ConfigError`` for names that say nothing, that are no text, or that are there twice."""
+    if not names:
+        raise ConfigError('no class is named; give classes at least one name')
+    for index, name in enumerate(names):
+        if not name.strip():
+            raise ConfigError(f'classes[{index}] is {name!r}, which names nothing; leave it out, or write a name')
+        if any('\ud800' <= letter <= '\udfff' for letter in name):  # halves of characters, as wrong bytes become
+            raise ConfigError(f'classes[{index}] is {name!r}, which is no valid text; write it in UTF-8')
+        if name in names[:index]:
+            raise ConfigError(f'the class {name!r} is named twice in classes; leave one out')
 
 
 def needs_texts(part: nn.Module) -> bool:
