@@ -100,7 +100,7 @@ def load_torchvision(
     source, configs = Path(source), Path(configs)
     tensors = current_names(read_state(source)[1])
     found = find_model(tensors, source)
-    chosen = _choose_classes(found, names, classes)
+    chosen = _choose_classes(source, found, names, classes)
     digest = file_sha256(source)[:8]
     file = configs / found.family / FILES[found.family][0] if config is None else Path(config)
     options = {} if config else _options(found, digest)
@@ -227,7 +227,7 @@ class _Classes:
     by: str
 
 
-def _choose_classes(found: TorchvisionModel, names: str | Path | None, classes: str | None) -> _Classes:
+def _choose_classes(source: Path, found: TorchvisionModel, names: str | Path | None, classes: str | None) -> _Classes:
     """Choose the labels of the file, from 0 and without a two-stage detector's background, that become classes.
 
     Raises:
@@ -238,15 +238,15 @@ def _choose_classes(found: TorchvisionModel, names: str | Path | None, classes: 
     every = COCO91[first:]
     if classes is not None and (names is not None or count != len(every) or classes not in ('80', '91')):
         raise CheckpointError(
-            f"--classes {classes}: a file with COCO's {len(every)} category ids takes 80 or 91, without --names; this "
-            f'one has {count} labels.'
+            f"--classes {classes}: a file with COCO's {len(every)} category ids takes 80 or 91, without --names; "
+            f'{source} has {count} labels.'
         )
     if names is not None:
         given = read_names(Path(names))
         if len(given) == count - 1 and not found.two_stage:
             return _Classes(given, tuple(range(1, count)), f'as {names} has them, for the labels from 1 on')
         if len(given) != count:
-            raise CheckpointError(f'The file has {count} classes, but {names} names {len(given)}.')
+            raise CheckpointError(f'{source} has {count} classes, but {names} names {len(given)}.')
         return _Classes(given, tuple(range(count)), f'as {names} has them')
     if count == len(every):
         if classes == '91':
@@ -258,8 +258,8 @@ def _choose_classes(found: TorchvisionModel, names: str | Path | None, classes: 
     if count == len(COCO80):
         return _Classes(COCO80, tuple(range(count)), 'as COCO has them')
     raise CheckpointError(
-        f'The file has {count} classes without names, and COCO {len(COCO80)}; give the names with --names FILE, one a '
-        'line.'
+        f'{source} has {count} classes without names, and COCO {len(COCO80)}; give the names with --names FILE, '
+        'one a line.'
     )
 
 

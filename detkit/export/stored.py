@@ -9,6 +9,7 @@ from pathlib import Path
 from detkit.export.description import parse_description
 from detkit.export.format import META_KEY, ExportFormat
 from detkit.utils.errors import CheckpointError
+from detkit.utils.files import ZIP_ERRORS
 
 _MOST_CHARACTERS = 1 << 24
 _ENTRY = f'{META_KEY}.json'
@@ -28,7 +29,7 @@ def stored_text(path: Path, suffix: str) -> str | None:
             if entry.file_size > _MOST_CHARACTERS:
                 raise CheckpointError(f'{path} holds a description of {entry.file_size:,} bytes, which is no such')
             return archive.read(entry).decode('utf-8', errors='replace')
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+    except ZIP_ERRORS as error:
         raise CheckpointError(f'{path} is truncated or is no exported file: {error}') from error
 
 

@@ -37,7 +37,7 @@ from detkit.models.detectors import BaseDetector
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 
 _log = logging.getLogger(__name__)
 _READERS = 4  # threads that decode while the network runs
@@ -363,6 +363,7 @@ def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequ
             numbers.append(int(entry))
         else:
             raise ConfigError(
-                f'there is no class {entry!r} among the {len(classes)} of the model.{nearest(entry, classes)}'
+                f'there is no class {entry!r} among the {len(classes)} of the model ({shorten(classes)}); give classes '
+                f'by name or by number from 0 to {len(classes) - 1}.{nearest(entry, classes)}'
             )
     return numbers

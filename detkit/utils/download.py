@@ -13,7 +13,6 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import quote, urlsplit
@@ -334,7 +333,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
                 target = folder.joinpath(*path.parts[depth:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content.read(entry))
-    except (*ZIP_ERRORS, zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise DownloadError(f'the archive cannot be unpacked: {error}') from error
 
 

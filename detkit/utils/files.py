@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import shutil
 import struct
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -22,7 +24,18 @@ _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of draft
 
 # The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
 # that Python lacks, is a RuntimeError.
-ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    EOFError,
+    IndexError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    zlib.error,
+)
 
 
 class SaveError(DetkitError):

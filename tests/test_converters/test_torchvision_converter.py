@@ -271,7 +271,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
     def refused(tensors: dict[str, Tensor], **arguments) -> str:
         torch.save(tensors, source)
-        return error_of(convert_torchvision, source, **arguments)
+        text = error_of(convert_torchvision, source, **arguments)
+        assert 'model.pth' in text
+        return text
 
     config = small_config('fcos', tmp_path)
     without = {name: tensor for name, tensor in state.items() if 'bbox_reg' not in name}

@@ -1,6 +1,7 @@
 """Detectors whose classes are texts: their parts, their text encoders, and the folding of texts into weights."""
 
 import copy
+import zipfile
 
 import numpy as np
 import pytest
@@ -114,7 +115,13 @@ def test_vectors_of_another_length_reach_all_parts():
 
 
 @pytest.mark.parametrize(
-    ('names', 'message'), [([], 'no class is named'), (['nut', 'pin', 'nut'], "'nut' is named twice")]
+    ('names', 'message'),
+    [
+        ([], 'no class is named'),
+        (['nut', 'pin', 'nut'], "'nut' is named twice"),
+        (['nut', ' '], r"classes\[1\] is ' ', which names nothing"),
+        (['caf\udce9'], r"classes\[0\] is 'caf\\udce9', which is no valid text"),
+    ],
 )
 def test_classes_that_make_no_sense_are_refused(names, message):
     with pytest.raises(ConfigError, match=message):
@@ -176,9 +183,9 @@ ROWS = np.ones((2, 4), np.float32)
     ('arrays', 'message'),
     [
         (dict(names=np.array(['a', 'b'])), "no array 'embeddings'"),
-        (dict(names=np.array(['a', 'b'], dtype=object), embeddings=ROWS), 'damaged, or holds more than plain arrays'),
+        (dict(names=np.array(['a', 'b'], dtype=object), embeddings=ROWS), r'names \(N,\) of text .*found object'),
         (dict(names=np.array([1, 2]), embeddings=ROWS), 'of text'),
-        (dict(names=np.array(['a']), embeddings=ROWS), '1 names, 1 of them different, and 2 embeddings'),
+        (dict(names=np.array(['a']), embeddings=ROWS), '1 names and 2 embeddings'),
         (dict(names=np.array(['a', 'a']), embeddings=ROWS), '1 of them different'),
         (dict(names=np.array(['a', 'b']), embeddings=ROWS.astype(int)), 'of floats'),
         (dict(names=np.array(['a', 'b']), embeddings=ROWS * [[1], [np.nan]]), "the embedding of 'b' is zero or has"),
@@ -191,6 +198,59 @@ def test_a_wrong_file_is_one_clear_sentence(tmp_path, arrays, message):
     with pytest.raises(DataError, match=message) as caught:
         read_embeddings(tmp_path / 'names.npz')
     assert 'names.npz' in str(caught.value) and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64, np.longdouble])
+def test_very_large_and_small_numbers_have_a_direction(tmp_path, dtype):
+    limits = np.finfo(dtype)
+    rows = np.array([[limits.max, limits.max], [limits.tiny, -limits.tiny], [0, 1]], dtype)
+    _npz(tmp_path / 'names.npz', names=np.array(NAMES), embeddings=rows)
+    found = EmbeddingFile(str(tmp_path / 'names.npz'), dims=2)(NAMES)
+    torch.testing.assert_close(found, torch.tensor([[0.5**0.5, 0.5**0.5], [0.5**0.5, -(0.5**0.5)], [0, 1]]))
+
+
+def _array(data: bytes, shape: tuple, descr: str, version: tuple[int, int]) -> bytes:
+    header = repr(dict(descr=descr, fortran_order=False, shape=shape)).encode() + b'\n'
+    return b'\x93NUMPY' + bytes(version) + len(header).to_bytes(2 if version == (1, 0) else 4, 'little') + header + data
+
+
+@pytest.mark.parametrize('version', [(1, 0), (3, 0)])
+@pytest.mark.parametrize(
+    ('shape', 'descr', 'data', 'message'),
+    [
+        ((1 << 40,), '<U4', b'a', 'names has 1 bytes, but its header says <U4'),
+        ((2,), '<U100000000', b'a', 'names has 1 bytes'),
+        ((2,), '<U1', b'\xff' * 8, 'damaged'),  # beyond the last character there is
+        ((2,), '|V4', b'a' * 8, r'of text .*found \|V4'),
+    ],
+    ids=['many', 'long', 'characters', 'bytes'],
+)
+def test_a_forged_array_is_refused_before_it_is_read(tmp_path, shape, descr, data, message, version):
+    with zipfile.ZipFile(tmp_path / 'names.npz', 'w') as archive:
+        archive.writestr('names.npy', _array(data, shape, descr, version))
+        archive.writestr('embeddings.npy', _array(ROWS.tobytes(), ROWS.shape, '<f4', version))
+    with pytest.raises(DataError, match=message):
+        read_embeddings(tmp_path / 'names.npz')
+
+
+@pytest.mark.parametrize('method', [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_within_compressed_arrays_is_named(tmp_path, method):
+    rows = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
+    with zipfile.ZipFile(tmp_path / 'names.npz', 'w', method) as archive:
+        archive.writestr('embeddings.npy', _array(rows.tobytes(), rows.shape, '<f4', (1, 0)))
+        archive.writestr('names.npy', _array('ab'.encode('utf-32-le'), (2,), '<U1', (1, 0)))
+    whole, refused = read_embeddings(tmp_path / 'names.npz'), 0
+    data = (tmp_path / 'names.npz').read_bytes()
+    for place in range(44, 600, 5):
+        (tmp_path / 'names.npz').write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
+        try:
+            found = read_embeddings(tmp_path / 'names.npz')
+        except DataError as error:
+            refused += 1
+            assert 'names.npz' in str(error)
+        else:
+            assert torch.equal(found['b'], whole['b'])
+    assert refused > 100
 
 
 def test_a_missing_name_and_another_length_are_named(tmp_path):

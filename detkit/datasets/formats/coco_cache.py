@@ -22,7 +22,7 @@ from detkit.datasets.formats.coco_rle import measure_rles
 from detkit.datasets.formats.coco_segmentations import LIMIT
 from detkit.utils.cache import cache_folder
 from detkit.utils.download import file_sha256
-from detkit.utils.files import locked, replacing
+from detkit.utils.files import ZIP_ERRORS, locked, replacing
 
 __all__ = ['read_annotations']
 
@@ -75,7 +75,7 @@ def read_annotations(ann_file: str, cached: bool = True) -> CocoFile[Columns]:
     if path.is_file():
         try:
             return _load(path)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
+        except (*ZIP_ERRORS, KeyError, TypeError) as error:
             _warn(f'the kept annotations {path} are not used, as they are damaged ({error}): {ann_file!r} is read')
             with contextlib.suppress(OSError):  # in a folder that others write, it stays
                 path.unlink()
@@ -151,7 +151,7 @@ def _load(path: Path) -> CocoFile[Columns]:
     """Return what a file keeps.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError, RecursionError, BadZipFile: it is no such file.
+        ZIP_ERRORS, KeyError, TypeError: it is no such file.
     """
     with zipfile.ZipFile(path) as archive:
         sizes = [member.file_size for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]

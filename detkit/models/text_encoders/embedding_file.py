@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def read_embeddings(path: str | Path) -> dict[str, Tensor]:
         raise DataError(f'the file of text embeddings {path} does not exist')
     if path.suffix.lower() == '.safetensors':
         tensors = read_safetensors(path)
-        names, rows = list(tensors), [tensor.numpy(force=True).astype(np.float32) for tensor in _floats(tensors, path)]
+        names, rows = list(tensors), [tensor.numpy(force=True) for tensor in _floats(tensors, path)]
         if len({row.shape for row in rows}) > 1 or any(row.ndim != 1 for row in rows):
             raise DataError(f'{path} must hold a vector for each name, all of one length')
         matrix = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
@@ -84,6 +85,9 @@ def read_embeddings(path: str | Path) -> dict[str, Tensor]:
     for name, row in zip(names, matrix, strict=True):
         if not np.isfinite(row).all() or not row.any():
             raise DataError(f'{path}: the embedding of {name!r} is zero or has numbers that are not finite')
+    # divided by the largest number first: the squares of very large or small numbers are no floats
+    matrix = matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
+    matrix = (matrix / np.abs(matrix).max(axis=1, keepdims=True)).astype(np.float32) if matrix.size else matrix
     return dict(zip(names, F.normalize(torch.from_numpy(matrix), dim=1), strict=True))
 
 
@@ -116,26 +120,56 @@ def _floats(tensors: dict[str, Tensor], path: Path) -> list[Tensor]:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise DataError(f'{path}: {name!r} is {str(tensor.dtype).removeprefix("torch.")}, but must be a float')
-    return [tensor.float() for tensor in tensors.values()]
+    # NumPy has no bfloat16.
+    return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors.values()]
 
 
 def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in _KEYS if key not in arrays]
+        with zipfile.ZipFile(path) as archive:
+            missing = [key for key in _KEYS if f'{key}.npy' not in archive.namelist()]
             if missing:
                 raise DataError(f'{path} has no array {missing[0]!r}; it must hold names (N,) and embeddings (N, D)')
-            names, matrix = arrays['names'], arrays['embeddings']
-    except (*ZIP_ERRORS, zipfile.LargeZipFile, NotImplementedError, KeyError, MemoryError) as error:
-        raise DataError(f'{path} is damaged, or holds more than plain arrays ({error})') from error
-    if names.ndim != 1 or names.dtype.kind != 'U' or matrix.ndim != 2 or matrix.dtype.kind != 'f':
+            _check_headers(path, *(_read_header(archive, key) for key in _KEYS))
+            found, matrix = (_read_array(archive, key) for key in _KEYS)
+        names = found.tolist()
+    except (*ZIP_ERRORS, KeyError, MemoryError, SystemError) as error:  # the last for characters that do not exist
         raise DataError(
-            f'{path} must hold names (N,) of text and embeddings (N, D) of floats; found {names.dtype} '
-            f'{names.shape} and {matrix.dtype} {matrix.shape}'
-        )
-    if len(names) != len(matrix) or len(set(names.tolist())) != len(names):
+            f'{path} is damaged, or holds more than plain arrays ({error}); copy it again, or write it by '
+            'save_embeddings, see docs/yolo_world.md'
+        ) from error
+    if len(set(names)) != len(names):
+        raise DataError(f'{path} has {len(names)} names, {len(set(names))} of them different; each must be there once')
+    return names, matrix
+
+
+def _read_header(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Return shape and type of an array, of which nothing but the header is unpacked."""
+    member = f'{key}.npy'
+    with archive.open(member) as file:
+        # Versions 2 and 3 of the format differ in the names of fields, which no array here has.
+        first = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        size = archive.getinfo(member).file_size - file.tell()
+    if not dtype.hasobject and size != prod(shape) * dtype.itemsize:
+        raise ValueError(f'{key} has {size} bytes, but its header says {dtype} {shape}')
+    return shape, dtype
+
+
+def _check_headers(
+    path: Path, names: tuple[tuple[int, ...], np.dtype], matrix: tuple[tuple[int, ...], np.dtype]
+) -> None:
+    (name_shape, name_type), (shape, dtype) = names, matrix
+    if len(name_shape) != 1 or name_type.kind != 'U' or len(shape) != 2 or dtype.kind != 'f':
         raise DataError(
-            f'{path} has {len(names)} names, {len(set(names.tolist()))} of them different, and {len(matrix)} '
-            'embeddings; each name needs one'
+            f'{path} must hold names (N,) of text and embeddings (N, D) of floats; found {name_type} {name_shape} and '
+            f'{dtype} {shape}'
         )
-    return names.tolist(), matrix.astype(np.float32)
+    if name_shape[0] != shape[0]:
+        raise DataError(f'{path} has {name_shape[0]} names and {shape[0]} embeddings; each name needs one')
+
+
+def _read_array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    with archive.open(f'{key}.npy') as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
