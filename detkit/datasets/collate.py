@@ -90,12 +90,13 @@ def _pad_optional(annotations: Sequence[Annotations], name: str, pad) -> Tensor 
 def _stack_images(images: list[Tensor], pad_value: int, size_divisor: int) -> tuple[Tensor, list[tuple[int, int]]]:
     img_shapes = [tuple(img.shape[1:]) for img in images]
     height, width = (-(-max(sides) // size_divisor) * size_divisor for sides in zip(*img_shapes, strict=True))
-    batch = torch.empty((len(images), height, width, 3), dtype=torch.uint8)
+    # NumPy copies in this thread. PyTorch would share the few bytes with threads that wait for a core others use.
+    batch = np.empty((len(images), height, width, 3), np.uint8)
     for slot, img, (h, w) in zip(batch, images, img_shapes, strict=True):
         slot[h:] = pad_value
         slot[:h, w:] = pad_value
-        slot[:h, :w] = img.permute(1, 2, 0)  # (3, h, w) -> (h, w, 3)
-    return batch.permute(0, 3, 1, 2), img_shapes  # (B, H, W, 3) -> (B, 3, H, W)
+        slot[:h, :w] = img.permute(1, 2, 0).numpy()  # (3, h, w) -> (h, w, 3)
+    return torch.from_numpy(batch).permute(0, 3, 1, 2), img_shapes  # (B, H, W, 3) -> (B, 3, H, W)
 
 
 def _stack_masks(masks: list[np.ndarray], max_instances: int) -> Tensor:
