@@ -160,9 +160,12 @@ def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Ex
     places = {name: variable.origins.find((name,)) for name, variable in overrides.items()}
     for path in changed_leaves(first.values, merged.values) if places else ():
         origin = merged.origins.find(path)
-        read = [place for name, place in places.items() if len(places) == 1 or name in merged.origins.sources(path)]
+        if path[0] in overrides or origin.file is None or origin.changed_by is not None:
+            continue
+        sources = merged.origins.sources(path) if len(places) > 1 else places
+        read = [place for name, place in places.items() if name in sources]
         by = read[0] if len(read) == 1 else Origin(next(iter(places.values())).file)
-        if path[0] not in overrides and origin.file not in (None, by.file) and origin.changed_by is None:
+        if origin.file != by.file:
             merged.origins.add(path, replace(origin, changed_by=by))
 
 
@@ -242,6 +245,8 @@ def _run(
         variables: values that replace the file's own.
     """
     path, program = source.path, source.program(variables, former)
+    if not source.reads_base:
+        bases = former = {}
     views = {BASE: ConfigDict(copy.deepcopy(bases)), FORMER_BASE: ConfigDict(copy.deepcopy(former))}
     namespace = {
         '__file__': str(path),

@@ -2,10 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from detkit.config.executed import plain
 from detkit.config.locate import located
@@ -34,34 +34,60 @@ def check_model(config: LoadedConfig) -> None:
         return
     with located(config):
         built = _build(model)
-    head, classifies = built.head, built.truth == 'gt_label'
-    if classifies != ('label' in head.provides):
+    if built.classifies != ('label' in built.provides):
         path = config.origins.own_first(('model', 'type'), ('model', 'head', 'type'))
         raise ConfigError(
-            f'{config.origins.blame(path)}: {dotted(path)}: {type(built).__name__} does not fit '
-            f'{type(head).__name__}, which predicts {_listed(head.provides)}; write '
-            f'{"SingleStageDetector" if classifies else "ImageClassifier"}, or take another head'
+            f'{config.origins.blame(path)}: {dotted(path)}: {built.detector} does not fit {built.head}, which predicts '
+            f'{_listed(built.provides)}; write {"SingleStageDetector" if built.classifies else "ImageClassifier"}, or '
+            'take another head'
         )
-    for path, mistake in (*_task_mistakes(config, head), *_metric_mistakes(config, head), *_sizes(config, head)):
+    for path, mistake in (*_task_mistakes(config, built), *_metric_mistakes(config, built), *_sizes(config, built)):
         raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
 
 
-# The last models that were built to be looked at, by the text of their configs; most loads are of one model again.
-_built: OrderedDict[str, nn.Module] = OrderedDict()
-_MOST_BUILT = 8
+@dataclass(frozen=True)
+class _Built:
+    """The properties of a model that has been built.
+
+    Attributes:
+        detector: the detector's class name.
+        classifies: whether it learns a label for each image.
+        head: the head's class name.
+        provides: see ``BaseHead.provides``.
+        side: the number of which the sides of its images must be multiples; 1 for any.
+    """
+
+    detector: str
+    classifies: bool
+    head: str
+    provides: tuple[str, ...]
+    side: int
 
 
-def _build(model: dict[str, Any]) -> nn.Module:
-    """Return a model without memory, which nobody may change."""
+# The last models that were built, by the text of their configs; most loads are of one model again.
+_built: OrderedDict[str, _Built] = OrderedDict()
+_MOST_BUILT = 1024
+
+
+def _build(model: dict[str, Any]) -> _Built:
+    """Build a model without memory and return its properties."""
     text = repr(plain(model))
-    built = _built.pop(text, None)
-    if built is None:
+    properties = _built.pop(text, None)
+    if properties is None:
         with torch.device('meta'):
             built = DETECTORS.build(model)
-    _built[text] = built
+        head = built.head
+        properties = _Built(
+            detector=type(built).__name__,
+            classifies=built.truth == 'gt_label',
+            head=type(head).__name__,
+            provides=tuple(head.provides),
+            side=max(head.strides) if head.has_whole_cells else 1,
+        )
+    _built[text] = properties
     if len(_built) > _MOST_BUILT:
         _built.popitem(last=False)
-    return built
+    return properties
 
 
 def _is_ours(value: Any) -> bool:
@@ -73,30 +99,30 @@ def _is_ours(value: Any) -> bool:
     return not isinstance(value, list | tuple) or all(map(_is_ours, value))
 
 
-def _task_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
-    task, title = config.get('task'), type(head).__name__
+def _task_mistakes(config: LoadedConfig, built: _Built) -> Iterator[tuple[KeyPath, str]]:
+    task = config.get('task')
     if task is None:
         return
     path = config.origins.own_first(('task',), ('model', 'head', 'type'))
-    if _OF_TASK[task] not in head.provides:
-        text = f'task {task!r} asks for {NEEDS[_OF_TASK[task]]}, but {title} predicts {_listed(head.provides)}'
+    if _OF_TASK[task] not in built.provides:
+        text = f'task {task!r} asks for {NEEDS[_OF_TASK[task]]}, but {built.head} predicts {_listed(built.provides)}'
         yield path, f'{text}; use the config of a model for this task'
-    elif task == 'det' and len(head.provides) > 1:
-        text = f"task 'det' gives boxes alone, but {title} learns {_listed(head.provides[1:])}"
+    elif task == 'det' and len(built.provides) > 1:
+        text = f"task 'det' gives boxes alone, but {built.head} learns {_listed(built.provides[1:])}"
         yield path, f'{text}; use the config of a detection model'
 
 
-def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
+def _metric_mistakes(config: LoadedConfig, built: _Built) -> Iterator[tuple[KeyPath, str]]:
     for key in ('val_evaluator', 'test_evaluator'):
         metrics = config.get(key) or []
         for index, metric in enumerate(metrics if isinstance(metrics, list | tuple) else [metrics]):
-            lacking = [need for need in metric_needs(metric) if need not in head.provides]
+            lacking = [need for need in metric_needs(metric) if need not in built.provides]
             if lacking:
                 path = (key, index) if isinstance(metrics, list | tuple) else (key,)
                 yield (
                     path,
-                    f'{_metric_class(metric).__name__} measures {_listed(lacking)}, but {type(head).__name__} predicts '
-                    f'{_listed(head.provides)}; take a metric of these',
+                    f'{_metric_class(metric).__name__} measures {_listed(lacking)}, but {built.head} predicts '
+                    f'{_listed(built.provides)}; take a metric of these',
                 )
 
 
@@ -112,9 +138,9 @@ def _metric_class(metric: Mapping[str, Any]) -> Any:
     return METRICS.get(kind) if isinstance(kind, str) else kind
 
 
-def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
+def _sizes(config: LoadedConfig, built: _Built) -> Iterator[tuple[KeyPath, str]]:
     """Yield the sizes of training images that the largest stride of a dense head does not divide."""
-    largest = max(head.strides) if head.has_whole_cells else 1
+    largest = built.side
     for path, dataset in dataset_paths(config.get('train_dataloader'), ('train_dataloader',)):
         for index, step in enumerate(dataset.get('pipeline') or ()):
             size = step.get('size') if isinstance(step, dict) else None
@@ -126,7 +152,7 @@ def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str
                 fitting = tuple(-(-side // largest) * largest for side in sides)
                 yield (
                     (*path, 'pipeline', index, 'size'),
-                    f'{size} is no multiple of {largest}, the largest stride of {type(head).__name__}; write '
+                    f'{size} is no multiple of {largest}, the largest stride of {built.head}; write '
                     f'{fitting if isinstance(size, list | tuple) else fitting[0]}',
                 )
 

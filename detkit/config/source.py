@@ -13,7 +13,14 @@ from pathlib import Path
 from types import CodeType
 
 from detkit.config.origins import KeyPath, Origin, places_in
-from detkit.config.rewrite import assigned_lines, names_computed_from_base, names_read, rewrite
+from detkit.config.rewrite import (
+    BASE,
+    assigned_lines,
+    is_name,
+    names_computed_from_base,
+    names_read,
+    rewrite,
+)
 from detkit.utils.errors import ConfigError
 
 # Functions that always give the same for the same arguments.
@@ -82,6 +89,13 @@ class Source:
         )
 
     @cached_property
+    def reads_base(self) -> bool:
+        """Whether the file may read the values of its bases; one that calls other functions may do so unseen."""
+        return not self.is_closed or any(
+            is_name(node, BASE) and isinstance(node.ctx, ast.Load) for node in ast.walk(self.tree)
+        )
+
+    @cached_property
     def places(
         self,
     ) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath], list[tuple[KeyPath, KeyPath]]]:
@@ -131,12 +145,12 @@ def sized_base(path: Path) -> tuple[str, str] | None:
     return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _source(path: Path, text: str) -> Source:
     return Source(path, text)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _program(source: Source, variables: frozenset[str], former: frozenset[str]) -> Program:
     tree = rewrite(ast.parse(source.text, str(source.path)), variables, former)
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
