@@ -40,6 +40,7 @@ LOSSES = {
     'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
     'yolo11': {'loss_box', 'loss_cls', 'loss_dfl'},
     'yolo26': {'loss_box', 'loss_cls', 'loss_dfl'},
+    'yolov10': {'loss_box', 'loss_cls', 'loss_dfl'},
     'yolo_world': {'loss_box', 'loss_cls', 'loss_dfl'},
 }
 
@@ -62,7 +63,7 @@ def is_large(path) -> bool:
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
     large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
     large |= path.parent.name in ('dfine', 'deim', 'deimv2') and path.stem.endswith('_coco')
-    large |= path.parent.name in ('yolo11', 'yolo26', 'yolo_world') and path.stem.endswith(
+    large |= path.parent.name in ('yolo11', 'yolo26', 'yolov10', 'yolo_world') and path.stem.endswith(
         ('_custom', '_coco', '_imagenet', '_dota')
     )
     large |= path.parent.name == 'rtdetr' and path.stem in ('det_coco', 'det_v2_coco', 'det_voc', 'seg_coco')

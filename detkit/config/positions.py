@@ -91,6 +91,7 @@ CHILD_POSITIONS: dict[str, Position] = {
     'text_encoder': Position('TEXT_ENCODERS', tried='detkit.'),
     'init_cfg': Position('WEIGHT_INITIALIZERS'),
     'block': Position('LAYERS', injected=_names('in_channels', 'out_channels', 'num_blocks')),
+    'downsample': Position('LAYERS', injected=_names('in_channels', 'out_channels')),
     'optimizer': Position('OPTIMIZERS', injected=_names('params'), tried='torch.optim.'),
     'dataset': Position('DATASETS'),
     'datasets': Position('DATASETS'),

@@ -71,12 +71,14 @@ class Stages(NamedTuple):
         stage_blocks: the repeats of each stage, before the depth factor.
         narrow_classifiers: whether the limit of channels concerns classifiers too; otherwise their last stage is as
             wide in every size.
+        convs: the convolution of each stage that gives its map its channels.
     """
 
     stem: str
     block_layers: tuple[int, ...]
     stage_blocks: tuple[int, ...]
     narrow_classifiers: bool = False
+    convs: tuple[str, ...] = ('model.1', 'model.3', 'model.5', 'model.7')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +156,8 @@ class PickledModel(ABC):
         Raises:
             CheckpointError: no factors do.
         """
-        stem, block_layers, stage_blocks, narrow_classifiers = self.stages
-        weights = [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))]
+        stem, block_layers, stage_blocks, narrow_classifiers, convs = self.stages
+        weights = [stem, *(f'{conv}.conv.weight' for conv in convs)]
         widths = tuple(self.tensors[name].size[0] if name in self.tensors else 0 for name in weights)
         prefixes = [f'model.{layer}.m.' for layer in block_layers]
         repeats = tuple(

@@ -40,6 +40,22 @@ YOLO11_CHOICES = (2, 4, 13, 16, 19)
 # Convolutions without an activation.
 YOLO11_LINEAR = r'.*\.(attn\.(qkv|proj|pe)|ffn\.1)'
 
+YOLOV10_DETECTOR: tuple[Layer, ...] = (
+    ('Conv', -1), ('Conv', -1), ('C2f', -1), ('Conv', -1), ('C2f', -1), ('SCDown', -1), ('C2f', -1), ('SCDown', -1),
+    ('C2f', -1), ('SPPF', -1), ('PSA', -1),
+    *((('SCDown', -1) if number == 20 else layer) for number, layer in enumerate(_neck_layers('C2f', 10), 11)),
+)  # fmt: skip
+YOLOV10_STAGES = Stages(
+    'model.0.conv.weight',
+    block_layers=(2, 4, 6, 8),
+    stage_blocks=(3, 6, 6, 3),
+    convs=('model.1', 'model.3', 'model.5.cv1', 'model.7.cv1'),
+)
+# Layers whose block may be a C2fCIB, and their names in detkit's config.
+YOLOV10_CHOICES = {6: 'stage3', 8: 'stage4', 13: 'up', 19: 'down', 22: 'last'}
+# Convolutions without an activation.
+YOLOV10_LINEAR = rf'{YOLO11_LINEAR}|model\.(5|7|20)\.cv2|.*\.cv1\.2\.conv1?'
+
 
 # Names of parameters. A table serves all sizes, which differ in widths and repeats only.
 
@@ -194,6 +210,38 @@ def _yolo26_head(task: str) -> Rows:
             ('model.23.proto.semseg.{}', 'head.semantic_cls.{}'),
         )
     return rows
+
+
+def _c2f_or_cib(theirs: str, ours: str) -> Rows:
+    """Return the rows of a ``C2f`` or a ``C2fCIB``, whose names differ."""
+    inner, mine = f'{theirs}.m.{{}}.cv1', f'{ours}.blocks.{{}}'
+    return (
+        *((f'{inner}.2.conv.{name}', f'{mine}.2.branch7.{name}') for name in ('conv', 'bn')),
+        (f'{inner}.2.conv1', f'{mine}.2.branch3'),
+        (f'{inner}.{{}}', f'{mine}.{{}}'),
+        *_c2f(theirs, ours),
+    )
+
+
+def _scdown(theirs: str, ours: str) -> Rows:
+    return (f'{theirs}.cv1', f'{ours}.0'), (f'{theirs}.cv2', f'{ours}.1')
+
+
+def yolov10_keys() -> KeyTable:
+    """Return the names of a YOLOv10 detector."""
+    rows: Rows = (
+        *_CONV_KEYS[:3],
+        *_scdown('model.5', 'backbone.stages.2.0'),
+        *_scdown('model.7', 'backbone.stages.3.0'),
+        *_SPPF_KEYS,
+        *_psa('model.10', 'neck.1.block.blocks.0'),
+        *_c2f('model.10', 'neck.1.block')[:2],
+        ('model.17', 'neck.2.down_convs.0'),
+        *_scdown('model.20', 'neck.2.down_convs.1'),
+    )
+    for layer, ours in _YOLO11_BLOCKS.items():
+        rows += _c2f_or_cib(f'model.{layer}', ours)
+    return KeyTable((*rows, *_yolo26_head('det')), _DFL)
 
 
 # The normal distribution and the masks of a flow, which detkit computes without buffers.

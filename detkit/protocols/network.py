@@ -151,6 +151,14 @@ class Block(Protocol):
         ...
 
 
+class Downsample(Protocol):
+    """A layer that halves a map, built with ``in_channels`` and ``out_channels``."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return ``(B, out_channels, ceil(h / 2), ceil(w / 2))`` of ``(B, in_channels, h, w)``."""
+        ...
+
+
 class TextBlock(Protocol):
     """A stage's block that takes texts, built with ``in_channels``, ``out_channels``, ``num_blocks``, ``text_dims``."""
 

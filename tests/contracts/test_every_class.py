@@ -168,6 +168,10 @@ def test_a_layer_keeps_the_shapes_of_its_kind(name):
         block = LAYERS.build(dict(type=name, in_channels=8, out_channels=12, num_blocks=2))
         assert block(torch.rand(2, 8, 5, 6)).shape == (2, 12, 5, 6)
         return
+    if kind is protocols.Downsample:
+        layer = LAYERS.build(dict(type=name, in_channels=8, out_channels=12))
+        assert layer(torch.rand(2, 8, 5, 6)).shape == (2, 12, 3, 3)
+        return
     if kind is protocols.TextBlock:
         block = LAYERS.build(dict(type=name, in_channels=8, out_channels=12, num_blocks=2, text_dims=16))
         for shape in ((4, 16), (2, 4, 16)):

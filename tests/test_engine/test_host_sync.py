@@ -46,6 +46,7 @@ STEPS = [
     'yolo26/obb_n_dota8.py',
     'yolo26/pose_n_coco8.py',
     'yolo26/seg_n_coco8.py',
+    'yolov10/det_n_coco8.py',
     'yolov3/det_spp_coco8.py',
     'yolov5/cls_weather.py',
     'yolov5/det_n_coco8.py',

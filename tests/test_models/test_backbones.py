@@ -15,6 +15,8 @@ from detkit.models.layers import (
     C2f,
     ConvModule,
     FrozenBatchNorm2d,
+    LargeKernelConv,
+    RepVGGBlock,
     SyncBatchNorm2d,
     build_activation,
     build_block,
@@ -186,6 +188,36 @@ def test_backbone_of_another_family():
     assert [stage[1].num_blocks for stage in backbone.stages] == [1, 2, 3, 1]
     assert backbone.stem.conv.padding == (2, 2)
     assert [f.shape[-1] for f in backbone(torch.rand(1, 3, 64, 64))] == [8, 4, 2]
+
+
+def test_stages_have_blocks_and_ways_to_halve_of_their_own():
+    down = [None, None, dict(type='SCDown'), dict(type='SCDown', act=None)]
+    blocks = [dict(type='C2f')] * 2 + [dict(type='C2fCIB')] * 2
+    backbone = CSPDarknet(0.33, 0.125, block=blocks, downsample=down, act='ReLU')
+    assert [type(stage[0]).__name__ for stage in backbone.stages] == ['ConvModule'] * 2 + ['SCDown'] * 2
+    assert [type(stage[1]).__name__ for stage in backbone.stages] == ['C2f'] * 2 + ['C2fCIB'] * 2
+    assert [type(stage[0][0].act).__name__ for stage in backbone.stages[2:]] == ['ReLU', 'Identity']
+    assert [f.shape[1:] for f in backbone(torch.rand(2, 3, 63, 64))] == [(32, 8, 8), (64, 4, 4), (128, 2, 2)]
+    with pytest.raises(ConfigError, match='CSPDarknet: 1 entries of downsample, but there are 4 positions'):
+        CSPDarknet(downsample=[None])
+
+
+@pytest.mark.parametrize('layer', [LargeKernelConv(6), RepVGGBlock(6)])
+def test_convolutions_side_by_side_become_one_inside_of_a_block_alone(layer):
+    torch.manual_seed(0)
+    layer = layer.double()
+    randomise_statistics(layer)
+    layer.eval()
+    own, x = dict(layer.named_modules()), torch.rand(2, 6, 9, 8, dtype=torch.float64)
+    with torch.no_grad():
+        expected = layer(x)
+        with fused(layer):
+            assert sum(isinstance(module, nn.Conv2d) for module in layer.modules()) == 1
+            torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
+        assert dict(layer.named_modules()) == own
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
+        layer.merge_branches()  # before normalisation is fused, which changes nothing
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
 
 
 def test_a_stage_without_a_block():

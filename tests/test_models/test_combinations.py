@@ -32,6 +32,13 @@ BACKBONES = {
         stage_blocks=(2, 2, 2, 2),
         block=[dict(type='C3k2', expansion=0.25)] * 2 + [dict(type='C3k2', inner='c3k')] * 2,
     ),
+    'csp_v10': dict(
+        type='CSPDarknet',
+        deepen_factor=0.1,
+        widen_factor=0.0625,
+        block=[dict(type='C2f', shortcut=True)] * 2 + [dict(type='C2fCIB')] * 2,
+        downsample=[None, None, dict(type='SCDown'), dict(type='SCDown')],
+    ),
     'resnet': dict(type='ResNet', depth=18, variant='d'),
     'hgnet': dict(type='HGNetV2', arch='B0', lab=True),
     'mobilenet': dict(type='MobileNetV3'),
@@ -48,6 +55,9 @@ NECKS = {
         dict(type='LastBlock', num_blocks=1, block=dict(type='C2PSA')),
         dict(type='PAN', deepen_factor=0.1, block=dict(type='C3k2', inner='c3k'), last_block=dict(inner='attention')),
     ],
+    'compact_pan': dict(
+        type='PAN', deepen_factor=0.1, block=dict(type='C2fCIB', large_kernel=True), downsample=dict(type='SCDown')
+    ),
     'yolov3': dict(type='YOLOv3Neck', spp=dict(type='SPP')),
     'lite': dict(type='LiteEncoder', out_channels=16, num_blocks=1),
     'hybrid': dict(type='HybridEncoder', out_channels=16, num_heads=2, feedforward_dims=16, num_blocks=1),
@@ -65,6 +75,7 @@ HEADS = {
     'yolov5': dict(type='YOLOv5Head'),
     'yolov8': dict(type='YOLOv8Head'),
     'yolo26': dict(type='YOLO26Head'),
+    'yolov10': dict(type='YOLOv10Head'),
     'yolo26_segment': dict(type='YOLO26SegmentHead', num_protos=4),
     'yolo26_pose': dict(type='YOLO26PoseHead', keypoint_shape=(3, 3)),
     'yolo26_obb': dict(type='YOLO26OBBHead'),

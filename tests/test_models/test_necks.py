@@ -3,8 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from detkit.models.layers import C3, C2f, C2fCIB, ConvModule, SCDown
 from detkit.models.necks import FPN, PAN, SPP, LastBlock
+from detkit.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize('kernel_sizes', [(5, 9, 13), (3,), (5, 7, 13)])
@@ -71,6 +74,26 @@ def test_pan_that_reduces():
     assert [f.shape[1] for f in pan(feats)] == [8, 16, 32] == list(pan.out_channels)
 
 
+def test_pan_has_a_block_and_a_way_to_halve_for_each_position():
+    """Blocks in the order in which they run: upwards from the coarsest map, then downwards."""
+    blocks = [dict(type='C2f'), dict(type='C3'), dict(type='C2fCIB'), dict(type='C2fCIB', num_blocks=2)]
+    pan = PAN(
+        (8, 16, 24),
+        num_blocks=1,
+        block=blocks,
+        last_block=dict(large_kernel=True),
+        act='ReLU',
+        downsample=[None, dict(type='SCDown')],
+    )
+    assert [type(block) for block in (*pan.up_blocks[::-1], *pan.down_blocks)] == [C2f, C3, C2fCIB, C2fCIB]
+    assert [block.large_kernel for block in pan.down_blocks] == [False, True]
+    assert [len(block.blocks) for block in pan.down_blocks] == [1, 2]
+    assert [type(layer) for layer in pan.down_convs] == [ConvModule, SCDown]
+    assert isinstance(pan.down_convs[1][0].act, nn.ReLU)
+    feats = tuple(torch.rand(2, c, 16 >> i, 16 >> i) for i, c in enumerate((8, 16, 24)))
+    assert [f.shape[1:] for f in pan(feats)] == [(8, 16, 16), (16, 8, 8), (24, 4, 4)]
+
+
 def test_last_block_leaves_finer_maps_alone():
     neck = LastBlock((4, 8), deepen_factor=0.67).eval()
     assert len(neck.block.blocks) == 2 and neck.out_channels == (4, 8)
@@ -97,10 +120,13 @@ def test_pan_carries_information_both_ways(reduce):
         (dict(in_channels=(8,)), 'at least 2 maps'),
         (dict(in_channels=(8, 8), in_strides=(8, 32)), r'\(8, 32\)'),
         (dict(in_channels=(8, 8), out_channels=(8,)), '1 out_channels for 2 maps'),
+        (dict(in_channels=(8, 8), block=[dict(type='C3')]), 'PAN: 1 entries of block, but there are 2 positions'),
+        (dict(in_channels=(8, 8), downsample=[None, None]), 'PAN: 2 entries of downsample, but there are 1 positions'),
+        (dict(in_channels=(8, 8), downsample=dict(type='SCDown'), light_down=True), 'give one of them'),
     ],
 )
 def test_pan_rejects(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, ConfigError), match=message):
         PAN(**arguments)
 
 

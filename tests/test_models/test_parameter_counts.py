@@ -118,6 +118,26 @@ def test_parameter_counts_of_yolo26(task, num_classes):
         assert sum(p.numel() for p in model.parameters()) == count, size
 
 
+# As they are published, less the 16 fixed weights that the reference has in its distributions' integral.
+YOLOV10_COUNTS = {
+    'n': (2_775_520, 2_310_624),
+    's': (8_128_272, 7_277_920),
+    'm': (16_576_768, 15_389_968),
+    'b': (20_574_384, 19_101_696),
+    'l': (25_888_688, 24_416_000),
+    'x': (31_808_960, 29_539_408),
+}
+
+
+@pytest.mark.parametrize('size', YOLOV10_COUNTS)
+def test_parameter_counts_of_yolov10_in_training_and_in_prediction(size):
+    model = build_model('yolov10_det', device='meta', size=size)
+    both, one = YOLOV10_COUNTS[size]
+    counts = {name: param.numel() for name, param in model.named_parameters()}
+    many = sum(count for name, count in counts.items() if name.startswith(('head.bbox_branches', 'head.cls_branches')))
+    assert (sum(counts.values()), sum(counts.values()) - many) == (both - 16, one - 16)
+
+
 def test_other_class_counts_change_the_class_branches_only():
     few, many = (build_yolov8('seg', num_classes=n, device='meta').state_dict() for n in (3, 80))
     differing = {name for name in many if few[name].shape != many[name].shape}

@@ -1,15 +1,23 @@
-"""``CSPDarknet``: the backbone of YOLOv5, YOLOX, YOLOv8, YOLO11 and YOLO26."""
+"""``CSPDarknet``: the backbone of YOLOv5, YOLOX, YOLOv8, YOLOv10, YOLO11 and YOLO26."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from detkit.registry import BACKBONES
 
 from ..base_module import BaseModule
-from ..layers import Activation, ConvModule, SeparableConv, build_block, scale_blocks, scale_channels
+from ..layers import (
+    Activation,
+    ConvModule,
+    build_block,
+    build_downsample,
+    per_position,
+    scale_blocks,
+    scale_channels,
+)
 
 
 @BACKBONES.register_module()
@@ -45,6 +53,9 @@ class CSPDarknet(BaseModule):
             ``stage_channels`` when left out. YOLO11 widens maps in the blocks of its first two stages.
         depthwise: whether the strided convolutions of the stages are ``SeparableConv``s; the blocks have an argument of
             their own.
+        downsample: config of the layer that halves the map at the start of a stage, built with ``in_channels`` and
+            ``out_channels`` added, or a list of one for each stage; None, also in the list, for one 3x3 convolution.
+            YOLOv10 has ``dict(type='SCDown')`` in its last two stages.
         init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
 
     Attributes:
@@ -69,16 +80,17 @@ class CSPDarknet(BaseModule):
         out_indices: Sequence[int] = (2, 3, 4),
         conv_channels: Sequence[int] | None = None,
         depthwise: bool = False,
+        downsample: dict | Sequence[dict | None] | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
         last = len(stage_blocks)
         conv_channels = stage_channels if conv_channels is None else conv_channels
-        block = block or dict(type='C2f', shortcut=True)
-        blocks = [block] * last if isinstance(block, Mapping) else list(block)
-        for name, given in (('stage_channels', stage_channels), ('conv_channels', conv_channels), ('block', blocks)):
+        for name, given in (('stage_channels', stage_channels), ('conv_channels', conv_channels)):
             if len(given) != last:
                 raise ValueError(f'CSPDarknet: {len(given)} {name} but {last} stage_blocks')
+        blocks = per_position(block or dict(type='C2f', shortcut=True), last, 'CSPDarknet', 'block')
+        downs = per_position(downsample, last, 'CSPDarknet', 'downsample')
         if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(last + 1))):
             raise ValueError(f'CSPDarknet: out_indices {tuple(out_indices)} must ascend within 0 (stem) … {last}')
 
@@ -91,13 +103,12 @@ class CSPDarknet(BaseModule):
         if stem_padding is None:
             stem_padding = (stem_kernel_size - 1) // 2
         self.stem = ConvModule(in_channels, widths[0], stem_kernel_size, stride=2, padding=stem_padding, act=act)
-        conv = SeparableConv if depthwise else ConvModule
         self.stages = nn.ModuleList()
         for index in range(out_indices[-1]):
             before, after = widths[index : index + 2]
             repeats = scale_blocks(stage_blocks[index], deepen_factor) if stage_blocks[index] else 0
             inner = inner_widths[index] if repeats else after
-            stage = nn.Sequential(conv(before, inner, 3, stride=2, act=act))
+            stage = nn.Sequential(build_downsample(downs[index], before, inner, act, depthwise))
             if repeats:
                 stage.append(build_block(blocks[index], inner, after, repeats, act))
             self.stages.append(stage)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from detkit.models.heads.yolov8_obb_head import YOLOv8OBBHead
     from detkit.models.heads.yolov8_pose_head import YOLOv8PoseHead
     from detkit.models.heads.yolov8_segment_head import YOLOv8SegmentHead
+    from detkit.models.heads.yolov10_head import YOLOv10Head
     from detkit.models.heads.yolox_head import YOLOXHead
 
 __getattr__ = lazy_names(
@@ -71,6 +72,7 @@ __getattr__ = lazy_names(
         'YOLO26PoseHead': 'yolo26_pose_head',
         'YOLO26SegmentHead': 'yolo26_segment_head',
         'YOLOWorldHead': 'yolo_world_head',
+        'YOLOv10Head': 'yolov10_head',
         'YOLOv3Head': 'yolov3_head',
         'YOLOv5Head': 'yolov5_head',
         'YOLOv8ClassifyHead': 'yolov8_classify_head',
@@ -115,6 +117,7 @@ __all__ = [
     'YOLO26PoseHead',
     'YOLO26SegmentHead',
     'YOLOWorldHead',
+    'YOLOv10Head',
     'YOLOv3Head',
     'YOLOv5Head',
     'YOLOv8ClassifyHead',

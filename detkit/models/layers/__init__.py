@@ -6,8 +6,9 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.models.layers.attention import AttentionMaps, MultiHeadAttention
-    from detkit.models.layers.block import build_block, scale_blocks, scale_channels
+    from detkit.models.layers.block import build_block, build_downsample, per_position, scale_blocks, scale_channels
     from detkit.models.layers.c3k2 import C3k, C3k2
+    from detkit.models.layers.cib import CIB, C2fCIB, LargeKernelConv
     from detkit.models.layers.conv_module import (
         ACTIVATIONS,
         LEAKY_RELU,
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
         build_activation,
     )
     from detkit.models.layers.csp import C3, Bottleneck, C2f
-    from detkit.models.layers.csp_rep import CSPRep, RepVGGBlock
+    from detkit.models.layers.csp_rep import CSPRep, MergingConvs, RepVGGBlock
     from detkit.models.layers.deformable_attention import DeformableAttention
     from detkit.models.layers.deformable_decoder import DeformableDecoder
     from detkit.models.layers.denoising import ContrastiveDenoising
@@ -54,9 +55,11 @@ __getattr__ = lazy_names(
         'Bottleneck': 'csp',
         'C2PSA': 'psa',
         'C2f': 'csp',
+        'C2fCIB': 'cib',
         'C3': 'csp',
         'C3k': 'c3k2',
         'C3k2': 'c3k2',
+        'CIB': 'cib',
         'CSPRep': 'csp_rep',
         'ContrastiveDenoising': 'denoising',
         'ConvModule': 'conv_module',
@@ -69,12 +72,14 @@ __getattr__ = lazy_names(
         'ImagePoolingAttention': 'image_pooling',
         'KeyedDropout': 'keyed_dropout',
         'LEAKY_RELU': 'conv_module',
+        'LargeKernelConv': 'cib',
         'LayerNorm2d': 'normalization',
         'LearnedPositionEncoding': 'position_encodings',
         'LiteDecoder': 'lite_decoder',
         'MLP': 'mlp',
         'MaskDecoder': 'mask_decoder',
         'MaxSigmoidAttention': 'text_guided',
+        'MergingConvs': 'csp_rep',
         'MultiHeadAttention': 'attention',
         'PSABlock': 'psa',
         'QuerySelection': 'query_selection',
@@ -90,8 +95,10 @@ __getattr__ = lazy_names(
         'TextC2f': 'text_guided',
         'build_activation': 'conv_module',
         'build_block': 'block',
+        'build_downsample': 'block',
         'fuse_conv_bn': 'fuse',
         'fused': 'fuse',
+        'per_position': 'block',
         'scale_blocks': 'block',
         'scale_channels': 'block',
         'set_batch_norm': 'normalization',
@@ -108,9 +115,11 @@ __all__ = [
     'Bottleneck',
     'C2PSA',
     'C2f',
+    'C2fCIB',
     'C3',
     'C3k',
     'C3k2',
+    'CIB',
     'CSPRep',
     'ContrastiveDenoising',
     'ConvModule',
@@ -123,12 +132,14 @@ __all__ = [
     'ImagePoolingAttention',
     'KeyedDropout',
     'LEAKY_RELU',
+    'LargeKernelConv',
     'LayerNorm2d',
     'LearnedPositionEncoding',
     'LiteDecoder',
     'MLP',
     'MaskDecoder',
     'MaxSigmoidAttention',
+    'MergingConvs',
     'MultiHeadAttention',
     'PSABlock',
     'QuerySelection',
@@ -144,8 +155,10 @@ __all__ = [
     'TextC2f',
     'build_activation',
     'build_block',
+    'build_downsample',
     'fuse_conv_bn',
     'fused',
+    'per_position',
     'scale_blocks',
     'scale_channels',
     'set_batch_norm',

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 from torch import nn
 
 from detkit.config.signatures import arguments_of
 from detkit.registry import LAYERS
+from detkit.utils.errors import ConfigError
 
-from .conv_module import Activation
+from .conv_module import Activation, ConvModule, SeparableConv
+
+
+def build_layer(cfg: dict, act: Activation) -> nn.Module:
+    """Build a layer of a registered class, with the activation ``act`` if the class takes one and ``cfg`` has none."""
+    cls = LAYERS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    if cls is not None and 'act' in arguments_of(cls).names:
+        cfg = {'act': act, **cfg}
+    return LAYERS.build(cfg)
 
 
 def build_block(block: dict, in_channels: int, out_channels: int, num_blocks: int, act: Activation) -> nn.Module:
@@ -21,11 +31,37 @@ def build_block(block: dict, in_channels: int, out_channels: int, num_blocks: in
         num_blocks: number of bottlenecks, or of whatever the block repeats.
         act: activation of the component that holds the block, passed on if the block's class takes one.
     """
-    cfg = {**dict(in_channels=in_channels, out_channels=out_channels, num_blocks=num_blocks), **block}
-    cls = LAYERS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if cls is not None and 'act' in arguments_of(cls).names:
-        cfg.setdefault('act', act)
-    return LAYERS.build(cfg)
+    return build_layer(dict(in_channels=in_channels, out_channels=out_channels, num_blocks=num_blocks) | block, act)
+
+
+def build_downsample(
+    cfg: dict | None, in_channels: int, out_channels: int, act: Activation, depthwise: bool = False
+) -> nn.Module:
+    """Build a layer that halves a map.
+
+    Args:
+        cfg: config of a registered class, such as ``dict(type='SCDown')``; None for one 3x3 convolution.
+        in_channels, out_channels: channels before and after.
+        act: activation, see ``build_layer``.
+        depthwise: whether that convolution is a ``SeparableConv``.
+    """
+    if cfg is None:
+        conv = SeparableConv if depthwise else ConvModule
+        return conv(in_channels, out_channels, 3, stride=2, act=act)
+    return build_layer(dict(in_channels=in_channels, out_channels=out_channels) | cfg, act)
+
+
+def per_position(given: Sequence | Mapping | None, count: int, owner: str, name: str) -> list:
+    """Return one entry for each of ``count`` positions: those of a list, or a single one for all.
+
+    Raises:
+        ConfigError: the list has another length.
+    """
+    if given is None or isinstance(given, Mapping):
+        return [given] * count
+    if len(given) != count:
+        raise ConfigError(f'{owner}: {len(given)} entries of {name}, but there are {count} positions')
+    return list(given)
 
 
 def scale_channels(channels: int, widen_factor: float, max_channels: int | None = None) -> int:

@@ -1,6 +1,8 @@
-"""``CSPRep``: RT-DETR's block of re-parameterised convolutions."""
+"""Convolutions side by side that become one to predict, and ``CSPRep``, RT-DETR's block of them."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,32 +13,48 @@ from detkit.registry import LAYERS
 from .conv_module import Activation, ConvModule, build_activation
 
 
-class RepVGGBlock(nn.Module):
-    """A 3x3 and a 1x1 convolution side by side, which become one to predict (RepVGG, arXiv:2101.03697).
+class MergingConvs(nn.Module):
+    """Base of two convolutions side by side, which become one to predict (RepVGG, arXiv:2101.03697).
+
+    Attributes:
+        large, small: names of the two ``ConvModule``s, whose kernels have odd sizes; ``small`` is None once merged.
+        act: activation of their sum.
+    """
+
+    large: ClassVar[str]
+    small: ClassVar[str]
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, small = getattr(self, self.large)(x), getattr(self, self.small)
+        return self.act(y if small is None else y + small(x))
+
+    def merge_branches(self) -> None:
+        """Add the smaller kernel to the larger one, if the normalisation of each has been fused with it."""
+        large, small = getattr(self, self.large), getattr(self, self.small)
+        if small is None or None in (large.conv.bias, small.conv.bias):
+            return
+        border = (large.conv.kernel_size[0] - small.conv.kernel_size[0]) // 2
+        large.conv.weight.data += F.pad(small.conv.weight.data, (border,) * 4)
+        large.conv.bias.data += small.conv.bias.data
+        setattr(self, self.small, None)
+
+
+class RepVGGBlock(MergingConvs):
+    """A 3x3 and a 1x1 convolution side by side.
 
     Args:
         channels: channels before and after; there is no shortcut.
         act: activation of the sum, see ``ConvModule``.
     """
 
+    large, small = 'branch3', 'branch1'
+
     def __init__(self, channels: int, act: Activation = 'SiLU') -> None:
         super().__init__()
-        self.branch3: ConvModule = ConvModule(channels, channels, 3, act=None)
-        self.branch1: ConvModule | None = ConvModule(channels, channels, 1, act=None)
+        self.branch3 = ConvModule(channels, channels, 3, act=None)
+        self.branch1 = ConvModule(channels, channels, 1, act=None)
         self.act = build_activation(act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.branch3(x)
-        return self.act(y if self.branch1 is None else y + self.branch1(x))
-
-    def merge_branches(self) -> None:
-        """Add the 1x1 convolution to the 3x3 one, if the normalisation of each has been fused with it."""
-        if self.branch1 is None or None in (self.branch3.conv.bias, self.branch1.conv.bias):
-            return
-        large, small = self.branch3.conv, self.branch1.conv
-        large.weight.data += F.pad(small.weight.data, (1, 1, 1, 1))
-        large.bias.data += small.bias.data
-        self.branch1 = None
 
 
 @LAYERS.register_module()

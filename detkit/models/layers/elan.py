@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detkit.protocols import Block
+from detkit.protocols import Block, Downsample
 from detkit.registry import LAYERS
 
 from .conv_module import Activation, ConvModule
@@ -57,7 +57,8 @@ class RepNCSPELAN4(nn.Module, Block):
         return self.out_conv(torch.cat(parts, dim=1))
 
 
-class SCDown(nn.Sequential):
+@LAYERS.register_module()
+class SCDown(nn.Sequential, Downsample):
     """A 1x1 convolution and a depthwise one of stride 2 (YOLOv10, arXiv:2405.14458), which halve a map.
 
     Args:
@@ -65,7 +66,7 @@ class SCDown(nn.Sequential):
         act: activation of the first convolution, see ``ConvModule``; the second has none.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, act: Activation = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, act: Activation = 'SiLU') -> None:
         super().__init__(
             ConvModule(in_channels, out_channels, 1, act=act),
             ConvModule(out_channels, out_channels, 3, stride=2, groups=out_channels, act=None),

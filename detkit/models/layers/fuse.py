@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
-from .csp_rep import RepVGGBlock
+from .csp_rep import MergingConvs
 from .normalization import FrozenBatchNorm2d
 from .sync_batch_norm import SyncBatchNorm2d
 
@@ -22,7 +22,7 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
     residual blocks, or a convolution and the normalisation that follows it in a sequence. Where ``conv`` is a sequence,
     its last layer is the convolution. Pairs with hooks, with weights that are computed from others, or of a class with
-    a computation of its own stay as they are. Branches that can become one convolution (``RepVGGBlock``) then do.
+    a computation of its own stay as they are. Branches that can become one convolution (``MergingConvs``) then do.
 
     The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
     longer that of the unfused model: fuse a copy where that matters, or see ``fused``.
@@ -47,7 +47,7 @@ def fused(model: nn.Module) -> Iterator[None]:
         ValueError: as ``fuse_conv_bn``.
     """
     own = [(module, name, getattr(module, name)) for pair in _fusable(model) for module, name in pair]
-    own += [(block, 'branch1', block.branch1) for block in _mergeable(model)]
+    own += [(block, block.small, getattr(block, block.small)) for block in _mergeable(model)]
     try:
         fuse_conv_bn(model)
         yield
@@ -56,8 +56,8 @@ def fused(model: nn.Module) -> Iterator[None]:
             setattr(module, name, layer)
 
 
-def _mergeable(model: nn.Module) -> list[RepVGGBlock]:
-    return [module for module in model.modules() if isinstance(module, RepVGGBlock)]
+def _mergeable(model: nn.Module) -> list[MergingConvs]:
+    return [module for module in model.modules() if isinstance(module, MergingConvs)]
 
 
 def _fusable(model: nn.Module) -> list[tuple[tuple[nn.Module, str], tuple[nn.Module, str]]]:

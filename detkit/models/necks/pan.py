@@ -14,9 +14,9 @@ from ..base_module import BaseModule
 from ..layers import (
     Activation,
     ConvModule,
-    SCDown,
-    SeparableConv,
     build_block,
+    build_downsample,
+    per_position,
     scale_blocks,
     scale_channels,
     upsample_nearest,
@@ -45,13 +45,17 @@ class PAN(BaseModule):
         num_blocks: bottlenecks of each block, before the depth factor.
         deepen_factor: multiplies ``num_blocks``.
         block: config of the blocks, built with ``in_channels, out_channels, num_blocks`` added; ``dict(type='C2f')``,
-            which has no shortcuts, when left out.
+            which has no shortcuts, when left out. Or a list of one for each block, in the order in which they run: on
+            the way up from the coarse maps, then on the way down from the fine ones.
         reduce: whether a 1x1 convolution brings a map to the finer one's ``out_channels`` before it is upsampled; the
             downward path then continues from its result.
         act: activation of every convolution, see ``ConvModule``; also passed to the blocks.
         linear_reduce: leave out the activation after the 1x1 convolutions of ``reduce``.
-        light_down: halve maps by ``SCDown`` instead of one convolution.
+        light_down: halve maps by ``SCDown`` without an activation instead of one convolution, as D-FINE does.
         depthwise: halve maps by ``SeparableConv`` instead of one convolution; the blocks have an argument of their own.
+        downsample: config of the layers that halve maps, built with ``in_channels`` and ``out_channels`` added, or a
+            list of one for each, fine to coarse; None, also in the list, for one 3x3 convolution. YOLOv10 has
+            ``[None, dict(type='SCDown')]``.
         fuse: how two maps are joined, 'concat' or 'sum'; a sum needs maps of equal channels.
         last_block: entries that the config of the coarsest returned map's block has instead, such as
             ``dict(inner='c3k')``.
@@ -69,7 +73,7 @@ class PAN(BaseModule):
         out_channels: Sequence[int] | None = None,
         num_blocks: int = 3,
         deepen_factor: float = 1.0,
-        block: dict | None = None,
+        block: dict | Sequence[dict] | None = None,
         reduce: bool = False,
         act: Activation = 'SiLU',
         linear_reduce: bool = False,
@@ -79,6 +83,7 @@ class PAN(BaseModule):
         last_block: dict | None = None,
         widen_factor: float | None = None,
         max_channels: int | None = None,
+        downsample: dict | Sequence[dict | None] | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -93,18 +98,21 @@ class PAN(BaseModule):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
         if fuse not in ('concat', 'sum'):
             raise ConfigError(f"PAN: fuse is {fuse!r}; it must be 'concat' or 'sum'")
-        if light_down and depthwise:
-            raise ConfigError('PAN: light_down and depthwise are two ways to halve maps; give one of them')
+        if light_down + depthwise + (downsample is not None) > 1:
+            raise ConfigError('PAN: light_down, depthwise and downsample are ways to halve maps; give one of them')
         self.fuse = fuse
-        block, num_blocks = block or dict(type='C2f'), scale_blocks(num_blocks, deepen_factor)
+        num_blocks = scale_blocks(num_blocks, deepen_factor)
+        steps = range(len(outs) - 1)  # step i joins levels i and i + 1
+        *up, last = per_position(block or dict(type='C2f'), 2 * len(steps), 'PAN', 'block')
+        up, down = up[: len(steps)][::-1], [*up[len(steps) :], {**last, **(last_block or {})}]
+        if light_down:
+            downsample = dict(type='SCDown', act=None)
 
-        def build(first: int, second: int, after: int, is_last: bool = False) -> nn.Module:
+        def build(block: dict, first: int, second: int, after: int) -> nn.Module:
             if fuse == 'sum' and first != second:
                 raise ConfigError(f"PAN: maps of {first} and {second} channels have no sum; use fuse='concat'")
-            changed = {**block, **(last_block or {})} if is_last else block
-            return build_block(changed, first if fuse == 'sum' else first + second, after, num_blocks, act)
+            return build_block(block, first if fuse == 'sum' else first + second, after, num_blocks, act)
 
-        steps = range(len(outs) - 1)  # step i joins levels i and i + 1
         # Channels of the map that step i upsamples: the coarsest is unchanged, the others have their out_channels.
         coarse = (*outs[1:-1], in_channels[-1])
         self.reduce_convs = nn.ModuleList(
@@ -112,12 +120,10 @@ class PAN(BaseModule):
         )
         if reduce:
             coarse = outs[:-1]
-        self.up_blocks = nn.ModuleList(build(coarse[i], in_channels[i], outs[i]) for i in steps)
-        conv = SeparableConv if depthwise else ConvModule
-        self.down_convs = nn.ModuleList(
-            SCDown(outs[i], outs[i]) if light_down else conv(outs[i], outs[i], 3, stride=2, act=act) for i in steps
-        )
-        self.down_blocks = nn.ModuleList(build(outs[i], coarse[i], outs[i + 1], i == steps[-1]) for i in steps)
+        self.up_blocks = nn.ModuleList(build(up[i], coarse[i], in_channels[i], outs[i]) for i in steps)
+        halving = per_position(downsample, len(steps), 'PAN', 'downsample')
+        self.down_convs = nn.ModuleList(build_downsample(halving[i], outs[i], outs[i], act, depthwise) for i in steps)
+        self.down_blocks = nn.ModuleList(build(down[i], outs[i], coarse[i], outs[i + 1]) for i in steps)
         self.out_channels = outs
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
