@@ -29,6 +29,15 @@ def every_pair(*factors: Iterable[str]) -> list:
     return [slow_unless(values in chosen, *values) for values in product(*lists)]
 
 
+def each_of_both(first: Iterable[str], second: Iterable[str]) -> list:
+    """Return all pairs of two values, slow but for those of the first ones and for some by which every value is met."""
+    first, second = list(first), list(second)
+    chosen = {(first[0], value) for value in second} | {
+        (value, second[-1 - at % len(second)]) for at, value in enumerate(first)
+    }
+    return [slow_unless(pair in chosen, *pair) for pair in product(first, second)]
+
+
 def cover(cases: Iterable[Any], parts_of: Callable[[Any], Iterable[Hashable]]) -> set[int]:
     """Return the indices of few cases that together have every part that any case has.
 

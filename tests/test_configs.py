@@ -3,6 +3,7 @@
 By default so many that every task of a family and every base file is among them; all are slow.
 """
 
+import ast
 from functools import cache
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from coverings import cover, slow_unless
 from tiny_configs import load_tiny
 
 from detkit.config import literal_text, load_config, resolved_text
-from detkit.config.execute import execute
 from detkit.config.keys import TOP_LEVEL_KEYS
+from detkit.config.source import read_source
 from detkit.datasets import build_dataloader
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.registry import DATASETS, DETECTORS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -49,14 +50,32 @@ LOSSES = {
 PYRAMIDS = ('retinanet', 'fcos', 'faster_rcnn', 'mask_rcnn', 'keypoint_rcnn')
 
 
+def values_of(path, name: str) -> list[ast.expr]:
+    """What a file assigns to a name."""
+    statements = [each for each in read_source(path).tree.body if isinstance(each, ast.Assign)]
+    return [each.value for each in statements if getattr(each.targets[0], 'id', '') == name]
+
+
 @cache
-def executed(path):
-    return execute(path, {})
+def files_of(path) -> tuple[Path, ...]:
+    """A config and its base files, the nearest first."""
+    bases = [ast.literal_eval(value) for value in values_of(path, '_base_')]
+    names = [name for base in bases for name in ([base] if isinstance(base, str) else base)]
+    return path, *(file for name in names for file in files_of((path.parent / name).resolve()))
 
 
 def parts_of(path) -> set:
     """What a config has in common with others: its base files, and its family and task."""
-    return {path.parent.name + path.stem.split('_')[0], *(file for file in executed(path).files if file != path)}
+    return {path.parent.name + path.stem.split('_')[0], *files_of(path)[1:]}
+
+
+def sizes_of(path) -> tuple[str, ...]:
+    """The keys of the dict ``sizes`` that one of a config's files writes."""
+    values = [value for file in files_of(path) for value in values_of(file, 'sizes')]
+    keywords = values[0].keywords if values else []
+    return tuple(  # dict(n=..., **{'2xl': ...})
+        name for each in keywords for name in ([each.arg] if each.arg else map(ast.literal_eval, each.value.keys))
+    )
 
 
 def is_large(path) -> bool:
@@ -147,6 +166,7 @@ def load_default(path):
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_config_loads_strictly(path):
     cfg = load_default(path)
+    assert tuple(cfg.get('sizes', ())) == sizes_of(path)
     assert cfg.model.type in DETECTORS and cfg.task == ('det' if 'det_' in path.stem else path.stem.split('_')[0])
 
 
@@ -154,7 +174,7 @@ def every_size():
     """The sizes of every config; by default each table of a family once, and of its other tasks the last size."""
     known = set()
     for path in PATHS:
-        sizes = tuple(executed(path).values.get('sizes', ()))
+        sizes = sizes_of(path)
         table, task = (path.parent.name, sizes), (path.parent.name, sizes, path.stem.split('_')[0])
         for size in sizes:
             first = table not in known or (task not in known and size == sizes[-1])

@@ -172,9 +172,16 @@ def test_every_component_is_in_the_reference():
     assert sorted(f'{part.__module__}.{part.__name__}' for part in parts if id(part) not in shown) == []
 
 
-def test_the_models_have_the_parameters_of_their_table():
+def models_of_the_table():
+    """The rows of the table of models; by default one size of each family's tasks."""
     rows = re.findall(r'^\| `(\S+)` \| ([\d,]+) ', (REPO / 'docs/models.md').read_text(), re.MULTILINE)
-    assert len(rows) > 30
+    assert len(rows) > 130
+    kinds = {name.partition('_')[0]: name for name, _ in rows}
+    return [[row for row in rows if row[0] in kinds.values()], pytest.param(rows, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize('rows', models_of_the_table(), ids=['tasks', 'sizes'])
+def test_the_models_have_the_parameters_of_their_table(rows):
     for name, count in rows:
         model = load_config(name, need_classes=False).model
         model.head.setdefault('num_classes', {'obb_': 15, 'cls_': 1000}.get(name.partition('/')[2][:4], 80))

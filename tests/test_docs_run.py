@@ -52,7 +52,8 @@ def snippets(page: Path) -> list[Block]:
 def distinct_commands() -> Iterator[object]:
     """The commands of all pages, each once; of those of a kind that takes seconds, all but the first are slow.
 
-    So are those with Darknet-53, which has no small size.
+    So are those with Darknet-53, which has no small size, and trainings of a config without options, which
+    ``test_configs`` tries.
     """
     known: set[object] = set()
     for page in PAGES:
@@ -68,7 +69,7 @@ def distinct_commands() -> Iterator[object]:
 def kind_of(command: Command) -> str:
     """Return what a command that takes seconds has in common with others; '' for a quick one."""
     if command.name == 'train':
-        return re.sub(r'^(\w+)/.*', r'\1', command.key[1])  # the family
+        return re.sub(r'^(\w+)/.*', r'\1', command.key[1]) if len(command.key) > 2 else 'train'  # the family
     return command.name if command.name in SECONDS else ''
 
 

@@ -11,6 +11,7 @@ import torch
 from builders import CONFIGS
 from conversions import converted, same_weights, tensor_refs, ultralytics_shapes
 from conversions import error_of as refusal
+from coverings import each_of_both
 from pickled_files import CLASSES, NARROW, SEED, Change, add_layer, rename, set_attribute, set_epsilon
 from small_models import write_images
 from ultralytics_files import seeded_tensors, write_pt
@@ -157,8 +158,7 @@ def test_the_report_names_the_config_that_fits(ultralytics_layouts, write_narrow
     assert f'load_from={tmp_path / "in.pth"} {options}' in report
 
 
-@pytest.mark.parametrize('size', ['n', 's', 'm', 'l', 'x'])
-@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
+@pytest.mark.parametrize(('task', 'size'), each_of_both(['det', 'seg', 'pose', 'obb', 'cls'], 'nsmlx'))
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py'
     shapes = ultralytics_shapes(task, 7, size=size)

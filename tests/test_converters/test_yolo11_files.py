@@ -7,6 +7,7 @@ import pytest
 import torch
 from builders import CONFIGS, model_config
 from conversions import converted, error_of, tensor_refs
+from coverings import each_of_both
 from pickled_files import SEED, rename, set_attribute
 from ultralytics_files import read_recorded, seeded_tensors, write_pt
 
@@ -41,8 +42,7 @@ def model_of(task: str, size: str, inner: str) -> YOLO11Model:
     )
 
 
-@pytest.mark.parametrize('size', INNER)
-@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
+@pytest.mark.parametrize(('task', 'size'), each_of_both(['det', 'seg', 'pose', 'obb', 'cls'], 'nsmlx'))
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolo11' / f'{task}_{DATASETS[task]}.py'
     found = model_of(task, size, INNER[size])

@@ -15,7 +15,7 @@ from detkit.utils.errors import DetkitError
 from detkit.utils.ranks import common_step, num_ranks, shared_divisor
 
 from .dummy import dummy_config
-from .rank_families import FAMILIES, differences, train
+from .rank_families import FAMILIES, differences, families_of, train
 
 
 class Killed(BaseException):
@@ -77,9 +77,9 @@ def runs_of_two(folder: Path, rank: int) -> None:
 
 def compare(folder: Path, expected: dict, ranks: int) -> None:
     """Write how far the steps of several processes are from those of one, see ``rank_families``."""
-    found = {name: train(name) for name in FAMILIES}
+    found = {name: train(name) for name in families_of(ranks)}
     if expected:
-        result = {name: differences(found[name], expected[name]) for name in FAMILIES}
+        result = {name: differences(found[name], expected[name]) for name in found}
         (folder / f'families_{ranks}.json').write_text(json.dumps(result))
     like, own = torch.zeros((), dtype=torch.float64), get_rank() + 1
     alone = [num_ranks(), float(shared_divisor(torch.tensor(own), like)), shared_divisor(0, like)]

@@ -102,6 +102,11 @@ FAMILIES = {
 }
 
 
+def families_of(ranks: int) -> tuple[str, ...]:
+    """Return the families that several processes train: three all of them, two one of each reduction."""
+    return tuple(FAMILIES) if ranks == 3 else ('yolov8_seg', 'yolov5_cls', 'rfdetr')
+
+
 def build(name: str) -> nn.Module:
     """Return a family's model with the same weights everywhere."""
     config = FAMILIES[name].model

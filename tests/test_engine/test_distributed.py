@@ -12,7 +12,7 @@ from detkit.engine import Runner, load_checkpoint
 from detkit.utils.errors import CheckpointError
 
 from .dummy import dummy_config
-from .rank_families import FAMILIES
+from .rank_families import FAMILIES, families_of
 
 RUNS = ('straight', 'stopped', 'cut', 'plain', 'synced', 'skipped', 'too_many', 'not_finite')
 
@@ -77,8 +77,7 @@ def read_losses(folder: Path) -> torch.Tensor:
         )
 
 
-@pytest.mark.parametrize('ranks', [2, 3])
-@pytest.mark.parametrize('name', FAMILIES)
+@pytest.mark.parametrize('name, ranks', [(name, ranks) for ranks in (2, 3) for name in families_of(ranks)])
 def test_a_step_is_that_of_one_process(folder, name, ranks):
     """Losses, gradients and what the step makes of weights and statistics, with one process that has no object."""
     found = json.loads((folder / f'families_{ranks}.json').read_text())[name]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from coverings import slow_unless
 from tiny_configs import load_tiny
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
@@ -36,13 +37,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STEPS = [
     'fcos/det_r18_coco8.py',
     'retinanet/det_r18_coco8.py',
-    'yolo11/cls_n_weather.py',
-    'yolo11/det_n_coco8.py',
-    'yolo11/obb_n_dota8.py',
-    'yolo11/pose_n_coco8.py',
     'yolo11/seg_n_coco8.py',
-    'yolo26/det_n_coco8.py',
-    'yolo26/cls_n_weather.py',
     'yolo26/obb_n_dota8.py',
     'yolo26/pose_n_coco8.py',
     'yolo26/seg_n_coco8.py',
@@ -50,13 +45,22 @@ STEPS = [
     'yolov3/det_spp_coco8.py',
     'yolov5/cls_weather.py',
     'yolov5/det_n_coco8.py',
-    'yolov8/cls_n_weather.py',
-    'yolov8/det_n_coco8.py',
     'yolov8/obb_n_dota8.py',
     'yolov8/pose_n_coco8.py',
-    'yolov8/seg_n_coco8.py',
     'yolo_world/det_s_coco8.py',
     'yolox/det_nano_coco8.py',
+]
+# All that they consist of is in a step of the others.
+ALIKE = [
+    'yolo11/cls_n_weather.py',
+    'yolo11/det_n_coco8.py',
+    'yolo11/obb_n_dota8.py',
+    'yolo11/pose_n_coco8.py',
+    'yolo26/cls_n_weather.py',
+    'yolo26/det_n_coco8.py',
+    'yolov8/cls_n_weather.py',
+    'yolov8/det_n_coco8.py',
+    'yolov8/seg_n_coco8.py',
 ]
 FUNCTIONS = (anchor_slots._LookUp, masks._BoxMaskCrossEntropy, upsampling._Double)
 COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_)
@@ -108,7 +112,7 @@ def to_fake(module: nn.Module) -> None:
                     )
 
 
-@pytest.mark.parametrize('name', STEPS)
+@pytest.mark.parametrize('name', [*STEPS, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])
 def test_a_step_never_waits_for_the_device(name, tiny_data, monkeypatch):
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
     cfg = load_tiny(CONFIGS / name, options)
@@ -212,8 +216,14 @@ def without_answer(self: HungarianAssigner, preds: Candidates, priors: None, gt:
     return AssignResult(prior_idx, torch.ones_like(prior_idx, dtype=torch.bool), torch.zeros_like(prior_idx))
 
 
-@pytest.mark.parametrize('solved', [True, False], ids=['solved', 'unsolved'])
-@pytest.mark.parametrize('name', QUERY_STEPS)
+@pytest.mark.parametrize(
+    ('name', 'solved'),
+    [
+        slow_unless(not solved or 'dfine' in name, name, solved, id=f'{name}-{"solved" if solved else "unsolved"}')
+        for name in QUERY_STEPS
+        for solved in (True, False)
+    ],
+)
 def test_the_matching_of_queries_is_the_only_one_that_waits(name, solved, tiny_data, monkeypatch):
     """Its assignment is solved on the host; with it left out nothing waits, before it or after it."""
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
@@ -249,7 +259,7 @@ def test_the_step_of_two_stages_waits_for_its_proposals(tiny_data):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('name', [*STEPS, *QUERY_STEPS])
+@pytest.mark.parametrize('name', [*STEPS, *ALIKE, *QUERY_STEPS])
 def test_a_step_on_a_gpu_never_waits(name, tiny_data, monkeypatch):
     """The step of a query head is that of a matching without an answer, which it would wait for."""
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)

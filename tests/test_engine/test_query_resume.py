@@ -6,8 +6,14 @@ from tiny_configs import load_tiny
 
 from detkit.engine import Runner, load_checkpoint
 
-DEFAULT = ('rtdetr/seg_r18_coco8', 'rtdetr/obb_r18_dota8')
-OTHERS = ('dfine/seg_n_coco8', 'deim/det_n_coco8', 'deimv2/det_pico_coco8', 'rfdetr/seg_tiny_coco8')
+DEFAULT = ('deimv2/det_pico_coco8',)
+OTHERS = (
+    'rtdetr/seg_r18_coco8',
+    'rtdetr/obb_r18_dota8',
+    'dfine/seg_n_coco8',
+    'deim/det_n_coco8',
+    'rfdetr/seg_tiny_coco8',
+)
 
 
 class Killed(BaseException):

@@ -14,8 +14,9 @@ SHAPES = {
     'batch 4': dict(batch_size=4, dynamic=False),
     'dynamic': dict(batch_size=4, dynamic=True),
 }
-# Their parts are those of other tasks; YOLO11's heads are YOLOv8's.
+# Their parts are those of other tasks: masks and rotated boxes come with all of detection; YOLO11's heads are YOLOv8's.
 SLOW = (
+    *('yolov8 det', 'yolo11 det', 'yolo26 det', 'yolo26 cls', 'rtdetr det', 'rfdetr det'),
     *('detr panoptic', 'rtdetr obb', 'dfine seg', 'dfine obb', 'rfdetr obb', 'deim det', 'deimv2 det'),
     *('yolo11 seg', 'yolo11 pose', 'yolo11 obb', 'yolo11 cls'),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from every_task import TASKS, build_task, write_task
+from every_task import TASKS, build_plainly, write_task
 from small_models import write_images
 
 from detkit.api import Detector
@@ -96,7 +96,7 @@ def test_the_table_of_tasks_is_that_of_the_plans():
     """It says which formats refuse a task, and what none but some formats do for it."""
     formats, table = all_formats(), []
     for name in TASKS:
-        model = build_task(name, 64)
+        model = build_plainly(name, 64)
         taken = accepted(model, formats)
         refused = [f'`{fmt.name}`' for fmt in formats if fmt.name not in taken]
         row = [name, f'all but {", ".join(refused)}' if refused else 'all']

@@ -13,7 +13,7 @@ PARTS = {
 }
 FAMILIES = ('rtdetr', 'dfine', 'deim', 'deimv2', 'rfdetr')
 OPENVINO = [name for name in every_task.TASKS if name.split()[0] in FAMILIES]
-FAST = ('rtdetr seg', 'rfdetr seg')  # which have all of the detectors
+FAST = ('rtdetr det',)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from builders import build_model
+from coverings import slow_unless
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 from torchvision_pairs import (
@@ -54,7 +55,15 @@ def raw(reference, inputs):
     return reference.head(feats), anchors, [feat.shape[-2] * feat.shape[-1] for feat in feats]
 
 
-@pytest.mark.parametrize('with_objects', [True, False])
+@pytest.mark.parametrize(
+    ('pair', 'with_objects'),
+    [
+        slow_unless('r50' not in name and (with_objects or 'v2' not in name), name, with_objects)
+        for name in CASES
+        for with_objects in (True, False)
+    ],
+    indirect=['pair'],
+)
 def test_outputs_losses_and_gradients(pair, with_objects):
     reference, model = pair
     inputs, gt = images(), ground_truth(with_objects)

@@ -42,7 +42,7 @@ def outputs(model: torch.nn.Module, image: torch.Tensor) -> dict[str, torch.Tens
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('size', ['n', 's', 'm'])
+@pytest.mark.parametrize('size', ['n', pytest.param('s', marks=pytest.mark.slow), 'm'])
 @pytest.mark.parametrize('task', ['det', 'seg'])
 def test_outputs_equal_the_reference(recorded, task, size, layout):
     seed = int(recorded['seed'])

@@ -53,7 +53,7 @@ def gt_batch(overlap: bool = True) -> GtBatch:
     )
 
 
-@pytest.mark.parametrize('size', ['n', 's', 'm'])
+@pytest.mark.parametrize('size', ['n', pytest.param('s', marks=pytest.mark.slow), 'm'])
 @pytest.mark.parametrize('task', ['det', 'seg'])
 def test_losses_and_gradients_equal_the_reference(recorded, task, size):
     name, seed = f'{task}_{size}', int(recorded['seed'])
@@ -80,7 +80,7 @@ def test_both_forms_of_masks_give_the_same_loss(recorded):
     assert loss.item() == pytest.approx(recorded['seg_n.losses'][1], rel=1e-6)
 
 
-@pytest.mark.parametrize('size', ['n', 's', 'm'])
+@pytest.mark.parametrize('size', ['n', pytest.param('s', marks=pytest.mark.slow), 'm'])
 @pytest.mark.parametrize('task', ['det', 'seg'])
 def test_detections_equal_the_reference(recorded, task, size):
     name, seed = f'{task}_{size}', int(recorded['seed'])

@@ -2,6 +2,7 @@
 
 import pytest
 from builders import build_model
+from coverings import each_of_both, slow_unless
 from yolov8_models import SIZES, build_yolov8
 
 COUNTS = {
@@ -34,8 +35,7 @@ COUNTS = {
 NUM_CLASSES = {'pose': 1, 'cls': 1000}  # 80 otherwise; pose has 17 keypoints of 3 values
 
 
-@pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
+@pytest.mark.parametrize(('task', 'size'), each_of_both(['det', 'seg', 'pose', 'obb', 'cls'], SIZES))
 def test_parameter_counts(task, size):
     # On 'meta' there is no memory and there are no initial values: only shapes count.
     model = build_yolov8(task, size, NUM_CLASSES.get(task, 80), device='meta')
@@ -111,7 +111,9 @@ YOLO26_COUNTS = {
 }
 
 
-@pytest.mark.parametrize(('task', 'num_classes'), YOLO26_COUNTS)
+@pytest.mark.parametrize(
+    ('task', 'num_classes'), [slow_unless(case not in (('pose', 80), ('obb', 80)), *case) for case in YOLO26_COUNTS]
+)
 def test_parameter_counts_of_yolo26(task, num_classes):
     for size, count in zip(SIZES, YOLO26_COUNTS[task, num_classes], strict=True):
         model = build_model(f'yolo26_{task}', num_classes, 'meta', size=size)

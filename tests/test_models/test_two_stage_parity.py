@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from builders import build_model
+from coverings import slow_unless
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
@@ -75,6 +76,7 @@ CASES = {
     'mask_r50': ('mask_rcnn', partial(theirs, detection.maskrcnn_resnet50_fpn), NUM_CLASSES, 'rcnn', {}),
     'keypoint_r50': ('keypoint_rcnn', partial(theirs, detection.keypointrcnn_resnet50_fpn), 1, 'rcnn', {}),
 }
+DEFAULT = ('mask', 'mask_v2', 'keypoint', 'faster_mobilenet')
 LOSS_NAMES = {
     'loss_objectness': 'loss_rpn_cls',
     'loss_rpn_box_reg': 'loss_rpn_box',
@@ -87,9 +89,7 @@ LOSS_NAMES = {
 
 @pytest.fixture(
     scope='module',
-    params=[
-        pytest.param(name, marks=[pytest.mark.slow] if 'r50' in name or name == 'faster' else []) for name in CASES
-    ],
+    params=[slow_unless(name in DEFAULT, name) for name in CASES],
 )
 def pair(request):
     base, build, num_classes, family, variables = CASES[request.param]
@@ -148,7 +148,15 @@ def batch(model, with_objects):
     return gt, given
 
 
-@pytest.mark.parametrize('with_objects', [True, False])
+@pytest.mark.parametrize(
+    ('pair', 'with_objects'),
+    [
+        slow_unless(name in (DEFAULT if with_objects else ('mask', 'keypoint')), name, with_objects)
+        for name in CASES
+        for with_objects in (True, False)
+    ],
+    indirect=['pair'],
+)
 def test_proposals_losses_and_gradients(pair, first_ones, with_objects):
     reference, model, family = pair
     inputs = images()

@@ -46,10 +46,10 @@ def data(tiny_data, tmp_path):
     ('config', 'folder', 'options'),
     [
         ('yolov8/seg_n_coco8.py', '', ()),
-        ('yolov5/det_n_coco8.py', '', ()),
         ('yolov3/det_spp_coco8.py', '', ('size=tiny',)),
         ('yolov8/pose_n_coco8.py', 'pose', ()),
-        ('yolov8/obb_n_dota8.py', 'obb', ()),
+        pytest.param('yolov5/det_n_coco8.py', '', (), marks=pytest.mark.slow),
+        pytest.param('yolov8/obb_n_dota8.py', 'obb', (), marks=pytest.mark.slow),
         ('yolov5/cls_weather.py', 'weather', ()),
     ],
 )

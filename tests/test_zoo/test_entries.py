@@ -27,6 +27,7 @@ def test_the_documentation_has_the_table(repo):
 def test_entries_are_right_in_themselves():
     entries = list_entries()
     assert len(entries) > 50
+    configs = {}
     addresses = [file.url for entry in entries.values() for file in entry.files]
     assert len(set(addresses)) == len(addresses)
     for entry in entries.values():
@@ -34,8 +35,10 @@ def test_entries_are_right_in_themselves():
         assert entry.permissive or entry.licence_note
         assert not entry.metrics or (entry.measured and entry.page.startswith('https://'))
         if entry.config:
-            config = load_config(CONFIGS / f'{entry.config}.py', {'size': entry.size}, need_classes=False)
+            config = configs.get(entry.config) or load_config(CONFIGS / f'{entry.config}.py', need_classes=False)
+            configs[entry.config] = config
             assert entry.task in (config.task, 'panoptic'), entry.name
+            assert entry.size in config.get('sizes', (entry.size,)), entry.name
         assert entry.name in describe(entry.name) and entry.licence in describe(entry.name)
 
 

@@ -207,16 +207,16 @@ def test_a_server_that_is_away_is_not_asked_twice(entry, monkeypatch):
 
 
 def test_every_config_s_default_weights_have_its_size():
-    from detkit.config import load_config
+    from detkit.config.execute import execute
 
     seen = 0
     for path in sorted(CONFIGS.glob('*/*_custom.py')):
-        config = load_config(path, need_classes=False)
-        for size in config.get('sizes') or ():
-            name = load_config(path, {'size': size}, need_classes=False).get('default_load_from')
+        values = execute(path, {}).values
+        for size in values.get('sizes') or ():
+            name = execute(path, {'size': size}).values.get('default_load_from')
             if name is not None:
                 entry = zoo.find_entry(name)
-                assert entry.size == size and entry.task == config.task
+                assert entry.size == size and entry.task == values['task']
                 assert entry.config.split('/')[0] == path.parent.name
                 seen += 1
     assert seen == 25 + 5 + 3 + 4 + 10 + (4 + 2 + 1) + (2 + 1)
