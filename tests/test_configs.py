@@ -186,6 +186,8 @@ def every_size():
 def test_every_size_builds_and_differs(path, size):
     default, cfg = load_default(path), load_config(path, {'size': size}, need_classes=False)
     assert (cfg.model == default.model) == (size == default.size)
+    if size != default.size and cfg.model.head.get('num_classes') is not None:
+        return  # it was built when it was loaded
     cfg.model.backbone.pop('weights', None)
     with torch.device('meta'):  # no memory, no initial values: only names and shapes count
         model = DETECTORS.build(

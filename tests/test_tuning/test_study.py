@@ -21,7 +21,7 @@ SPACE = {'optim_wrapper.optimizer.lr': dict(low=1e-4, high=1e-1, log=True), 'wid
 
 
 def options(data, **more):
-    base = dict(data_root=str(data), repeat_times=2, img_size=64, num_workers=0, batch_size=2, max_epochs=2)
+    base = dict(data_root=str(data), repeat_times=1, img_size=64, num_workers=0, batch_size=2, max_epochs=2)
     return {**base, 'device': 'cpu', 'train_cfg.val_interval': 1, 'default_hooks.pictures': None, **more}
 
 
