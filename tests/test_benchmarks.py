@@ -259,8 +259,8 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
     ('amp', 'family', 'name'),
     [
         ('--amp', 'yolov8', 'YOLOv8n seg'),
-        ('--no-amp', 'yolo11', 'YOLO11n seg'),
-        ('--no-amp', 'yolo26', 'YOLO26n det'),
+        pytest.param('--no-amp', 'yolo11', 'YOLO11n seg', marks=pytest.mark.slow),
+        pytest.param('--no-amp', 'yolo26', 'YOLO26n det', marks=pytest.mark.slow),
         ('--no-amp', 'yolo_world', 'YOLO-World-s det'),
     ],
 )
@@ -280,7 +280,7 @@ def test_training_steps_are_timed(in_this_process, amp, family, name):
     [
         ['--reduced-decoding', '--picture-size', '256', '192'],
         ['--amp'],
-        ['--family', 'yolo26', '--task', 'det'],
+        pytest.param(['--family', 'yolo26', '--task', 'det'], marks=pytest.mark.slow),
         ['--family', 'yolo_world'],
     ],
     ids=['float32', 'bf16', 'yolo26', 'yolo_world'],
@@ -380,7 +380,13 @@ def test_gpus_are_measured_by_the_trainings_and_predictions_of_the_other_scripts
 
 @pytest.mark.parametrize(
     ('family', 'job'),
-    [('rtdetr', 'predict'), ('dfine', 'train'), ('rfdetr', 'train'), ('rfdetr', 'predict'), ('yolox', 'train')],
+    [
+        ('rtdetr', 'predict'),
+        ('dfine', 'train'),
+        ('yolox', 'train'),
+        pytest.param('rfdetr', 'train', marks=pytest.mark.slow),
+        pytest.param('rfdetr', 'predict', marks=pytest.mark.slow),
+    ],
 )
 def test_real_time_transformers_are_timed(in_this_process, family, job):
     import realtime_step

@@ -168,7 +168,7 @@ def test_a_runtime_belongs_to_an_exported_file(folder):
         Detector(folder / 'lost.onnx')
 
 
-@pytest.mark.parametrize('name', ['torchscript', 'torch_export'])
+@pytest.mark.parametrize('name', ['torchscript', pytest.param('torch_export', marks=pytest.mark.slow)])
 def test_a_file_that_may_run_code_is_opened_where_its_runtime_is_named(name, folder, tmp_path, capsys):
     path = Detector(folder / 'seg.pth', device='cpu').export(name, path=None, img_size=64, images=folder / 'images')
     with pytest.raises(CheckpointError, match=f'may run code .* name its runtime, {name}'):

@@ -54,10 +54,10 @@ def pixels(images: list[str]) -> np.ndarray:
     ('name', 'class_agnostic'),
     [
         ('yolov8 det', False),
-        ('yolov8 det', True),
+        pytest.param('yolov8 det', True, marks=pytest.mark.slow),
         ('yolov8 seg', False),
         ('yolov8 pose', True),
-        ('yolov8 obb', False),
+        pytest.param('yolov8 obb', False, marks=pytest.mark.slow),
         ('yolov8 obb', True),
         ('yolov5 det', False),
     ],
