@@ -17,6 +17,7 @@ from detkit.engine import save_checkpoint
 from detkit.models.detectors import ModelInfo
 from detkit.models.heads.yolo_world_head import TextContrast
 from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.models.layers.psa import CellAttention
 from detkit.registry import DETECTORS
 
 CLASSES = ('person', 'bird', 'cat', 'dog')
@@ -157,6 +158,11 @@ def _calibrate(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_var.clamp_(min=0.05)  # none amplifies the last digits
+        if isinstance(layer, CellAttention):
+            # On real pictures the activations are larger than here, and logits, their products, of some 1000: the last
+            # digits would choose the cell that attention takes.
+            heads = layer.qkv.bn.weight.view(layer.num_heads, -1)  # (heads, query + key + value)
+            heads[:, : 2 * layer.key_dims] *= 0.1
     network.eval()
 
 
