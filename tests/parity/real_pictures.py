@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 import numpy as np
@@ -33,6 +34,19 @@ def with_spread_scores(state: dict[str, Tensor]) -> dict[str, Tensor]:
         last = name.endswith(('.2.weight', 'linear.weight'))
         scaled[name] = value * factor[prefix] if prefix and last else value
     return scaled
+
+
+def with_spread_boxes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a YOLO26 whose scores on real pictures are not all 1, and whose boxes have positive sides."""
+    spread = {}
+    for name, value in state.items():
+        branch = re.fullmatch(r'model\.23\.(?:one2one_)?(cv[23])\.\d\.2\.(weight|bias)', name)
+        if branch and branch[2] == 'weight':
+            value = value * 2.0**-5
+        elif branch and branch[1] == 'cv2':
+            value = value * 0 + 2
+        spread[name] = value * 2.0**-2 if name == 'model.10.linear.weight' else value
+    return spread
 
 
 def digest(img: np.ndarray) -> dict[str, np.ndarray]:

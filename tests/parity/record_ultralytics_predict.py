@@ -1,4 +1,5 @@
-"""Records what ultralytics 8.4.190 finds on real pictures that shrink to less than half, into ultralytics_predict.npz.
+"""Records what ultralytics 8.4.190 finds on real pictures that shrink to less than half, into ultralytics_predict.npz,
+and with YOLO26 into ultralytics_yolo26_predict.npz.
 
 Run in an environment that has ultralytics 8.4.190 (it is no dependency of detkit), with the folder of real pictures:
 
@@ -25,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import ultralytics
-from parity.real_pictures import ROWS, SCORE_THR, SIZES, pictures_of, with_spread_scores
+from parity.real_pictures import ROWS, SCORE_THR, SIZES, pictures_of, with_spread_boxes, with_spread_scores
 from parity.record_ultralytics_pt import SEED, SUFFIXES, build
 from ultralytics import YOLO
 
@@ -47,19 +48,23 @@ def table(task: str, result: ultralytics.engine.results.Results) -> np.ndarray:
     return boxes if keypoints is None else np.concatenate([boxes, keypoints], 1)
 
 
-def main() -> None:
-    data = Path(sys.argv[1])
+def record(data: Path, family: str, target: str) -> None:
+    spread = with_spread_boxes if family == 'yolo26' else with_spread_scores
     recorded = {'version': np.array(ultralytics.__version__), 'seed': np.array(SEED), 'score_thr': np.array(SCORE_THR)}
     for task, size in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
-            wrapper, path = YOLO(f'yolov8n{SUFFIXES[task]}.yaml'), Path(folder) / 'model.pt'
-            wrapper.model = build(task, 'n')
-            wrapper.model.load_state_dict(with_spread_scores(wrapper.model.state_dict()))
+            wrapper, path = YOLO(f'{family}n{SUFFIXES[task]}.yaml'), Path(folder) / 'model.pt'
+            wrapper.model = build(task, 'n', family)
+            wrapper.model.load_state_dict(spread(wrapper.model.state_dict()))
             wrapper.model.task = TASKS[task]
             wrapper.save(path)
             model = YOLO(path)
+            # YOLO26's one-to-one branches, which a model that is built anew leaves out.
+            more = {'end2end': True} if family == 'yolo26' and task != 'cls' else {}
             for picture in pictures_of(task):
-                result = model.predict(data / picture, imgsz=size, conf=SCORE_THR, verbose=False, device='cpu')[0]
+                result = model.predict(data / picture, imgsz=size, conf=SCORE_THR, verbose=False, device='cpu', **more)[
+                    0
+                ]
                 found = table(task, result)
                 scores = np.zeros(0) if task == 'cls' else found[:, 5 if task == 'obb' else 4]
                 recorded[f'{task}.{Path(picture).stem}'] = found[:ROWS]
@@ -67,7 +72,12 @@ def main() -> None:
                 print(task, result.orig_shape, len(found), scores[:3], scores[ROWS - 1 : ROWS + 1])
     assert set(SIZES) == set(SUFFIXES)
     torch.set_default_dtype(torch.float32)
-    np.savez_compressed(Path(__file__).with_name('ultralytics_predict.npz'), **recorded)
+    np.savez_compressed(Path(__file__).with_name(target), **recorded)
+
+
+def main() -> None:
+    record(Path(sys.argv[1]), 'yolov8', 'ultralytics_predict.npz')
+    record(Path(sys.argv[1]), 'yolo26', 'ultralytics_yolo26_predict.npz')
 
 
 if __name__ == '__main__':

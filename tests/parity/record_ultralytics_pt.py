@@ -1,6 +1,6 @@
 """Records how ultralytics 8.4.190 writes YOLOv8, YOLO11 and YOLO26 files, and what it finds with such a file.
 
-Results are ultralytics_pt.npz, ultralytics_yolo11_pt.npz and ultralytics_yolo26_pt.npz, the last of detectors alone.
+Results are ultralytics_pt.npz, ultralytics_yolo11_pt.npz and ultralytics_yolo26_pt.npz.
 
 Run in an environment that has ultralytics 8.4.190 (it is no dependency of detkit):
 
@@ -76,12 +76,13 @@ def detections(task: str, model: nn.Module) -> list[torch.Tensor]:
         model.model[-1].end2end = True
     with torch.no_grad():
         output = model.eval()(images)
-    output = output[0] if isinstance(output, tuple) else output
-    if one_to_one:
-        return [canonical(task, ordered(table[table[:, 4] > SCORE_THR])) for table in output]
+    while isinstance(output, tuple):
+        output = output[0]
+    if one_to_one and task != 'cls':
+        tables = [table[table[:, 4] > SCORE_THR] for table in output]
+        return [canonical(task, table if task == 'obb' else ordered(table)) for table in tables]
     if task == 'cls':
         return list(output)
-    output = output[0] if isinstance(output, tuple) else output
     # The reference gives up after a time limit, which is lifted here.
     tables = non_max_suppression(
         output, SCORE_THR, 0.7, max_det=300, nc=NUM_CLASSES, max_time_img=1e3, rotated=task == 'obb'
@@ -163,7 +164,7 @@ def record(family: str, target: str, tasks: tuple[str, ...] = tuple(SUFFIXES)) -
 def main() -> None:
     record('yolov8', 'ultralytics_pt.npz')
     record('yolo11', 'ultralytics_yolo11_pt.npz')
-    record('yolo26', 'ultralytics_yolo26_pt.npz', ('det',))
+    record('yolo26', 'ultralytics_yolo26_pt.npz')
 
 
 if __name__ == '__main__':

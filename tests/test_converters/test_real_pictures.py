@@ -20,6 +20,7 @@ from parity.real_pictures import (
     SIZES,
     digest,
     pictures_of,
+    with_spread_boxes,
     with_spread_scores,
 )
 from PIL import Image
@@ -39,29 +40,38 @@ from detkit.utils.rng import keyed_rng
 
 PARITY = Path(__file__).parents[1] / 'parity'
 CONFIGS = Path(__file__).parents[2] / 'configs'
+# Family -> the results, and the weights that the file holds.
+FAMILIES = {
+    'yolov8': ('ultralytics_predict.npz', with_spread_scores),
+    'yolo26': ('ultralytics_yolo26_predict.npz', with_spread_boxes),
+}
 
 pytestmark = pytest.mark.realdata
 
 
 @pytest.fixture(scope='module')
 def recorded():
-    with np.load(PARITY / 'ultralytics_predict.npz') as arrays:
-        return dict(arrays)
+    found = {}
+    for family, (file, _) in FAMILIES.items():
+        with np.load(PARITY / file) as arrays:
+            found[family] = dict(arrays)
+    return found
 
 
 @pytest.fixture(scope='module')
 def convert(tmp_path_factory):
-    layouts, made = read_recorded()['layouts'], {}
+    layouts = {family: read_recorded(family)['layouts'] for family in FAMILIES}
+    made = {}
 
-    def checkpoint(task: str, seed: int) -> Path:
-        if task not in made:
+    def checkpoint(task: str, seed: int, family: str = 'yolov8') -> Path:
+        if (family, task) not in made:
             folder = tmp_path_factory.mktemp(task)
-            layout = layouts[f'{task}_n']
-            tensors = with_spread_scores(seeded_tensors(layout, seed))
+            layout = layouts[family][f'{task}_n']
+            tensors = FAMILIES[family][1](seeded_tensors(layout, seed))
             source = write_pt(folder / 'in.pt', layout, task, tensors, classes=tuple('abc'))
             convert_ultralytics(source, folder / 'out.pth', CONFIGS)
-            made[task] = folder / 'out.pth'
-        return made[task]
+            made[family, task] = folder / 'out.pth'
+        return made[family, task]
 
     return checkpoint
 
@@ -85,10 +95,12 @@ def differences(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize('task', SIZES)
-def test_detections_equal_the_reference(recorded, convert, real_data, task):
+@pytest.mark.parametrize('family', FAMILIES)
+def test_detections_equal_the_reference(recorded, convert, real_data, family, task):
+    recorded = recorded[family]
     predictor = Predictor(
         None,
-        convert(task, int(recorded['seed'])),
+        convert(task, int(recorded['seed']), family),
         device='cpu',
         fuse=False,
         img_size=SIZES[task],
@@ -108,6 +120,7 @@ def test_detections_equal_the_reference(recorded, convert, real_data, task):
 
 def test_smoothed_pictures_differ_from_the_reference(recorded, convert, real_data):
     """What detkit's own configs do is no equal way, so that the test above can fail."""
+    recorded = recorded['yolov8']
     checkpoint, seed = convert('det', int(recorded['seed'])), recorded['det.000000000009']
     predictor = Predictor(
         CONFIGS / 'yolov8' / 'det_coco.py',
