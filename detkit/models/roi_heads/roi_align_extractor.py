@@ -11,6 +11,8 @@ from torchvision.ops import roi_align
 from detkit.protocols import RoIExtractor
 from detkit.registry import ROI_EXTRACTORS
 
+from .pyramid_roi_align import pyramid_roi_align
+
 # Added to a region's level before it is rounded down, as torchvision does.
 _EPS = 1e-6
 
@@ -58,7 +60,11 @@ class RoIAlignExtractor(nn.Module, RoIExtractor):
         regions = torch.cat(
             [torch.cat([own.new_full((len(own), 1), image), own], 1) for image, own in enumerate(bboxes)]
         )
-        # RoIAlign has no half-precision kernel on CPUs.
+        if self._sums_rows(feats[0]):
+            regions = regions.to(torch.promote_types(feats[0].dtype, torch.float32))
+            feats, level = feats[: len(self.strides)], self.level_of(regions[:, 1:])
+            return pyramid_roi_align(feats, regions, level, self.out_size, self.strides, self.sampling_ratio)
+        # torchvision's RoIAlign has no half-precision kernel on CPUs.
         feats = [feat.float() if feat.dtype in (torch.float16, torch.bfloat16) else feat for feat in feats]
         regions = regions.to(feats[0].dtype)
         if len(self.strides) == 1:
@@ -85,6 +91,16 @@ class RoIAlignExtractor(nn.Module, RoIExtractor):
         octaves = torch.tensor(self.strides, dtype=octave.dtype).log2().floor().to(octave.device)
         octave = octave.clamp(octaves[0], octaves[-1])
         return (octaves < octave.unsqueeze(1)).sum(1)  # of maps with one stride the first
+
+    def _sums_rows(self, feat: Tensor) -> bool:
+        """Tell whether ``pyramid_roi_align`` takes a map; torchvision's operator is that of exported graphs."""
+        return (
+            feat.device.type == 'cpu'
+            and feat.dtype is not torch.float16
+            and self.sampling_ratio > 0
+            and not torch.jit.is_tracing()
+            and not torch.compiler.is_compiling()
+        )
 
     def _align(self, feat: Tensor, regions: Tensor, stride: int) -> Tensor:
         return roi_align(feat, regions, self.out_size, 1 / stride, self.sampling_ratio)
