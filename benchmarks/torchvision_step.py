@@ -112,7 +112,9 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
+    from detkit.utils.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as a run and a predictor do
     name, _, table, _ = MODELS[args.model]
     cfg = load_config(ROOT / 'configs' / name, {'pretrained': None, 'base_lr': LEARNING_RATE})
     model = DETECTORS.build(cfg.model)

@@ -14,6 +14,7 @@ from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates, SparseTargets
 from detkit.utils.ranks import shared_divisor
 
+from ..layers.sparse_grad_conv import SparseGradConv2d
 from ..layers.towers import build_tower, init_convs
 from ..priors import PointPriors
 from .base_head import widened
@@ -83,10 +84,10 @@ class FCOSHead(FPNHead):
         self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
         self.loss_centerness = self.build_part(LOSSES, 'loss_centerness', loss_centerness, 1)
         self.class_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', conv_bias=True)
-        self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', conv_bias=True)
+        self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', True, learns_few_cells=True)
         self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
-        self.conv_bbox = nn.Conv2d(feat_channels, 4 * self.num_bins, 3, padding=1)
-        self.conv_centerness = nn.Conv2d(feat_channels, 1, 3, padding=1)
+        self.conv_bbox = SparseGradConv2d(feat_channels, 4 * self.num_bins, 3)
+        self.conv_centerness = SparseGradConv2d(feat_channels, 1, 3)
         init_convs((self.class_convs, self.bbox_convs, self.conv_cls, self.conv_bbox, self.conv_centerness))
         nn.init.constant_(self.conv_cls.bias, log(prior_prob / (1 - prior_prob)))
 

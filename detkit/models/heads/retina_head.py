@@ -14,6 +14,7 @@ from detkit.structures.targets import Candidates, SparseTargets
 from detkit.utils.ranks import shared_divisor
 
 from ..assigners.max_iou_assigner import IGNORED
+from ..layers.sparse_grad_conv import SparseGradConv2d
 from ..layers.towers import build_tower, init_convs
 from .base_head import widened
 from .fpn_anchor_head import FPNAnchorHead, filled, objects_of
@@ -75,9 +76,9 @@ class RetinaHead(FPNAnchorHead):
         if not 0 < prior_prob < 1:
             raise ValueError(f'RetinaHead: prior_prob must be in (0, 1), found {prior_prob}')
         self.class_convs = build_tower(feat_channels, feat_channels, num_convs, norm)
-        self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, norm)
+        self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, norm, learns_few_cells=True)
         self.conv_cls = nn.Conv2d(feat_channels, self.num_shapes * num_classes, 3, padding=1)
-        self.conv_bbox = nn.Conv2d(feat_channels, self.num_shapes * 4, 3, padding=1)
+        self.conv_bbox = SparseGradConv2d(feat_channels, self.num_shapes * 4, 3)
         init_convs((self.class_convs, self.bbox_convs, self.conv_cls, self.conv_bbox))
         nn.init.constant_(self.conv_cls.bias, log(prior_prob / (1 - prior_prob)))
 

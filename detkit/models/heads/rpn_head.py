@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.registry import HEADS, PRIOR_SAMPLERS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates, SparseTargets
 from detkit.utils.ranks import shared_divisor
 
+from ..layers.sparse_grad_conv import SparseGradConv2d
 from ..layers.towers import build_tower, init_convs
 from ..postprocess.torchvision_nms import nms
 from .base_head import widened
@@ -86,9 +87,9 @@ class RPNHead(FPNAnchorHead):
             raise ValueError(f'RPNHead: proposals has no {sorted(unknown)[0]!r}; it takes {", ".join(self.PROPOSALS)}')
         self.proposals_cfg = {**self.PROPOSALS, **(proposals or {})}
         self.prior_sampler = PRIOR_SAMPLERS.build(prior_sampler or dict(type='RandomPriorSampler'))
-        self.convs = build_tower(feat_channels, feat_channels, num_convs)
-        self.conv_objectness = nn.Conv2d(feat_channels, self.num_shapes * num_classes, 1)
-        self.conv_bbox = nn.Conv2d(feat_channels, self.num_shapes * 4, 1)
+        self.convs = build_tower(feat_channels, feat_channels, num_convs, learns_few_cells=True)
+        self.conv_objectness = SparseGradConv2d(feat_channels, self.num_shapes * num_classes, 1)
+        self.conv_bbox = SparseGradConv2d(feat_channels, self.num_shapes * 4, 1)
         init_convs((self.convs, self.conv_objectness, self.conv_bbox))
 
     @property
@@ -145,28 +146,34 @@ class RPNHead(FPNAnchorHead):
             for value in (self.proposals_cfg[name] for name in self.PROPOSALS)
         )
         rows, priors = self._all_rows(preds), self._level_priors(preds)
-        scores, bboxes, levels, first = [], [], [], 0
+        scores, bboxes, first = [], [], 0
         for level, count in enumerate(priors.level_sizes):
             logits = widened(rows['cls_logits'][level]).amax(-1)  # (B, P)
             best, index = logits.topk(min(nms_pre, count), 1)
-            chosen = widened(rows['bbox_preds'][level]).gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-            bboxes.append(self.bbox_coder.decode(priors.bboxes[first + index], chosen))
+            chosen = widened(rows['bbox_preds'][level].gather(1, index.unsqueeze(-1).expand(-1, -1, 4)))
+            decoded = self.bbox_coder.decode(priors.bboxes[first + index], chosen)
+            bboxes.append(clip_to_images(decoded, img_shapes))
             scores.append(best.sigmoid())
-            levels.append(torch.full_like(index, level))
             first += count
-        bboxes = clip_to_images(torch.cat(bboxes, 1), img_shapes)
         results = []
-        for image_bboxes, image_scores, image_levels in zip(
-            bboxes, torch.cat(scores, 1), torch.cat(levels, 1), strict=True
-        ):
-            sides = image_bboxes[:, 2:] - image_bboxes[:, :2]
-            kept = ((sides >= _MIN_SIDE).all(1) & (image_scores >= score_thr)).nonzero().squeeze(1)
-            image_bboxes = image_bboxes[kept]
-            # The levels are moved apart, in double precision, so that the shift rounds nothing away.
-            shift = (image_levels[kept] * (img_shapes.amax() + 1)).double().unsqueeze(1)
-            best = nms(image_bboxes.double() + shift, image_scores[kept], iou_thr)[:max_per_img]
+        for image in range(len(img_shapes)):
+            parts = [
+                _without_duplicates(level_bboxes[image], level_scores[image], iou_thr, score_thr)
+                for level_bboxes, level_scores in zip(bboxes, scores, strict=True)
+            ]
+            image_bboxes, image_scores = (torch.cat(each) for each in zip(*parts, strict=True))
+            best = image_scores.argsort(descending=True, stable=True)[:max_per_img]
             results.append(image_bboxes[best])
         return results
+
+
+def _without_duplicates(bboxes: Tensor, scores: Tensor, iou_thr: float, score_thr: float) -> tuple[Tensor, Tensor]:
+    """Return the boxes ``(N, 4)`` and scores ``(N,)`` of a level that remain, best first."""
+    sides = bboxes[:, 2:] - bboxes[:, :2]
+    kept = ((sides >= _MIN_SIDE).all(1) & (scores >= score_thr)).nonzero().squeeze(1)
+    bboxes, scores = bboxes[kept], scores[kept]
+    best = nms(bboxes, scores, iou_thr)
+    return bboxes[best], scores[best]
 
 
 def _gather(rows: Tensor, index: Tensor) -> Tensor:

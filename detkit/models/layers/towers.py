@@ -8,11 +8,18 @@ from torch import nn
 
 from detkit.utils.errors import ConfigError
 
+from .sparse_grad_conv import SparseGradConv2d
+
 _GROUPS = 32
 
 
 def build_tower(
-    in_channels: int, out_channels: int, count: int, norm: str | None = None, conv_bias: bool | None = None
+    in_channels: int,
+    out_channels: int,
+    count: int,
+    norm: str | None = None,
+    conv_bias: bool | None = None,
+    learns_few_cells: bool = False,
 ) -> nn.Sequential:
     """Return ``count`` 3x3 convolutions, each with its normalisation and a ReLU.
 
@@ -20,6 +27,7 @@ def build_tower(
         in_channels, out_channels: before the first one, and of each.
         norm: ``'gn'`` for 32 groups of channels (one for each channel where there are fewer), ``'bn'``, or None.
         conv_bias: whether the convolutions have a bias; None gives them one where there is no normalisation.
+        learns_few_cells: whether the loss takes a few cells of the output, see ``SparseGradConv2d``.
 
     Raises:
         ConfigError: ``norm`` is none of these, or the groups do not divide the channels.
@@ -31,8 +39,11 @@ def build_tower(
     has_bias = norm is None if conv_bias is None else conv_bias
     stages = []
     for index in range(count):
+        width = out_channels if index else in_channels
         layers: list[nn.Module] = [
-            nn.Conv2d(out_channels if index else in_channels, out_channels, 3, padding=1, bias=has_bias)
+            SparseGradConv2d(width, out_channels, 3, has_bias)
+            if learns_few_cells
+            else nn.Conv2d(width, out_channels, 3, padding=1, bias=has_bias)
         ]
         if norm == 'bn':
             layers.append(nn.BatchNorm2d(out_channels))

@@ -59,19 +59,20 @@ class _PyramidRoIAlign(torch.autograd.Function):
         table = _rows(grad)  # (R * cells, C)
         cells, grads = out_size * out_size, []
         for number, (chosen, shape, stride) in enumerate(_by_level(level, ctx.shapes, strides)):
-            batch, width, height, length = shape
+            batch, channels, height, width = shape
             if not ctx.needs_input_grad[5 + number]:
                 grads.append(None)
                 continue
             index, weight = _taps(regions[chosen], shape, stride, out_size, sampling_ratio, table.dtype)
             rows, order = index.flatten().sort(stable=True)
-            first = torch.searchsorted(rows, torch.arange(batch * height * length, dtype=rows.dtype, device=rows.device))
+            every_row = torch.arange(batch * height * width, dtype=rows.dtype, device=rows.device)
+            first = torch.searchsorted(rows, every_row)
             tap = order // index.shape[1]  # of all cells of the chosen regions
             tap = (chosen[tap // cells] * cells + tap % cells).to(index.dtype)
             sums = F.embedding_bag(
                 tap, table, first.to(index.dtype), mode='sum', per_sample_weights=weight.flatten()[order]
             )
-            grads.append(sums.view(batch, height, length, width).permute(0, 3, 1, 2))
+            grads.append(sums.view(batch, height, width, channels).permute(0, 3, 1, 2))
         return None, None, None, None, None, *grads
 
 
@@ -108,9 +109,7 @@ def _taps(
     return index.reshape(-1, taps), weight.to(dtype).reshape(-1, taps)
 
 
-def _axis_taps(
-    start: Tensor, end: Tensor, length: int, out_size: int, sampling_ratio: int
-) -> tuple[Tensor, Tensor]:
+def _axis_taps(start: Tensor, end: Tensor, length: int, out_size: int, sampling_ratio: int) -> tuple[Tensor, Tensor]:
     """Return the cells of a map along one axis that make up the regions' cells, and their shares.
 
     Args:
@@ -129,7 +128,7 @@ def _axis_taps(
     places = places.clamp(0, length - 1)
     low = places.floor()
     share = places - low  # of the next cell; that behind the last one has none
-    weight = torch.stack([1 - share, share], -1) * (inside / sampling_ratio).unsqueeze(-1)
+    weight = torch.stack([1 - share, share], -1) * (inside.to(share.dtype) / sampling_ratio).unsqueeze(-1)
     low = low.to(torch.int32).clamp(0, length - 1)  # what is no number makes the weight so, and not the index
     index = torch.stack([low, (low + 1).clamp(max=length - 1)], -1)
     shape = len(start), out_size, 2 * sampling_ratio
