@@ -89,7 +89,8 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
         variables |= whole
     if parts:
         executed = run(variables)
-    for name in variables.keys() - TOP_LEVEL_KEYS:
+    before = run({}).values if variables else {}
+    for name in variables.keys() - TOP_LEVEL_KEYS - _with_effect(executed, before, variables):
         # A variable may be read, and what is built from it be unused all the same.
         without = run({other: value for other, value in variables.items() if other != name}).values
         if without[name] != variables[name] and _effect(without) == _effect(executed.values):
@@ -99,8 +100,20 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
                 f'{did_you_mean(meant)}'
             )
     if variables:
-        _mark_changed(executed, run({}).values)
+        _mark_changed(executed, before)
     return executed, [option for option in rest if option not in parts]
+
+
+def _with_effect(executed: Executed, before: dict[str, Any], variables: Mapping[str, Any]) -> set[str]:
+    """Return the variables of which some value that changed is computed, and of no other one.
+
+    Of the rest it takes a run of the files without the variable to know whether anything is built from it.
+    """
+    found: set[str] = set()
+    for path in changed_leaves(_effect(before), _effect(executed.values)):
+        read = executed.origins.sources(path) & variables.keys()
+        found |= read if len(read) == 1 else set()
+    return found
 
 
 def _is_part_of_variable(option: Option, executed: Executed) -> bool:

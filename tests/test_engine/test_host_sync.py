@@ -115,7 +115,7 @@ def to_fake(module: nn.Module) -> None:
 @pytest.mark.parametrize('name', [*STEPS, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])
 def test_a_step_never_waits_for_the_device(name, tiny_data, monkeypatch):
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
-    cfg = load_tiny(CONFIGS / name, options)
+    cfg = load_tiny(CONFIGS / name, options | (dict(size='tiny') if 'yolov3' in name else {}))
     model = DETECTORS.build(cfg.model).train()
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
     calls: list[tuple[type, tuple, Any]] = []
