@@ -13,15 +13,12 @@ PARTS = {
 }
 FAMILIES = ('rtdetr', 'dfine', 'deim', 'deimv2', 'rfdetr')
 OPENVINO = [name for name in every_task.TASKS if name.split()[0] in FAMILIES]
-FAST = ('rtdetr det',)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'fmt'),
-    [
-        *[pytest.param(name, 'openvino', marks=[] if name in FAST else pytest.mark.slow) for name in OPENVINO],
-        *[pytest.param(name, fmt, marks=pytest.mark.slow) for name in PARTS for fmt in ('onnx', 'openvino')],
-    ],
+    [*[(name, 'openvino') for name in OPENVINO], *[(name, fmt) for name in PARTS for fmt in ('onnx', 'openvino')]],
 )
 def test_a_file_finds_what_pytorch_does(name, fmt, tmp_path, monkeypatch):
     monkeypatch.setattr(every_task, 'TASKS', every_task.TASKS | PARTS)
