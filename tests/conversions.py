@@ -13,7 +13,8 @@ from detkit.config import load_config
 from detkit.converters.common import resolve_config
 from detkit.converters.inert_pickle import StorageRef, TensorRef
 from detkit.converters.pickled_model import Scale
-from detkit.converters.ultralytics import DATASETS, YOLOV8_KEYS
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
+from detkit.converters.ultralytics_models import DATASETS
 from detkit.converters.yolov5 import YOLOV5_KEYS, YOLOv5Model
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.models.heads.anchor_head import COCO_ANCHORS

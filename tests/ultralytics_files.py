@@ -15,6 +15,7 @@ RECORDED = {
     'yolov8': PARITY / 'ultralytics_pt.npz',
     'yolo11': PARITY / 'ultralytics_yolo11_pt.npz',
     'yolo26': PARITY / 'ultralytics_yolo26_pt.npz',
+    'yolov10': PARITY / 'ultralytics_yolov10_pt.npz',
 }
 TASK_NAMES = {'det': 'detect', 'seg': 'segment', 'pose': 'pose', 'obb': 'obb', 'cls': 'classify'}
 SCALES = {'n': [0.33, 0.25, 1024], 'm': [0.67, 0.75, 768]}

@@ -27,7 +27,7 @@ _METAVARS = {'size': 'SIZE', 'classes': 'NUMBER'}
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
-        'YOLOv8, YOLO11 or YOLO26 of any task and size, a .pt file',
+        'YOLOv8, YOLOv10, YOLO11 or YOLO26 of any task and size, a .pt file',
         'detkit.converters.ultralytics',
         'convert_ultralytics',
         {},

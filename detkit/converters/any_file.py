@@ -33,10 +33,10 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
 
     Args:
-        source: a YOLOv8, YOLO11 or YOLO26 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), a
-            YOLOX (``.pth``), a DETR, RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the Hugging Face Hub
-            (``.pth``, ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or FCOS of
-            torchvision (``.pth``).
+        source: a YOLOv8, YOLOv10, YOLO11 or YOLO26 of ultralytics, a YOLOv5 (``.pt``), a YOLOv3 of Darknet
+            (``.weights``), a YOLOX (``.pth``), a DETR, RT-DETR, D-FINE, DEIMv2 or RF-DETR of its authors or of the
+            Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``), or a Faster, Mask or Keypoint R-CNN, RetinaNet or
+            FCOS of torchvision (``.pth``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:

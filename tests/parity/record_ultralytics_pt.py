@@ -1,6 +1,7 @@
-"""Records how ultralytics 8.4.190 writes YOLOv8, YOLO11 and YOLO26 files, and what it finds with such a file.
+"""Records how ultralytics 8.4.190 writes YOLOv8, YOLOv10, YOLO11 and YOLO26 files, and what it finds with such a file.
 
-Results are ultralytics_pt.npz, ultralytics_yolo11_pt.npz and ultralytics_yolo26_pt.npz.
+Results are ultralytics_pt.npz, ultralytics_yolo11_pt.npz, ultralytics_yolo26_pt.npz and ultralytics_yolov10_pt.npz,
+the last of detectors alone.
 
 Run in an environment that has ultralytics 8.4.190 (it is no dependency of detkit):
 
@@ -15,7 +16,7 @@ weights are those of ``shapes.py``'s ``loss_state``, rounded to half precision a
 - ``<model>.detections.<image>``: a fingerprint of the table of detections in float64 after suppression (score above
   .05, IoU .7, one label a point, 300 at most), and ``.count``, its length: x0, y0, x1, y1, score, label and x, y of
   each keypoint, all clipped; or, of rotated boxes, cx, cy, w, h, score, label, angle, w being the longer side and the
-  angle within [-pi / 4, 3 pi / 4). Of a classifier it is the scores. YOLO26's one-to-one head is turned on, whose
+  angle within [-pi / 4, 3 pi / 4). Of a classifier it is the scores. The one-to-one heads are turned on, whose
   detections above .05 are not suppressed.
 """
 
@@ -165,6 +166,7 @@ def main() -> None:
     record('yolov8', 'ultralytics_pt.npz')
     record('yolo11', 'ultralytics_yolo11_pt.npz')
     record('yolo26', 'ultralytics_yolo26_pt.npz')
+    record('yolov10', 'ultralytics_yolov10_pt.npz', ('det',))
 
 
 if __name__ == '__main__':

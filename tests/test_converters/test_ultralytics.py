@@ -19,13 +19,9 @@ from ultralytics_files import seeded_tensors, write_pt
 from detkit.config import load_config
 from detkit.converters.inert_pickle import TorchArchive
 from detkit.converters.pickled_model import Scale
-from detkit.converters.ultralytics import (
-    DATASETS,
-    YOLOV8_KEYS,
-    UltralyticsModel,
-    convert_ultralytics,
-    read_ultralytics,
-)
+from detkit.converters.ultralytics import convert_ultralytics, read_ultralytics
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
+from detkit.converters.ultralytics_models import DATASETS, UltralyticsModel
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
 from detkit.registry import DETECTORS

@@ -22,6 +22,8 @@ CASES = [
     *(('yolo26', task, 'n') for task in TASKS),
     ('yolo26', 'det', 'm'),
     *(pytest.param('yolo26', task, 'm', marks=pytest.mark.slow) for task in TASKS[1:]),
+    ('yolov10', 'det', 'n'),
+    ('yolov10', 'det', 'm'),
 ]
 
 
@@ -52,7 +54,7 @@ def test_detections_of_a_converted_file_equal_the_reference(tmp_path, family, ta
     assert model.info.classes == classes
     score_thr = float(recorded['score_thr'])
     model.head.test_cfg.update(
-        score_thr=score_thr, **({} if family == 'yolo26' and task != 'cls' else {'multi_label': False})
+        score_thr=score_thr, **({} if family in ('yolo26', 'yolov10') and task != 'cls' else {'multi_label': False})
     )
     count = int(recorded['images'])
     with torch.no_grad():

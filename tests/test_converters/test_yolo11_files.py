@@ -11,8 +11,9 @@ from coverings import each_of_both
 from pickled_files import SEED, rename, set_attribute
 from ultralytics_files import read_recorded, seeded_tensors, write_pt
 
-from detkit.converters.ultralytics import DATASETS, YOLO11Model, convert_ultralytics
+from detkit.converters.ultralytics import convert_ultralytics
 from detkit.converters.ultralytics_keys import yolo11_keys
+from detkit.converters.ultralytics_models import DATASETS, YOLO11Model
 from detkit.inference import init_detector
 from detkit.registry import DETECTORS
 

@@ -10,8 +10,9 @@ from conversions import converted, error_of, tensor_refs
 from pickled_files import CLASSES, SEED, rename, set_attribute
 from ultralytics_files import read_recorded, seeded_tensors, write_pt
 
-from detkit.converters.ultralytics import YOLO26Model, convert_ultralytics
+from detkit.converters.ultralytics import convert_ultralytics
 from detkit.converters.ultralytics_keys import yolo26_keys
+from detkit.converters.ultralytics_models import YOLO26Model
 from detkit.engine import load_weights
 from detkit.registry import DETECTORS
 

@@ -47,6 +47,7 @@ TASKS = {
     'yolo26 pose': ('yolo26_pose', {'keypoint_shape': (3, 3)}, 'pose'),
     'yolo26 obb': ('yolo26_obb', {}, 'obb'),
     'yolo26 cls': ('yolo26_cls', {}, 'cls'),
+    'yolov10 det': ('yolov10_det', {}, 'det'),
     'yolox det': ('yolox_det', {}, 'det'),
     'yoloworld det': ('yolo_world_det', {}, 'det'),
     'yolov5 det': ('yolov5_det', {}, 'det'),

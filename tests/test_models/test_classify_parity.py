@@ -8,7 +8,7 @@ import torch
 from parity.seeded import assert_matches, seeded_state, seeded_tensor
 from yolov8_models import SIZES, build_yolov8
 
-from detkit.converters.ultralytics import YOLOV8_KEYS
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'classify_yolov8.npz'

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from yolov8_models import SIZES, build_yolov8, yolov8_config
 
-from detkit.converters.ultralytics import YOLOV8_KEYS
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample

@@ -9,7 +9,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE, MASK_CASES, MASK_STRIDE, ground_truth, loss_state, mask_inputs
 from yolov8_models import build_yolov8
 
-from detkit.converters.ultralytics import YOLOV8_KEYS
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.models.postprocess import decode_masks
 from detkit.structures.gt_batch import GtBatch
 

@@ -10,7 +10,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE
 from yolov8_models import build_yolov8
 
-from detkit.converters.ultralytics import YOLOV8_KEYS
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.models.losses import prob_iou
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_bboxes import corners_to_rbboxes, rbboxes_to_xywhr

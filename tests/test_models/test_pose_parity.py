@@ -10,7 +10,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE, loss_state
 from yolov8_models import yolov8_config
 
-from detkit.converters.ultralytics import YOLOV8_KEYS
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
