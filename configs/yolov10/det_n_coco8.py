@@ -1,7 +1,7 @@
 """YOLOv10 detection on COCO8, eight images to try things out (https://arxiv.org/abs/2405.14458).
 
-There is no published result; from scratch, the box mAP50 of the drawn set's val ends at 0.60, in 4 minutes of one core's
-time. Train with
+There is no published result; from scratch, the box mAP50 of the drawn set's val ends at 0.60, in 4 minutes of one
+core's time. Train with
     python tools/train.py configs/yolov10/det_n_coco8.py
 """
 
