@@ -8,6 +8,7 @@ from detkit.utils.errors import ConfigError, nearest, refuse_long_name
 
 # The prefix of a name that means one of detkit's configs even where a file has that name; ``_base_`` needs it.
 SCHEME = 'detkit::'
+_BASE = '_base_/'
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -69,6 +70,12 @@ def config_hint(text: str, prefix: str = '') -> str:
         beside = nearest(path.name, [other.name for other in path.parent.glob('*.py')])
         if beside:
             return beside
+    if _BASE in text:  # such as that of another toolbox
+        bases = [file.relative_to(configs_folder()) for file in sorted((configs_folder() / _BASE).rglob('*.py'))]
+        names = [prefix + base.with_suffix('').as_posix() for base in bases]
+        hint = nearest(prefix + _BASE + text.rpartition(_BASE)[2].removesuffix('.py'), names)
+        if hint:
+            return hint
     same = [name for name in config_names() if tail in (name, name.rpartition('/')[2])]
     hint = nearest(prefix + tail, [prefix + name for name in same or config_names()])
     return hint or " The command 'detkit configs' lists the names of those that come with detkit."

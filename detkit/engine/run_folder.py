@@ -46,7 +46,7 @@ def run_name(path: str | Path | None, config: Config | None = None) -> str:
 def _first_of(folder: Path) -> Path:
     """Return the folder that ``folder`` is numbered after: ``seg`` for ``seg-2``, where that exists."""
     stem, _, number = folder.name.rpartition('-')
-    first = folder.with_name(stem) if stem and number.isdigit() else folder
+    first = folder.with_name(stem) if stem and number.isdecimal() else folder
     return first if first.is_dir() else folder
 
 
@@ -125,7 +125,7 @@ def has_history(folder: Path) -> bool:
     """
     return (
         any(folder.glob('*.pth'))
-        or any(line[:1].isdigit() and not line.startswith('1,') for line in _lines(folder / RESULTS_FILE))
+        or any(line[:1].isdecimal() and not line.startswith('1,') for line in _lines(folder / RESULTS_FILE))
         or any(line.strip() and not line.startswith('{"epoch": 1,') for line in _lines(folder / SCALARS_FILE))
     )
 
@@ -144,7 +144,7 @@ def folder_number(base: Path, folder: Path) -> int:
     if folder == base:
         return 1
     suffix = folder.name[len(base.name) + 1 :]
-    return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdigit() else 0
+    return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdecimal() else 0
 
 
 def display_path(path: str | Path) -> str:

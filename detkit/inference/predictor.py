@@ -124,7 +124,7 @@ class Predictor:
         given = options_of_call(PredictionOptions, options, 'a Predictor', others)
         check_flag('fuse', fuse)
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
-        names = names_of(given.classes) if has_open_vocabulary(self.model) else None
+        names = names_of(given.classes, self.model.info.classes) if has_open_vocabulary(self.model) else None
         if given.text_embeddings is not None and names is None:
             raise ConfigError(
                 'text_embeddings is the file of the embeddings of classes: give it with names as classes, to an '
@@ -359,7 +359,7 @@ def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequ
     for entry in wanted:
         if str(entry) in classes:
             numbers.append(list(classes).index(str(entry)))
-        elif str(entry).isdigit() and int(entry) < len(classes):
+        elif str(entry).isdecimal() and int(entry) < len(classes):
             numbers.append(int(entry))
         else:
             raise ConfigError(

@@ -12,12 +12,31 @@ from detkit.models.text_encoders import EmbeddingFile
 from detkit.utils.errors import ConfigError, shorten
 
 
-def names_of(classes: Sequence[str | int] | str | int | None) -> list[str] | None:
-    """Return the names among ``classes`` where these are names; None where all are numbers, or where there are none."""
+def names_of(classes: Sequence[str | int] | str | int | None, known: Sequence[str]) -> list[str] | None:
+    """Return the names that ``classes`` are; None where all are numbers, or where there are none.
+
+    Args:
+        classes: names, and perhaps numbers among them.
+        known: the names of the model's classes, which numbers stand for.
+
+    Raises:
+        ConfigError: a number among names is that of no class.
+    """
     entries = [classes] if isinstance(classes, str | Integral) else classes
-    if not isinstance(entries, Sequence) or all(str(entry).isdigit() for entry in entries):
+    if not isinstance(entries, Sequence) or all(str(entry).isdecimal() for entry in entries):
         return None
-    return [str(entry) for entry in entries]
+    return [_name(str(entry), known) for entry in entries]
+
+
+def _name(entry: str, known: Sequence[str]) -> str:
+    if entry in known or not entry.isdecimal():
+        return entry
+    if int(entry) >= len(known):
+        raise ConfigError(
+            f'there is no class {entry} among the {len(known)} of the model ({shorten(known)}), whose numbers are from '
+            f'0 to {len(known) - 1}; write what to look for in words'
+        )
+    return known[int(entry)]
 
 
 def has_open_vocabulary(model: nn.Module) -> bool:

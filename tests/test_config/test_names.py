@@ -89,6 +89,13 @@ def test_a_base_of_the_list_may_be_a_name(tmp_path):
         ('detkit::yolov8/det_n_cco8', 'detkit::yolov8/det_n_coco8'),
         ('detkit:yolov8/det_n_coco8', 'detkit::yolov8/det_n_coco8'),
         ('detkit/configs/yolov8/det_n_coco8.py', 'detkit::yolov8/det_n_coco8'),
+        (
+            'mmdet::_base_/models/faster_rcnn_r50_fpn.py',
+            r"detkit::_base_/models/faster_rcnn\w*' or .*/faster_rcnn",
+        ),
+        ('../_base_/models/retinanet_r50_fpn.py', r"detkit::_base_/models/retinanet\w*' or .*/retinanet"),
+        ('../_base_/schedules/schedule_1x.py', 'detkit::_base_/schedules/schedule_1x'),
+        ('detkit::_base_/datasets/coc', 'detkit::_base_/datasets/coco'),
     ],
 )
 def test_a_base_that_there_is_not_is_refused_with_what_to_write(base, hint, tmp_path):

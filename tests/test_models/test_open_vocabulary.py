@@ -9,6 +9,7 @@ import torch
 from builders import build_model, model_config
 
 from detkit.engine.finetune import load_weights
+from detkit.inference.vocabulary import names_of
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.models.text_encoders import (
@@ -126,6 +127,13 @@ def test_vectors_of_another_length_reach_all_parts():
 def test_classes_that_make_no_sense_are_refused(names, message):
     with pytest.raises(ConfigError, match=message):
         small_model().with_classes(names)
+
+
+def test_numbers_among_names_are_those_of_the_model():
+    assert names_of(['pin', 0, '2'], NAMES) == ['pin', 'red bolt', 'washer'] and names_of(['pin', '²'], NAMES)[1] == '²'
+    assert names_of([0, '2'], NAMES) is None and names_of(['7', 'x'], ('7', 'x')) == ['7', 'x']
+    with pytest.raises(ConfigError, match=r'no class 3 among the 3 .*\(red bolt, nut, washer\), .* from 0 to 2'):
+        names_of(['pin', 3], NAMES)
 
 
 @pytest.mark.parametrize('found', [torch.rand(2, 512), torch.full((1, 512), float('nan')), [[0.0] * 512]])

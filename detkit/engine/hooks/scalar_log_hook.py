@@ -56,7 +56,7 @@ class ScalarLogHook(Hook):
             loop = runner.train_loop
             num_rows = loop.epoch - loop.val_pending  # an epoch has its row after its validation
             _keep_lines(self._json(runner), lambda line: _is_before(json.loads(line), loop))
-            _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= num_rows)
+            _keep_lines(self._csv(runner), lambda line: not line[:1].isdecimal() or int(line.split(',')[0]) <= num_rows)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
