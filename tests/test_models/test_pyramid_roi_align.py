@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detkit.models.roi_heads import RoIAlignExtractor, pyramid_roi_align
+from detkit.models.roi_heads import BBoxRoIHead, RoIAlignExtractor, bbox_roi_head, pyramid_roi_align
 
 STRIDES = (4, 8, 16, 32)
 
@@ -83,3 +83,18 @@ def test_regions_that_are_no_numbers_give_none():
     bboxes = [torch.tensor([[float('nan')] * 4, [0.0, 0, 20, 20]]), torch.zeros(0, 4)]
     features = RoIAlignExtractor(7, STRIDES)(feats, bboxes)
     assert features[0].isnan().all() and features[1].isfinite().all()
+
+
+def test_a_head_predicts_the_same_in_parts(monkeypatch):
+    torch.manual_seed(0)
+    head = BBoxRoIHead(4, in_channels=(3,) * 4, strides=STRIDES, fc_channels=8).eval()
+    feats, bboxes = maps(torch.float32), regions(torch.float32)
+    at_once = head(feats, bboxes)
+    sizes = []
+    monkeypatch.setattr(bbox_roi_head, '_CHUNK', 6)
+    features = head.features
+    monkeypatch.setattr(head, 'features', lambda *args: sizes.append(len(torch.cat(args[1]))) or features(*args))
+    for own, expected in zip(head(feats, bboxes), at_once, strict=True):
+        torch.testing.assert_close(own, expected)
+    assert sizes == [6, 6, 4, 6, 6, 6, 1]
+    assert len(head(feats, [own[:0] for own in bboxes])[0]) == 0

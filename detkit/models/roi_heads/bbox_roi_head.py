@@ -21,6 +21,8 @@ from .base_roi_head import BaseRoIHead, RoISamples, init_relu_convs, join
 
 # Detections with a shorter side, in pixels of the network's input, are left out.
 _MIN_SIDE = 1e-2
+# Regions whose features are in memory at once in a prediction, of some 50 KiB each.
+_CHUNK = 512
 
 
 @ROI_HEADS.register_module()
@@ -91,9 +93,14 @@ class BBoxRoIHead(BaseRoIHead):
             feats: a ``(B, in_channels, h_i, w_i)`` map for each level.
             bboxes: the regions ``(R_b, 4)`` of each image.
         """
-        x = self.shared_convs(self.features(feats, bboxes)).flatten(1)  # (R, C, s, s) -> (R, C * s * s)
-        for layer in self.shared_fcs:
-            x = layer(x).relu()
+        parts = [bboxes] if self.training else _few_at_once(bboxes)
+        hidden = []
+        for part in parts:
+            x = self.shared_convs(self.features(feats, part)).flatten(1)  # (R, C, s, s) -> (R, C * s * s)
+            for layer in self.shared_fcs:
+                x = layer(x).relu()
+            hidden.append(x)
+        x = torch.cat(hidden)
         return widened(self.fc_cls(x)), widened(self.fc_bbox(x)).unflatten(1, (-1, 4))
 
     @torch.no_grad()
@@ -146,3 +153,12 @@ class BBoxRoIHead(BaseRoIHead):
             bboxes.append(own)
             kept_scores.append(own_scores * is_large)
         return bboxes, kept_scores
+
+
+def _few_at_once(bboxes: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Divide the regions ``(R_b, 4)`` of each image into parts of the same form, each with regions of one image."""
+    return [
+        [some if other == image else own[:0] for other in range(len(bboxes))]
+        for image, own in enumerate(bboxes)
+        for some in own.split(_CHUNK)
+    ]
