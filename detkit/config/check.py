@@ -234,7 +234,8 @@ class _Check:
             raise self.fail(
                 path,
                 f'{no_such_part(registry().name, name)}{nearest(name, names)} '
-                f'Registered are: {nearest_first(name, sorted(names))}',
+                f'Registered are: {nearest_first(name, sorted(names))}. A class of your own is registered by a module '
+                'that custom_imports names',
             )
         refused = refusal(found)
         if refused:

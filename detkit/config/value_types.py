@@ -32,7 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
             *('batch_size', 'nominal_batch_size', 'accumulate', 'prefetch_factor', 'times'),
             *('max_epochs', 'val_interval', 'log_interval', 'interval', 'interval_iters', 'save_period', 'patience'),
             *('size', 'img_size', 'mask_stride', 'depth', 'out_channels', 'reg_max', 'num_classes', 'num_queries'),
-            *('topk', 'nms_pre', 'max_per_img', 'num_trials'),
+            *('num_groups', 'topk', 'nms_pre', 'max_per_img', 'num_trials'),
         ),
         (1, _ANY),
     ),
@@ -40,6 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {
         (
             *('lr', 'weight_decay', 'loss_weight', 'num_workers', 'timeout', 'freeze', 'num_epochs', 'warmup_epochs'),
             *('final_factor', 'hours', 'clip_grad_norm', 'num_startup_trials', 'num_startup_epochs'),
+            'num_denoising',
         ),
         (0, _ANY),
     ),

@@ -39,6 +39,7 @@ def start_notes(runner: Runner) -> Iterator[str]:
     """Yield a sentence on each circumstance that makes a prepared training, or its validation, say little."""
     notes = [_few_steps(runner), *(f'{text}: {remedy}' for text, remedy in schedule_problems(runner))]
     counts = {'train': _objects_per_image(runner.train_loop.dataloader.dataset)}
+    notes.append(_few_queries(runner, counts['train']))
     if runner.val_loop is not None:
         counts['val'] = _objects_per_image(runner.val_loop.dataloader.dataset)
         notes.append(_dense_scenes(runner, counts['val']))
@@ -151,6 +152,18 @@ def _few_steps(runner: Runner) -> str | None:
 
 def _starts_from_weights(runner: Runner) -> bool:
     return bool(runner.started_from or runner.resumed)
+
+
+def _few_queries(runner: Runner, counts: np.ndarray) -> str | None:
+    head = getattr(unwrap(runner.model), 'head', None)
+    queries, most = getattr(head, 'num_queries', None), int(counts.max(initial=0))
+    if queries is None or most <= queries:
+        return None
+    return (
+        f'{int((counts > queries).sum()):,} train images show more objects (up to {most:,}) than the {queries:,} '
+        f'queries of {type(head).__name__}, each of which learns and finds one: set model.head.num_queries='
+        f'{_round_up(most)}'
+    )
 
 
 def _dense_scenes(runner: Runner, counts: np.ndarray) -> str | None:

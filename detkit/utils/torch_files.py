@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,10 +39,13 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
         Exception: one of ``LOADING_ERRORS``.
     """
     path = Path(path)
-    if mmap and path.suffix != '.safetensors':
-        return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    with path.open('rb') as file:
-        return torch.load(file, map_location='cpu', weights_only=True)
+    with warnings.catch_warnings():
+        # It guesses at why a file may be refused, which the error says.
+        warnings.filterwarnings('ignore', 'Detected pickle protocol', UserWarning)
+        if mmap and path.suffix != '.safetensors':
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        with path.open('rb') as file:
+            return torch.load(file, map_location='cpu', weights_only=True)
 
 
 def is_plain_tensor(value: Any) -> bool:

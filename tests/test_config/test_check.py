@@ -21,7 +21,7 @@ from detkit.utils.errors import ConfigError
         (
             "'ToyBackbone'",
             "'ToyBackbon'",
-            r"toy.py:6: model.backbone.type: there is no backbone 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: ",  # noqa: E501
+            r"toy.py:6: model.backbone.type: there is no backbone 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: .* custom_imports",  # noqa: E501
         ),
         (
             "'ToyAssigner'",

@@ -37,9 +37,9 @@ class RefusingHook(Hook):
         raise ValueError(f'interval is {interval}')
 
 
-def error_of(*options: str) -> str:
+def error_of(*options: str, config: str = CONFIG) -> str:
     with pytest.raises(ConfigError) as error:
-        load_config(CONFIG, list(options))
+        load_config(config, list(options))
     return str(error.value)
 
 
@@ -68,6 +68,21 @@ def error_of(*options: str) -> str:
 )
 def test_it_is_refused_when_the_config_is_loaded(option, sentence):
     assert sentence in error_of(option)
+
+
+@pytest.mark.parametrize(
+    'config, option, sentence',
+    [
+        ('rfdetr/det_tiny_coco8', 'num_groups=0', 'model.head.num_groups: RFDETRHead takes num_groups at least 1'),
+        (
+            'rtdetr/det_r18_coco8',
+            'num_denoising=-1',
+            'model.head.num_denoising: RTDETRHead takes num_denoising at least 0',
+        ),
+    ],
+)
+def test_numbers_of_queries_are_named_by_their_key(config, option, sentence):
+    assert sentence in error_of(f'model.head.{option}', config=f'configs/{config}.py')
 
 
 def write(tmp_path, line: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -400,6 +401,11 @@ def test_another_backbone_is_refused(model, tmp_path):
         'has a backbone with (2, 2, 1, 2) blocks in its stages; detkit converts DETR on ResNet-18, 34, 50, 101.'
         in error_of(tmp_path / 'in.pth')
     )
+
+
+def test_a_pickle_that_is_no_checkpoint_is_one_sentence(tmp_path, recwarn):
+    (tmp_path / 'in.pth').write_bytes(pickle.dumps(Path('x'), protocol=4))
+    assert 'cannot be read' in error_of(tmp_path / 'in.pth') and not recwarn.list
 
 
 def test_a_damaged_config_beside_the_weights(model, tmp_path):

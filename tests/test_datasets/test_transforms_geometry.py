@@ -230,6 +230,17 @@ def test_more_objects_than_a_byte_counts():
     assert masks.dtype == np.int16 and masks.max() == 300
 
 
+def test_bitmaps_of_objects_of_which_none_is_left():
+    """As in an image of crowds alone, which have bitmaps and are not learnt."""
+    ring = shape_rings(120, 160)[0]
+    given = annotations_of([ring], ignored=np.array([True]))
+    bitmap = np.zeros((120, 160), np.uint8, order='F')
+    annotations = Annotations(given.labels, given.bboxes, ignored=given.ignored, rles=[coco_mask.encode(bitmap)])
+    scene = Scene.of_image(paint(120, 160, [ring]), annotations)
+    results = Render(with_masks=True, mask_stride=4, overlap_mask=False)(sample_of(scene))
+    assert results.masks.shape == (0, 30, 40) and not len(results.annotations)
+
+
 @pytest.mark.parametrize('affine', AFFINES)
 def test_bitmaps_move_as_their_polygons_would(affine):
     height, width = 120, 160

@@ -62,12 +62,12 @@ def write_yolo(root, split, num_objects):
         (root / 'labels' / split / f'{number}.txt').write_text(text)
 
 
-def start(tmp_path, num_train, num_val, **options):
+def start(tmp_path, num_train, num_val, config='yolov8/det_custom.py', **options):
     write_yolo(tmp_path, 'train', num_train)
     write_yolo(tmp_path, 'val', num_val)
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
     own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
-    config = load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / 'run')})
+    config = load_config(CONFIGS / config, {**own, **options, 'work_dir': str(tmp_path / 'run')})
     runner = Runner(config)
     runner.train()
 
@@ -83,6 +83,14 @@ def test_notes_before_a_run(tmp_path, capsys):
     out = capsys.readouterr().out
     assert '4 val images show more objects (up to 120) than the 100 predictions' in out
     assert 'max_dets=(1, 10, 200)' in out and 'none of the' not in out
+
+
+def test_more_objects_than_queries_are_noted(tmp_path, capsys):
+    small = {'model.head.num_queries': 3, 'model.head.num_denoising': 2, 'size': 'n'}
+    start(tmp_path, 5, 2, config='dfine/det_custom.py', **small)
+    out = capsys.readouterr().out
+    assert 'note     4 train images show more objects (up to 5) than the 3 queries of DFINEHead' in out
+    assert 'model.head.num_queries=100' in out
 
 
 def test_schedules_that_do_not_fit_the_run_are_noted(tmp_path, capsys):

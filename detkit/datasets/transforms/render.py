@@ -106,7 +106,7 @@ class Render:
             masks = draw(objects.outlines, bitmaps, scene.size, self.mask_stride)
             if not self.overlap_mask and objects.annotations.rles is not None:
                 # A bitmap's outline may still touch the frame when none of its pixels is left.
-                seen = masks.any((1, 2)) | [bitmap is None for bitmap in bitmaps]
+                seen = masks.any((1, 2)) | np.array([bitmap is None for bitmap in bitmaps], bool)
                 objects, masks = objects.select(seen), masks[seen]
         return replace(
             sample,

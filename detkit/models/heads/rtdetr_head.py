@@ -98,6 +98,7 @@ class RTDETRHead(QueryHead):
                 f'found {num_classes}, {num_queries} and {num_denoising}'
             )
         self.num_classes = num_classes
+        self.num_queries = num_queries
         self.in_channels = tuple(in_channels)
         self.strides = tuple(strides)
         decoder = {'num_levels': len(self.in_channels), **(decoder or self.default_parts['decoder'])}
