@@ -69,5 +69,25 @@ class GtBatch:
         }
         return replace(self, **rows, flat_index=rows['valid'].flatten().nonzero().squeeze(1))
 
+    def padded_to(self, max_instances: int) -> GtBatch:
+        """Return the same ground truth padded to ``max_instances`` objects an image, which is at least M."""
+        more = max_instances - self.max_instances
+        if not more:
+            return self
+        padded = {
+            f.name: _pad_objects(getattr(self, f.name), more, -1 if f.name == 'labels' else 0)
+            for f in fields(self)
+            if f.name in ('labels', 'bboxes', 'valid', 'keypoints', 'rbboxes') and getattr(self, f.name) is not None
+        }
+        if self.masks is not None and self.masks.dim() == 4:
+            padded['masks'] = _pad_objects(self.masks, more, 0)
+        image = self.flat_index.div(max(self.max_instances, 1), rounding_mode='floor')
+        return replace(self, **padded, flat_index=self.flat_index + image * more)
+
     def pin_memory(self) -> GtBatch:
         return self._map(lambda t: t.pin_memory())
+
+
+def _pad_objects(tensor: Tensor, more: int, value: int) -> Tensor:
+    """Return ``(B, M, ...)`` -> ``(B, M + more, ...)`` with ``value`` at the end."""
+    return torch.cat((tensor, tensor.new_full((tensor.shape[0], more, *tensor.shape[2:]), value)), dim=1)

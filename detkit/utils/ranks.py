@@ -101,6 +101,33 @@ def shared_divisor(total: Tensor | float, like: Tensor, at_least: float = 1) -> 
     return total.clamp_(min=at_least) / ranks
 
 
+def shared_maximum(count: int) -> int:
+    """Return the largest ``count`` of all processes, which each must ask for in the same order.
+
+    Counts are known on the CPU, and are exchanged there, so that nothing waits for the device. In one process, also for
+    parts of its step, it is ``count``.
+    """
+    if _parts is not None or num_ranks() == 1:
+        return count
+    largest = torch.tensor(count)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX, group=_cpu_group())
+    return int(largest)
+
+
+_cpu_groups: dict[distributed.ProcessGroup, distributed.ProcessGroup] = {}
+
+
+def _cpu_group() -> distributed.ProcessGroup | None:
+    """Return the group of all processes that exchanges tensors on the CPU; None for the default group, if it does."""
+    if distributed.get_backend() != 'nccl':
+        return None
+    default = distributed.group.WORLD
+    if default not in _cpu_groups:
+        _cpu_groups.clear()  # of a default group that has ended
+        _cpu_groups[default] = distributed.new_group(backend='gloo')
+    return _cpu_groups[default]
+
+
 def gather_rows(row: Tensor) -> Tensor:
     """Return the ``(n,)`` tensors of all processes, ``(num_ranks, n)``, in the order of the processes."""
     rows = [torch.empty_like(row) for _ in range(num_ranks())]

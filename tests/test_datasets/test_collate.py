@@ -1,5 +1,7 @@
 """``collate`` pads images, objects and masks into one batch."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,23 @@ def test_objects_are_padded():
     assert gt.valid.tolist() == [[True, False, False], [False] * 3, [True] * 3]
     assert gt.flat_index.tolist() == [0, 6, 7, 8]
     assert gt.bboxes[0].tolist() == [[0, 0, 4, 4], [0] * 4, [0] * 4]
+
+
+@pytest.mark.parametrize('counts', [(1, 0, 2), (0, 0, 0)])
+def test_more_padding_is_that_of_a_larger_batch(counts):
+    def made(count):
+        keypoints = np.ones((count, 3, 3), np.float32)
+        rings = np.array([[0, 0, 4, 4, 0.1]] * count, np.float32).reshape(-1, 5)
+        fields = dict(keypoints=keypoints, rbboxes=rings)
+        return sample(8, 8, count, fields=fields, masks=np.ones((count, 2, 2), bool))
+
+    padded = collate([made(count) for count in counts])['gt'].padded_to(3)
+    expected = collate([made(count) for count in (*counts, 3)])['gt'].select(slice(0, 3))
+    for field in fields(expected):
+        found, given = getattr(padded, field.name), getattr(expected, field.name)
+        assert (found is None) == (given is None), field.name
+        assert found is None or (torch.equal(found, given) and found.dtype == given.dtype), field.name
+    assert padded.padded_to(3) is padded
 
 
 def test_images_of_different_sizes():

@@ -64,9 +64,8 @@ def _rfdetr(**head: Any) -> Family:
 
 
 def _queries(head: str, decoder: str, **options: Any) -> Family:
-    """Without denoising, whose groups follow from the most objects of an image in the process's own batch."""
     layers = dict(type=decoder, embed_dims=16, num_heads=2, num_layers=2, feedforward_dims=16)
-    return _dense(head, num_queries=8, num_denoising=0, decoder=layers, **options)._replace(reduction='mean')
+    return _dense(head, num_queries=8, num_denoising=6, decoder=layers, **options)._replace(reduction='mean')
 
 
 _WIDER = {**small_head(dropout=0.2)['transformer'], 'embed_dims': 64, 'num_heads': 8}  # as masks need it
@@ -91,12 +90,7 @@ FAMILIES = {
     'detr': _detr(dict(type='ResNet', depth=18, out_indices=(1, 2), norm='frozen')),
     'detr_seg': _detr(_BACKBONE, type='DETRSegmentHead', transformer=_WIDER),
     'rtdetr_obb': _queries('RTDETROBBHead', 'DeformableDecoder'),
-    'dfine_seg': _queries(
-        'DFINESegmentHead',
-        'DistributionDecoder',
-        # As published, it is a mean over the process's own queries.
-        loss_distill=dict(type='DistillationLoss', loss_weight=0.0),
-    ),
+    'dfine_seg': _queries('DFINESegmentHead', 'DistributionDecoder'),
     'rfdetr': _rfdetr(type='RFDETRHead'),
     'rfdetr_seg': _rfdetr(type='RFDETRSegmentHead'),
 }

@@ -14,6 +14,7 @@ from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
+from detkit.utils.ranks import shared_maximum
 
 from ..base_module import BaseModule
 from ..layers import set_batch_norm
@@ -142,6 +143,8 @@ class BaseDetector(BaseModule, Detector):
         """
         padding_mask = self.padding_mask(inputs, gt, data_samples, mode)
         network = self.compiled_network if mode == 'loss' and self.compiled_network is not None else raw_predictions
+        if mode == 'loss' and getattr(self.head, 'pads_gt', False):
+            gt = gt.padded_to(shared_maximum(gt.max_instances))
         if mode == 'loss' and getattr(self.head, 'needs_gt', False):
             preds = network(self, inputs, padding_mask, gt)
         else:

@@ -37,6 +37,7 @@ class BaseHead(BaseModule):
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
         needs_gt: whether ``forward`` takes the ground truth as ``gt`` in training, for queries that are made of it.
+        pads_gt: whether losses depend on the padding of the ground truth, on which the processes of a step then agree.
         needs_texts: whether ``forward`` takes the embeddings of the classes' names as ``texts``.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         has_whole_cells: whether the sides of its images must be multiples of its strides.
@@ -55,6 +56,7 @@ class BaseHead(BaseModule):
     class_rows: Mapping[str, tuple[int, int, int]] = {}
     query_tables: Mapping[str, str | None] = {}
     needs_gt: bool = False
+    pads_gt: bool = False
     needs_texts: bool = False
     provides: tuple[str, ...] = ()
     has_whole_cells: bool = False

@@ -203,20 +203,25 @@ class DFINEHead(RTDETRHead):
             teacher_scores = preds[f'{prefix}cls_logits'][-1].sigmoid().amax(-1).flatten()  # (B * Q,)
             num_matched = main.weight[0].sum()
             num_others = preds['cls_logits'][0, :, :, 0].numel() - num_matched
-            share = num_matched.sqrt() / (num_matched.sqrt() + num_others.sqrt())
+            counts = torch.stack((num_matched, num_others))
+            roots = shared_divisor(counts, counts, torch.finfo(counts.dtype).tiny).sqrt()
+            share = roots[0] / roots.sum()
+            weight = matches.weight[: len(edge_logits)].to(teacher_scores.dtype)  # (L, N)
+            is_matched = teacher_scores.new_zeros(len(weight), len(teacher_scores))  # (L, B * Q)
+            is_matched.scatter_add_(1, matches.query_idx[: len(weight)], weight)
+            others = (1 - is_matched).clamp(min=0)
+            totals = shared_divisor(torch.stack((is_matched.sum(1), others.sum(1)), dim=1), others)  # (L, 2)
         losses: dict[str, list[Tensor]] = dict(loss_dfl=[], loss_distill=[])
-        for layer, weight in enumerate(matches.weight[: len(edge_logits)]):
+        for layer, (weight, total) in enumerate(zip(matches.weight[: len(edge_logits)], totals, strict=True)):
             query_idx = matches.query_idx[layer]
             overlaps = self.overlaps(matches.gather(bbox_preds, layer), targets, shapes)
             own = edge_logits[layer].flatten(0, 1)  # (B * Q, 4, bins)
             dfl = self.loss_dfl(own.index_select(0, query_idx), bins, overlaps * weight, matches.avg_factor)
             losses['loss_dfl'].append(dfl)
             # Queries with an object count by their overlap with it, the others by the teacher's score.
-            is_matched = torch.zeros_like(teacher_scores).scatter_add_(0, query_idx, weight.to(overlaps.dtype))
             quality = torch.zeros_like(teacher_scores).scatter_add_(0, query_idx, overlaps * weight)
-            others = (1 - is_matched).clamp(min=0)
-            weights = quality * share / is_matched.sum().clamp(min=1)
-            weights = weights + others * teacher_scores * (1 - share) / others.sum().clamp(min=1)
+            weights = quality * share / total[0]
+            weights = weights + others[layer] * teacher_scores * (1 - share) / total[1]
             teacher = edge_logits[-1].flatten(0, 1)
             losses['loss_distill'].append(self.loss_distill(own, teacher, weights, 1.0))
         return {name: torch.stack(values) for name, values in losses.items()}

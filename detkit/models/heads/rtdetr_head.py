@@ -116,7 +116,8 @@ class RTDETRHead(QueryHead):
         self.denoising = (
             ContrastiveDenoising(num_classes, dims, num_denoising, label_noise, box_noise) if num_denoising else None
         )
-        self.needs_gt = self.denoising is not None
+        # There are denoising queries of the padding, too, and the larger it is, the fewer groups.
+        self.needs_gt = self.pads_gt = self.denoising is not None
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
