@@ -172,6 +172,8 @@ def _make_confident(head: nn.Module) -> None:
     for name, layer in head.named_modules():
         if name.endswith('cross_attn.offsets'):
             layer.bias.data += torch.randn_like(layer.bias)  # away from the midst between cells
+        if isinstance(layer, nn.Linear) and not layer.weight.any():  # the last of those that move boxes and angles
+            nn.init.normal_(layer.weight, std=0.05)
         if isinstance(layer, TextContrast):
             nn.init.zeros_(layer.bias)
             nn.init.zeros_(layer.logit_scale)
