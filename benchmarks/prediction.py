@@ -91,7 +91,10 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
     bias = float(torch.logit(torch.tensor(SCORE_THR)) - logits().max())
     while True:
         for layer in logit_layers:
-            layer.bias.data.fill_(bias)
+            if args.family == 'yolo26':  # of one class: detkit reports the best one of a box, ultralytics all of them
+                layer.bias.data.fill_(-50).narrow(0, 0, 1).fill_(bias)
+            else:
+                layer.bias.data.fill_(bias)
         found = copy.deepcopy(model).predict(
             str(picture), imgsz=args.img_size, conf=SCORE_THR, device='cpu', verbose=False, **end_to_end(args)
         )

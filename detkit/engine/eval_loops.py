@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from mmengine.dist import get_world_size
+from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit.engine.amp import resolve_amp
 from detkit.engine.stop_signals import ValidationStopped
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.evaluator import Evaluator
+from detkit.models.detectors import BaseDetector
 from detkit.models.layers.fuse import fused
 from detkit.registry import LOOPS
 from detkit.structures.data_sample import DetDataSample
@@ -30,9 +32,13 @@ class EvalLoop:
         dataloader: the loader of the data, or its config.
         evaluator: the metrics, or their configs.
         amp: False for float32, or as in ``AccumulatingOptimWrapper``.
+
+    Attributes:
+        model: what predicts while the loop runs: the runner's model, or a faster one of the same weights and results.
     """
 
     split: ClassVar[str]
+    model: nn.Module
 
     def __init__(
         self, runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
@@ -59,7 +65,9 @@ class EvalLoop:
         call(f'before_{self.split}')
         call(f'before_{self.split}_epoch')
         self.runner.model.eval()
-        with fused(unwrap(self.runner.model)):
+        model = unwrap(self.runner.model)
+        with fused(model):
+            self.model = model.reparameterized() if isinstance(model, BaseDetector) else model
             for batch_idx, data_batch in enumerate(self.dataloader if batches is None else batches):
                 self.run_iter(batch_idx, data_batch)
                 if self.runner.stop_signals.received and get_world_size() == 1:  # several would have to agree on it
@@ -82,7 +90,7 @@ class EvalLoop:
 
     def predict(self, data_batch: dict[str, Any]) -> list[DetDataSample]:
         """Return the model's predictions on a batch, a data sample an image."""
-        return self.runner.model.test_step(data_batch)
+        return self.model.test_step(data_batch)
 
 
 @LOOPS.register_module()

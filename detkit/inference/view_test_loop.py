@@ -82,7 +82,7 @@ class ViewTestLoop(TestLoop):
 
         def run(batch: list[dict]) -> list[DetDataSample]:
             divisor = next(iter(self._preparations.values())).size_divisor
-            return self.runner.model.test_step(collate(batch, size_divisor=divisor))
+            return self.model.test_step(collate(batch, size_divisor=divisor))
 
         meta = {key: sample.get(key) for key in ('img_path', 'img_id', 'skipped') if key in sample}
         result = self._views.predict(img, meta, pack, run)

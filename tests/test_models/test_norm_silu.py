@@ -47,6 +47,23 @@ def test_equals_the_two_layers_to_the_last_bit(shape, dtype, layout):
             assert own.dtype == plain.dtype and torch.equal(own, plain)
 
 
+@pytest.mark.parametrize('channels', [8, 48])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels_last'])
+def test_gradients_of_a_part_of_a_concatenation_are_those_of_the_two_layers(channels, layout):
+    torch.manual_seed(3)
+    x = torch.randn(2, channels, 5, 7).contiguous(memory_format=layout)
+    weight = torch.randn(2, 2 * channels, 5, 7).contiguous(memory_format=layout)
+    found = []
+    for joined in (True, False):
+        bn, act = nn.BatchNorm2d(channels), nn.SiLU()
+        own = x.clone().requires_grad_()
+        y = norm_silu(bn, own) if joined else act(bn(own))
+        (torch.cat((own, y), 1) * weight).sum().backward()
+        found.append((own.grad, bn.weight.grad, bn.bias.grad))
+    for grad, plain in zip(*found, strict=True):
+        torch.testing.assert_close(grad, plain)
+
+
 def test_frozen_parameters_take_no_gradient():
     x = torch.randn(2, 6, 4, 4)
     bn, act = layers()

@@ -2,13 +2,17 @@
 
 import copy
 import zipfile
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from builders import build_model, model_config
 
+from detkit.engine.eval_loops import ValLoop
 from detkit.engine.finetune import load_weights
+from detkit.evaluation.evaluator import Evaluator
 from detkit.inference.vocabulary import names_of
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
@@ -20,6 +24,7 @@ from detkit.models.text_encoders import (
     save_embeddings,
 )
 from detkit.registry import DETECTORS
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError
 
 NAMES = ('red bolt', 'nut', 'washer')
@@ -77,6 +82,55 @@ def test_folded_texts_change_no_output(version, fuse):
         assert all(value.isfinite().all() for value in outputs(folded))
         with pytest.raises(ConfigError, match='folded into this detector'):
             folded.with_classes(['pin'])
+
+
+class Recorder(Evaluator):
+    def __init__(self) -> None:
+        super().__init__([])
+        self.samples = []
+
+    def process(self, outputs, data_batch) -> None:
+        self.samples += outputs
+
+
+class Images(list):
+    metainfo: ClassVar[dict] = {}
+
+
+class Loader(list):
+    dataset = Images([0, 1])
+
+
+def test_a_validation_folds_the_texts_and_leaves_the_model_as_it_was(monkeypatch):
+    model = small_model()
+    model.head.test_cfg = {**model.head.test_cfg, 'score_thr': 0.0, 'max_per_img': 20}
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    meta = dict(matrix=np.eye(3), ori_shape=(64, 96), img_shape=(64, 96))
+    batch = dict(inputs=images, gt=None, data_samples=[DetDataSample(metainfo=meta) for _ in images])
+    runner = SimpleNamespace(
+        model=model,
+        device=torch.device('cpu'),
+        call_hook=lambda *args, **kwargs: None,
+        build_dataloader=lambda loader: loader,
+        stop_signals=SimpleNamespace(received=False),
+    )
+    with torch.no_grad():
+        expected = model.test_step(batch)
+    texts_taken = []
+    forward = type(model.head).forward
+    monkeypatch.setattr(
+        type(model.head),
+        'forward',
+        lambda self, *args, texts=None: texts_taken.append(texts) or forward(self, *args, texts=texts),
+    )
+    evaluator = Recorder()
+    evaluator.evaluate = lambda size, keep: {}
+    ValLoop(runner, Loader([batch]), evaluator).run()
+    assert texts_taken == [None]
+    for sample, wanted in zip(evaluator.samples, expected, strict=True):
+        found, own = sample.pred_instances, wanted.pred_instances
+        torch.testing.assert_close(found.scores, own.scores, rtol=1e-4, atol=1e-5)
+    assert model.takes_texts and type(model.backbone.stem.bn) is torch.nn.BatchNorm2d
 
 
 def test_weights_of_other_classes_leave_the_texts_as_they_are():

@@ -60,7 +60,10 @@ class MaxSigmoidAttention(nn.Module):
         batch, _, height, width = x.shape
         cells = x.reshape(batch, self.num_heads, -1, height * width)  # (B, heads, d, H * W)
         guide = self.guide(texts).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)  # ([B,] heads, T, d)
-        best = (guide @ cells).max(2).values / sqrt(guide.shape[-1])  # (B, heads, T, H * W) -> (B, heads, H * W)
+        similarity = guide @ cells  # (B, heads, T, H * W)
+        # amax is faster; for gradients it would keep the similarities, and max keeps the texts' indices
+        best = similarity.max(2).values if torch.is_grad_enabled() else similarity.amax(2)  # (B, heads, H * W)
+        best = best / sqrt(guide.shape[-1])
         weights = (best + self.bias.unsqueeze(-1)).sigmoid().reshape(batch, self.num_heads, 1, height, width)
         values = self.conv(x).reshape(batch, self.num_heads, -1, height, width)  # (B, heads, d, H, W)
         return (values * weights).flatten(1, 2)
