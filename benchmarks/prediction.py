@@ -68,7 +68,12 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         head.end2end = True  # for the forward passes below
     last_layers = [layers[-1] for layers in branches]
     logit_layers = head.cv4 if args.family == 'yolo_world' else last_layers  # its logits are of embeddings and texts
+    for module in model.model.modules():
+        if type(module).__name__ == 'Attention':  # of random weights, one cell takes all: logits explode on other pictures
+            module.qkv.bn.weight.data *= 0.1
     network = with_statistics(model.model, image)
+    # Of a box detkit reports the best class; YOLO26 of ultralytics reports each.
+    found_classes = 1 if args.family == 'yolo26' else None
 
     @torch.no_grad()
     def logits() -> torch.Tensor:
@@ -78,7 +83,7 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         network(image)
         for hook in hooks:
             hook.remove()
-        return torch.cat([each.flatten(1) for each in maps], 1)
+        return torch.cat([each.flatten(1) for each in maps], 1)[:found_classes]
 
     for layer in logit_layers:
         layer.bias.data.zero_()
@@ -91,10 +96,10 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
     bias = float(torch.logit(torch.tensor(SCORE_THR)) - logits().max())
     while True:
         for layer in logit_layers:
-            if args.family == 'yolo26':  # of one class: detkit reports the best one of a box, ultralytics all of them
-                layer.bias.data.fill_(-50).narrow(0, 0, 1).fill_(bias)
-            else:
-                layer.bias.data.fill_(bias)
+            layer.bias.data.fill_(bias)
+            if found_classes == 1:
+                layer.weight.data[1:] = 0
+                layer.bias.data[1:] = -50
         found = copy.deepcopy(model).predict(
             str(picture), imgsz=args.img_size, conf=SCORE_THR, device='cpu', verbose=False, **end_to_end(args)
         )
