@@ -69,7 +69,7 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
     last_layers = [layers[-1] for layers in branches]
     logit_layers = head.cv4 if args.family == 'yolo_world' else last_layers  # its logits are of embeddings and texts
     for module in model.model.modules():
-        if type(module).__name__ == 'Attention':  # of random weights, one cell takes all: logits explode on other pictures
+        if type(module).__name__ == 'Attention':  # random ones let one cell take all, and logits explode
             module.qkv.bn.weight.data *= 0.1
     network = with_statistics(model.model, image)
     # Of a box detkit reports the best class; YOLO26 of ultralytics reports each.
