@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from arguments import run
 from comparison import Comparison
 from loss import CHANNELS, NUM_CLASSES, STRIDES, compare, ground_truth, parse_arguments
 
@@ -99,4 +100,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from comparison import Comparison, positive, report
+from arguments import output_file, output_folder, positive, run
+from comparison import Comparison, report
 
 from detkit.config import load_config
 from detkit.engine.checkpoint_writer import CheckpointWriter
@@ -44,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--config', default='configs/yolov8/seg_n_coco8.py')
     parser.add_argument('--size', choices=list('nsmlx'), default='s')
     parser.add_argument('--rounds', type=positive, default=7)
-    parser.add_argument('--folder', type=Path, help='where to write; a temporary folder where left out')
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--folder', type=output_folder, help='where to write; a temporary folder where left out')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
 
     checkpoint = make_checkpoint(args.config, args.size)
@@ -77,4 +78,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from detkit.utils.tables import write_json
+
+# Those in which the floating-point operations of a measurement are counted.
+NUMBER_FORMATS = ('float32', 'bfloat16')
 
 
 @dataclass(frozen=True)
@@ -55,26 +60,6 @@ class Comparison:
         return text
 
 
-def positive(text: str) -> int:
-    """Return a number of an option, at least 1; ``argparse`` prints the sentence otherwise."""
-    return _at_least(1, text)
-
-
-def not_negative(text: str) -> int:
-    """Return a number of an option, at least 0."""
-    return _at_least(0, text)
-
-
-def _at_least(least: int, text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f'must be a whole number of at least {least}, not {text}')
-    return number
-
-
 def _middle(values: Sequence[float]) -> str:
     """Return the median with the least and the greatest sample."""
     return f'{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})'
@@ -101,9 +86,67 @@ def report(comparisons: Sequence[Comparison], path: Path | None = None) -> None:
 
 
 def write(comparisons: Sequence[Comparison], path: Path) -> None:
-    path.write_text(json.dumps([asdict(comparison) for comparison in comparisons]), encoding='utf-8')
+    write_json(path, [asdict(comparison) for comparison in comparisons])
 
 
 def read(path: Path) -> list[Comparison]:
-    """Return what ``write`` has written."""
-    return [Comparison(**entry) for entry in json.loads(path.read_text(encoding='utf-8'))]
+    """Return what ``write`` has written.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return comparisons_of(json.loads(path.read_text(encoding='utf-8')))
+
+
+def comparisons_of(entries: object) -> list[Comparison]:
+    """Return the comparisons that a json holds.
+
+    Raises:
+        ValueError: an entry is no comparison; the text names it, and what is wrong.
+    """
+    if not isinstance(entries, list):
+        raise ValueError('must be a list of measurements')
+    found = []
+    for number, entry in enumerate(entries):
+        try:
+            found.append(_comparison_of(entry))
+        except ValueError as error:
+            raise ValueError(f'measurement {number}: {error}') from error
+    return found
+
+
+def _comparison_of(entry: object) -> Comparison:
+    if not isinstance(entry, dict):
+        raise ValueError('must be an object')
+    names = [field.name for field in fields(Comparison)]
+    for name in entry:
+        if name not in names:
+            raise ValueError(f'there is no key {name!r}; the keys are {", ".join(names)}')
+    for name in ('what', 'unit', 'own'):
+        if name not in entry:
+            raise ValueError(f'it has no {name}')
+    found = Comparison(**entry)
+    for name in ('what', 'unit', 'peer'):
+        if not isinstance(getattr(found, name), str):
+            raise ValueError(f'{name} must be a text')
+    for name in ('own', 'theirs'):
+        if not isinstance(samples := getattr(found, name), (list, tuple)) or not all(map(is_number, samples)):
+            raise ValueError(f'{name} must be a list of numbers')
+    if not found.own:
+        raise ValueError('own has no sample')
+    if found.theirs and not found.peer:
+        raise ValueError('theirs has samples, but peer has no name')
+    if not isinstance(found.higher_is_better, bool):
+        raise ValueError('higher_is_better must be true or false')
+    if found.number_format not in NUMBER_FORMATS:
+        raise ValueError(f'number_format must be one of {", ".join(NUMBER_FORMATS)}')
+    if not is_number(found.work) or found.work < 0:
+        raise ValueError('work must be a number of operations, 0 where they are not counted')
+    if found.work and min(found.own) <= 0:
+        raise ValueError('work needs samples above 0, of which it is a rate')
+    return found
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value of a json is a number that a float can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -32,7 +32,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from comparison import Comparison, not_negative, positive, write
+from arguments import not_negative, output_file, positive, run
+from comparison import Comparison, write
 from evaluation import NUM_CLASSES, SHAPE, draw_bboxes
 from loss import CHANNELS, STRIDES, ground_truth
 from mmengine.structures import InstanceData
@@ -306,7 +307,7 @@ def main(argv: Sequence[str] | None = None) -> list[Curve]:
     parser.add_argument(
         '--epochs', type=positive, default=60, help='of the training whose memory is watched (default: 60)'
     )
-    parser.add_argument('--json', type=Path, help='also write slopes there')
+    parser.add_argument('--json', type=output_file, help='also write slopes there')
     args = parser.parse_args(argv)
     if len(args.workers) < 2 or args.workers != sorted(set(args.workers)):
         parser.error(
@@ -345,4 +346,4 @@ def main(argv: Sequence[str] | None = None) -> list[Curve]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

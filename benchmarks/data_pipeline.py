@@ -27,7 +27,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import cv2
 import numpy as np
 import torch
-from comparison import Comparison, positive, report
+from arguments import output_file, positive, run
+from comparison import Comparison, report
 
 from detkit.datasets import YoloTxtDataset
 from detkit.datasets.class_names import COCO80
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--img-size', type=positive, default=640)
     parser.add_argument('--batch-size', type=positive, default=4)
     parser.add_argument('--rounds', type=positive, default=30, help='batches of each way')
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -179,4 +180,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

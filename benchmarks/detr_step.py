@@ -18,7 +18,6 @@ import importlib.util
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, positive, report
+from arguments import device, output_file, positive, run, thread_count
+from comparison import Comparison, report
+from sides import output_of
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 91
@@ -153,26 +154,28 @@ def memory(device: str) -> float:
 
 def image_shapes(text: str) -> list[tuple[int, int]]:
     """Read height × width of each image: '800x1333,800x1066'."""
-    return [tuple(int(side) for side in shape.split('x')) for shape in text.split(',')]
+    shapes = [tuple(positive(side) for side in shape.split('x')) for shape in text.split(',')]
+    if any(len(shape) != 2 for shape in shapes):
+        raise argparse.ArgumentTypeError(f'must be height x width of each image, such as 800x1333,800x1066, not {text}')
+    return shapes
 
 
 def run_side(side: str, argv: Sequence[str]) -> dict[str, float]:
     """Return what ``measure`` finds in a process of its own."""
     command = [sys.executable, __file__, *argv, '--side', side]
-    child = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(child.stdout.splitlines()[-1])
+    return output_of(command)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--shapes', type=image_shapes, default='800x1333,800x1333', help='height x width of each image')
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--steps', type=positive, default=2, help='counted steps, after one that is not')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--device', type=device, choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--side', choices=['detkit', 'transformers'], help=argparse.SUPPRESS)
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     if args.side:
         print(json.dumps(measure(args)))
@@ -193,4 +196,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

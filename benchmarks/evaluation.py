@@ -17,11 +17,11 @@ import importlib.util
 import io
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, positive, report
+from arguments import output_file, positive, run
+from comparison import Comparison, report
 from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -136,9 +136,9 @@ def result_rows(samples: Sequence[DetDataSample]) -> np.ndarray:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=positive, default=5000)
-    parser.add_argument('--predictions', type=int, default=67, help='an image')
+    parser.add_argument('--predictions', type=positive, default=67, help='an image')
     parser.add_argument('--rounds', type=positive, default=3, help='turns of each backend')
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     samples = draw_samples(args.images, args.predictions)
     truth, rows = coco_truth(samples), result_rows(samples)
@@ -163,4 +163,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

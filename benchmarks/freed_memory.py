@@ -17,11 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from comparison import Comparison, positive, report
+from arguments import multiple_of_32, output_file, positive, run, thread_count
+from comparison import Comparison, report
 
 WORKS = ('training step, float32', 'training step, bf16', 'prediction of a batch')
 # Factors of the side of the images, in turns.
@@ -108,7 +108,10 @@ def compare(work: str, args: argparse.Namespace, argv: Sequence[str]) -> list[Co
             for side, process in enumerate(processes):
                 process.stdin.write('step\n')
                 process.stdin.flush()
-                elapsed, peaks[side] = json.loads(process.stdout.readline())
+                line = process.stdout.readline()
+                if not line:
+                    sys.exit(f'{work} stopped; its message is above')
+                elapsed, peaks[side] = json.loads(line)
                 if number >= len(_SCALES):
                     seconds[side].append(elapsed)
     finally:
@@ -126,11 +129,11 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-size', type=positive, default=8)
-    parser.add_argument('--img-size', type=positive, default=640)
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--steps', type=positive, default=12, help='counted steps, after one of each size')
     parser.add_argument('--works', nargs='+', choices=WORKS, default=WORKS, help='default: all')
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     parser.add_argument('--side', choices=WORKS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.side:
@@ -142,4 +145,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

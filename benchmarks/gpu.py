@@ -11,19 +11,17 @@ not been run on a GPU by detkit's authors; ``--device cpu`` with small sizes sho
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import prediction
-import torch
 import train_job
-from comparison import Comparison, not_negative, positive, write
+from arguments import device, multiple_of_32, not_negative, output_file, positive, run
+from comparison import Comparison, write
 
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--device', default='cuda:0')
+    parser.add_argument('--device', type=device, default='cuda:0')
     parser.add_argument('--tasks', nargs='+', choices=['det', 'seg'], default=['det', 'seg'])
     parser.add_argument('--train-batches', nargs='*', type=positive, default=[16, 32, 64, 128])
     parser.add_argument('--predict-batches', nargs='*', type=positive, default=[1, 32])
@@ -31,19 +29,19 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         '--images', type=positive, default=1024, help='of a training; a prediction reads a quarter of them'
     )
     parser.add_argument('--epochs', type=positive, default=4)
-    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--img-size', type=multiple_of_32, default=640)
     parser.add_argument('--workers', type=not_negative, default=8)
     parser.add_argument(
         '--rounds', type=positive, default=3, help='of a prediction; trainings are long enough to run once'
     )
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     if args.epochs < 2:
         parser.error(
             '--epochs: the time of an image is that of the epochs after the first, so that it takes 2 at least'
         )
-    if args.device.startswith('cuda') and not torch.cuda.is_available():
-        sys.exit(f'PyTorch {torch.__version__} finds no GPU for --device {args.device}; --device cpu measures the CPU')
+    if not args.train_batches and not args.predict_batches:
+        parser.error('--train-batches and --predict-batches are both empty: there is nothing to measure')
     shared = ['--device', args.device, '--img-size', str(args.img_size)]
     found: list[Comparison] = []
     for task in args.tasks:
@@ -65,4 +63,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -16,10 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from comparison import Comparison, positive, write
+from arguments import output_file, positive, program, run
+from comparison import Comparison, write
 
 _COMMAND = 'from detkit.cli.main import main; main({!r})'
 _TORCH = 'import torch'
@@ -102,8 +102,10 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=positive, default=5, help='processes of each case (default: 5)')
     parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES), help='default: all')
-    parser.add_argument('--peer', metavar='PYTHON', help='the Python of an environment that has ultralytics')
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument(
+        '--peer', type=program, metavar='PYTHON', help='the Python of an environment that has ultralytics'
+    )
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     names = list(dict.fromkeys([_TORCH, *args.cases]))
     with TemporaryDirectory() as folder:
@@ -124,4 +126,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from comparison import positive
+from arguments import not_negative, output_folder, positive, run
 from disturbed_runs import FAULTS, ROOT, SIGNALS, Attempt, MissedError, Reference, Trial, WrongEndError, kill
 from equal_runs import differences, printed_results
 
@@ -201,13 +201,15 @@ def run_trial(plan: Plan, name: str, reference: Reference, root: Path, seed: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', choices=list(RECIPES), default=list(RECIPES), help='these recipes alone')
-    parser.add_argument('--kills', type=int, default=20, help='random kills over all recipes')
-    parser.add_argument('--faults', type=int, default=len(FAULTS), help='injected faults over all recipes')
+    parser.add_argument('--kills', type=not_negative, default=20, help='random kills over all recipes')
+    parser.add_argument('--faults', type=not_negative, default=len(FAULTS), help='injected faults over all recipes')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--jobs', type=positive, default=2, help='runs at a time')
-    parser.add_argument('--folder', type=Path, help='where runs and their output are kept (default: nowhere)')
+    parser.add_argument('--folder', type=output_folder, help='where runs and their output are kept (default: nowhere)')
     parser.add_argument('--epochs', type=positive, help="epochs of each run (default: the recipe's)")
     args = parser.parse_args()
+    if not args.kills and not args.faults:
+        parser.error('--kills and --faults are both 0: there is nothing to try')
     if not sys.platform.startswith('linux'):
         sys.exit(
             'kill_and_resume.py needs Linux: it sets limits of other processes and looks for their workers in /proc'
@@ -230,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

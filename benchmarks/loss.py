@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
-from comparison import Comparison, positive, report, take_turns
+from arguments import multiple_of_32, output_file, positive, run, thread_count
+from comparison import Comparison, report, take_turns
 
 from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
@@ -126,11 +126,11 @@ def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]
 def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-size', type=positive, default=4)
-    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--img-size', type=multiple_of_32, default=640)
     parser.add_argument('--boxes', type=positive, default=40, help='an image')
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--steps', type=positive, default=10, help='counted steps, after 2 that are not')
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     return parser.parse_args(argv)
 
 
@@ -157,4 +157,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -12,11 +12,11 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Comparison, positive, report, take_turns
+from arguments import at_least, output_file, positive, run, thread_count
+from comparison import Comparison, report, take_turns
 
 from detkit.models.postprocess.mask_decoding import decode_masks
 
@@ -27,10 +27,10 @@ STRIDE = 4
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--objects', type=positive, default=300)
-    parser.add_argument('--img-size', type=positive, nargs=2, default=(480, 640), metavar=('H', 'W'))
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--img-size', type=at_least(STRIDE), nargs=2, default=(480, 640), metavar=('H', 'W'))
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--rounds', type=positive, default=10)
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     torch.set_num_threads(args.threads)
     height, width = args.img_size
@@ -58,4 +58,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

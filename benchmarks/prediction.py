@@ -29,7 +29,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparison import Comparison, positive, report
+from arguments import device, positive, run
+from comparison import Comparison, report
 from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit, float16 for ultralytics on a GPU')
-    parser.add_argument('--device', default='cpu', help='of both: cpu, cuda:0, ...')
+    parser.add_argument('--device', type=device, default='cpu', help='of both: cpu, cuda:0, ...')
     parser.add_argument('--runtime', default='torch', help="detkit's: torch, onnx, openvino, or auto")
     args = parse(parser, argv)
     if args.side:
@@ -285,4 +286,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -22,14 +22,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison import Comparison, not_negative, positive, report
+from arguments import not_negative, output_file, output_folder, positive, program, run
+from comparison import Comparison, report
+from sides import output_of
 
 WAYS = ('detkit', 'detkit kept', 'detkit labels', 'pycocotools', 'ultralytics')
 # The peer of each way of reading.
@@ -145,9 +146,7 @@ def pss_megabytes(pid: int) -> float:
 
 def run_child(python: str, *arguments: str, **variables: str) -> dict | list:
     """Run this file in a process of its own with more environment variables, and return what it prints last."""
-    command, environment = [python, __file__, *arguments], {**os.environ, **variables}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    return output_of([python, __file__, *arguments], {**os.environ, **variables})
 
 
 def compare(args: argparse.Namespace) -> list[Comparison]:
@@ -191,18 +190,18 @@ def compare(args: argparse.Namespace) -> list[Comparison]:
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison] | None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--folder', type=Path, required=True, help='where the dataset is, or is written to')
+    parser.add_argument('--folder', type=output_folder, required=True, help='where the dataset is, or is written to')
     parser.add_argument('--images', type=positive, default=118_287)
     parser.add_argument('--bboxes', type=positive, default=860_001)
     parser.add_argument('--rounds', type=positive, default=3, help='how often each way reads')
-    parser.add_argument('--peer-python', help='a Python that has ultralytics')
+    parser.add_argument('--peer-python', type=program, help='a Python that has ultralytics')
     parser.add_argument(
         '--workers', type=not_negative, nargs='*', default=[0, 2, 8], help='worker counts of the loaders'
     )
     parser.add_argument('--epochs', type=positive, default=3)
     parser.add_argument('--way', choices=WAYS, help=argparse.SUPPRESS)  # a child's
     parser.add_argument('--loader', type=int, help=argparse.SUPPRESS)
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     if args.way:
         print(json.dumps(measure_way(args.way, args.folder)))
@@ -214,4 +213,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison] | None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -16,6 +16,9 @@ given a probability of an object that lets them take part in it.
 
 Each side lives in its own process; the two take turns, so that a noisy machine hits both alike, and the ratio is that
 of their medians. Memory is the peak of a process, and beside it the part that is added to libraries and weights.
+
+detkit's process keeps memory that is freed, as a run and a predictor of detkit do by themselves; the peer's is left as
+it is, see ``benchmarks/freed_memory.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from comparison import Comparison, positive, report
+from arguments import output_file, positive, run, thread_count
+from comparison import Comparison, report
 from sides import answer, answers
 from torch import Tensor, nn
 
@@ -363,11 +367,11 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--job', choices=['train', 'predict'], default='train')
     parser.add_argument('--batch-size', type=positive, default=2)
     parser.add_argument('--img-size', type=positive, help="pixels; the family's by default")
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--side', choices=['detkit', PEER, YOLOX_PEER], help=argparse.SUPPRESS)
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     _, size, img_size, _ = FAMILIES[args.family]
     args.img_size = args.img_size or img_size
@@ -392,4 +396,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -5,9 +5,11 @@
     python benchmarks/run_all.py --from performance.json --docs docs/performance.md
 
 ``--only`` with ``--keep performance.json`` measures some again, and keeps what that file has of the others, with their
-times. Each script runs in a process of its own, and prints a line for each quantity: the medians of detkit and of its
-peer, with the least and the greatest sample, and the ratio. A peer that is not installed is left out, a script that
-fails is listed. ``--quick`` takes tiny sizes, which show that all of them run, and nothing else.
+times, if the machine and the versions are the same. ``--json`` is written after each script.
+
+Each script runs in a process of its own, and prints a line for each quantity: the medians of detkit and of its peer,
+with the least and the greatest sample, and the ratio. A peer that is not installed is left out, a script that fails is
+listed. ``--quick`` takes tiny sizes, which show that all of them run, and nothing else.
 
 The peak of the processor is measured in the same run: the operations a second of the largest of a few matrix products
 and convolutions. A training step's share of it is that of its convolutions, three times the forward pass.
@@ -16,7 +18,6 @@ and convolutions. A training step's share of it is that of its convolutions, thr
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -29,14 +30,17 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
+from arguments import output_file, output_folder, run
 from comparison import Comparison, read
+from measured import END, START, check_same_machine, read_found, split_page, write_page
 
 import detkit
 from detkit.engine.environment import cpu_name
-from detkit.utils.files import write_text
+from detkit.utils.errors import nearest
 from detkit.utils.tables import text_table, write_json
 
 HERE = Path(__file__).resolve().parent
@@ -161,7 +165,6 @@ PACKAGES = (
     'pydfine',
     'yolov5',
 )
-START, END = '<!-- measured: start -->', '<!-- measured: end -->'
 _PEAK_SIDES = {False: (1024, 2048), True: (128,)}
 _PEAK_SECONDS = {False: 1.0, True: 0.01}
 
@@ -227,7 +230,10 @@ def run_script(name: str, quick: bool, folder: Path) -> tuple[list[Comparison], 
     done = subprocess.run([sys.executable, str(HERE / file), *arguments, '--json', str(path)], cwd=HERE.parent)
     if done.returncode or not path.is_file():
         return [], f'exit status {done.returncode}'
-    return read(path), ''
+    try:
+        return read(path), ''
+    except ValueError as error:
+        return [], f'what it wrote is no result: {error}'
 
 
 def tables(found: Mapping[str, Any]) -> str:
@@ -282,64 +288,76 @@ def spread(values: Sequence[float], unit: str) -> str:
     return f'{statistics.median(values):.4g} {unit} ({min(values):.4g} to {max(values):.4g})'
 
 
-def read_found(path: Path) -> dict[str, Any]:
-    """Return what ``--json`` wrote."""
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'{path} cannot be read: {error}') from error
-    missing = {'machine', 'peaks', 'times', 'scripts', 'failed'} - set(found if isinstance(found, dict) else ())
-    if missing:
-        raise SystemExit(f'{path} was not written by --json of this script: it has no {", ".join(sorted(missing))}')
+def script_name(text: str) -> str:
+    if text not in SCRIPTS:
+        raise argparse.ArgumentTypeError(f'there is no benchmark {text!r}.{nearest(text, SCRIPTS) or " See --help."}')
+    return text
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Run scripts, and return what they found; it is written after each, so that a kill loses one at most."""
+    kept = None if args.keep is None else read_found(args.keep, SCRIPTS)
+    found: dict[str, Any] = {'machine': describe_machine(), 'peaks': {}, 'times': {}, 'scripts': {}, 'failed': {}}
+    if kept is not None:
+        check_same_machine(args.keep, kept['machine'], found['machine'])
+        found |= {key: kept[key] for key in ('times', 'scripts', 'failed')}
+    found['peaks'] = measure_peak(args.quick)
+    here = [name for name in SCRIPTS if name != 'GPU' or torch.cuda.is_available()]
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in dict.fromkeys(args.only or here):
+            print(f'-- {name}', flush=True)
+            comparisons, why = run_script(name, args.quick, args.folder or Path(temporary))
+            for key in ('times', 'scripts', 'failed'):
+                found[key].pop(name, None)
+            if why:
+                found['failed'][name] = why
+            else:
+                found['times'][name] = now()
+                found['scripts'][name] = [asdict(comparison) for comparison in comparisons]
+            if args.json is not None:
+                try:
+                    write_json(args.json, found)
+                except OSError as error:  # the measurements go on, and are printed
+                    print(f'--json {args.json} cannot be written: {error}', file=sys.stderr)
     return found
 
 
-def write_docs(path: Path, found: Mapping[str, Any]) -> None:
-    """Put the tables into a page, between its marks."""
-    text = path.read_text(encoding='utf-8')
-    if START not in text or END not in text:
-        raise SystemExit(f'{path} has no lines {START} and {END}, between which the tables go')
-    before, after = text.split(START, 1)[0], text.split(END, 1)[1]
-    write_text(path, before + tables(found) + after)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    here = [name for name in SCRIPTS if name != 'GPU' or torch.cuda.is_available()]
-    parser.add_argument('--only', nargs='+', choices=list(SCRIPTS), default=here, help='default: all that can run here')
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=fill('benchmarks: ' + '; '.join(SCRIPTS), 110),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--only', nargs='+', type=script_name, metavar='NAME', help='default: all that can run here')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, to see that all of them run')
-    parser.add_argument('--folder', type=Path, help='where large files are kept (default: a temporary folder)')
+    parser.add_argument('--folder', type=output_folder, help='where large files are kept (default: a temporary folder)')
     parser.add_argument('--keep', type=Path, help='a json of an earlier run, whose other measurements are kept')
-    parser.add_argument('--json', type=Path, help='where to write what was measured')
+    parser.add_argument('--json', type=output_file, help='where to write what was measured')
     parser.add_argument('--docs', type=Path, help='the page whose tables are replaced')
     parser.add_argument('--from', type=Path, dest='source', help='a json of an earlier run, to measure nothing')
     args = parser.parse_args(argv)
     if args.source is not None:
-        found = read_found(args.source)
-    else:
-        kept = {} if args.keep is None else read_found(args.keep)
-        found = {'machine': describe_machine(), 'peaks': measure_peak(args.quick), 'failed': {}}
-        found |= {key: {**kept.get(key, {})} for key in ('times', 'scripts')}
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = args.folder or Path(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in args.only:
-                print(f'-- {name}', flush=True)
-                comparisons, why = run_script(name, args.quick, folder)
-                if why:
-                    found['failed'][name] = why
-                    for key in ('times', 'scripts'):
-                        found[key].pop(name, None)
-                else:
-                    found['times'][name] = now()
-                    found['scripts'][name] = [asdict(comparison) for comparison in comparisons]
-    if args.json is not None:
-        write_json(args.json, found)
+        for name in ('only', 'quick', 'folder', 'keep'):
+            if getattr(args, name):
+                parser.error(f'--from measures nothing: leave out --{name}')
     if args.docs is not None:
-        write_docs(args.docs, found)
-    print(tables(found))
+        split_page(args.docs)
+        try:
+            output_file(str(args.docs))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f'--docs: {error}')
+    found = measure(args) if args.source is None else read_found(args.source, SCRIPTS)
+    table = tables(found)
+    print(table, flush=True)
+    try:
+        if args.json is not None:
+            write_json(args.json, found)
+        if args.docs is not None:
+            write_page(args.docs, table)
+    except OSError as error:
+        sys.exit(f'the tables above are not all written: {error}')
     return 1 if found['failed'] else 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

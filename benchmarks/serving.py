@@ -26,7 +26,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from comparison import positive
+from arguments import device, positive, run
 
 SHAPES = ((480, 640), (640, 480), (427, 640))
 
@@ -51,7 +51,7 @@ def serving(model: str, options: Sequence[str]) -> Iterator[int]:
     found = re.search(r' at http://\S+:(\d+)/', line)
     try:
         if found is None:
-            raise RuntimeError(f'the server did not start: {line!r}')
+            sys.exit('the server did not start; its message is above')
         yield int(found[1])
     finally:
         process.send_signal(signal.SIGTERM)
@@ -122,9 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--rounds', type=positive, default=2, help='turns of each server (default: 2)')
     parser.add_argument('--images', type=Path, help='folder of JPEG files (default: drawn ones)')
     parser.add_argument('--query', default='', help='options of the requests, such as score_thr=0.5')
-    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--device', type=device, default='cpu')
     args = parser.parse_args(argv)
     files = sorted(args.images.glob('*.jpg'))[: args.requests] if args.images else ()
+    if args.images and not files:
+        parser.error(f'--images {args.images} is no folder with pictures (.jpg)')
     pictures = [path.read_bytes() for path in files] or drawn_pictures(args.requests)
     loads = {'no batches': (1, Load()), f'batches of {args.batch_size}': (args.batch_size, Load())}
     room = str(max(128, 2 * args.clients))
@@ -148,4 +150,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

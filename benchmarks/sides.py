@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from comparison import positive
+from arguments import multiple_of_32, output_file, positive, thread_count
 
 MARK = 'answer: '
 
@@ -41,6 +41,14 @@ FAMILIES = {
     'yolo26': Family('YOLO26', 'n_coco8', 'yolo26{}'),
     'yolo_world': Family('YOLO-World-', 's_coco8', 'yolov8{}-worldv2', 'smlx', ('det',)),
 }
+
+
+def output_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Any:
+    """Run a command, and return the json of the last line that it prints; a command that fails ends the script."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f'{shlex.join(map(str, command))} ended with status {done.returncode}; its message is above')
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def answer(work: Callable[[], Sequence[float]]) -> None:
@@ -82,10 +90,10 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     parser.add_argument('--task', choices=['det', 'seg'], help='seg by default, where the family has it')
     parser.add_argument('--size', choices=list('nsmlx'), help='the smallest by default')
     parser.add_argument('--batch-size', type=positive, default=batch_size)
-    parser.add_argument('--img-size', type=positive, default=640)
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
     return parser
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from threading import Event, Thread
 
 import cv2
 import numpy as np
-from comparison import positive
+from arguments import output_folder, positive, run
+from sides import output_of
 
 STORES = ('npy', 'png', 'jpg')
 MODEL = 'yolov8/seg_n_coco8'
@@ -93,13 +93,12 @@ def run_child(store: str, argv: list[str], side: int) -> dict[str, float]:
     # Images of more pixels than a limit are refused unless the user raises it.
     environment = {**os.environ, 'DETKIT_MAX_PIXELS': str(side * side)}
     command = [sys.executable, __file__, *argv, '--child', store]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return output_of(command, environment)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--folder', type=Path, required=True, help='where the scene is written, once')
+    parser.add_argument('--folder', type=output_folder, required=True, help='where the scene is written, once')
     parser.add_argument('--side', type=positive, default=20000, help='of the scene, in pixels (default: 20000)')
     parser.add_argument('--picture', help='what the scene repeats (default: noise)')
     parser.add_argument('--checkpoint', help='weights with masks (default: random ones)')
@@ -127,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -11,6 +11,9 @@ autocast.
 
 Each side lives in its own process; the two take turns, so that a noisy machine hits both alike, and the ratio is that
 of their medians. Memory is the peak of a process, and beside it the part that is added to libraries and weights.
+
+detkit's process keeps memory that is freed, as a run and a predictor of detkit do by themselves; torchvision's is left
+as it is, see ``benchmarks/freed_memory.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from arguments import output_file, positive, run, thread_count
 from comparison import Comparison, report
 from realtime_step import serve_turns
 from sides import answers
@@ -218,14 +222,14 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', choices=list(MODELS), default='faster_rcnn')
     parser.add_argument('--job', choices=['train', 'predict'], default='train')
-    parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--img-size', type=int, default=416, help='pixels')
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
+    parser.add_argument('--batch-size', type=positive, default=2)
+    parser.add_argument('--img-size', type=positive, default=416, help='pixels')
+    parser.add_argument('--threads', type=thread_count, default=2)
+    parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--weights', type=Path, help=argparse.SUPPRESS)
     parser.add_argument('--side', choices=['detkit', PEER], help=argparse.SUPPRESS)
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     if args.side:
         serve_turns(args, detkit_side if args.side == 'detkit' else peer_side)
@@ -248,4 +252,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -20,7 +20,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from comparison import positive
+from arguments import not_negative, positive, run
 from moving_scene import SHAPE, MovingScene
 
 from detkit import Detector
@@ -123,10 +123,10 @@ def score_tracks(scene: MovingScene, results: Sequence[Result]) -> dict[str, flo
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--trackers', nargs='+', default=TRACKERS.names(), help='names of trackers (default: all)')
-    parser.add_argument('--seeds', type=int, default=3, help='scenes of other disturbances (default: 3)')
+    parser.add_argument('--seeds', type=positive, default=3, help='scenes of other disturbances (default: 3)')
     parser.add_argument('--frames', type=positive, default=120, help='frames of a scene (default: 120)')
     parser.add_argument(
-        '--train', type=int, default=0, metavar='EPOCHS', help='also track by a detector trained so long'
+        '--train', type=not_negative, default=0, metavar='EPOCHS', help='also track by a detector trained so long'
     )
     args = parser.parse_args(argv)
     scene = MovingScene.easy(args.frames)
@@ -149,4 +149,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -24,7 +24,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison import Comparison, not_negative, positive, report
+from arguments import device, multiple_of_32, not_negative, output_file, positive, run, thread_count
+from comparison import Comparison, report
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,14 +113,14 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--epochs', type=positive, default=3)
     parser.add_argument('--rounds', type=positive, default=2)
     parser.add_argument('--batch-size', type=positive, default=16)
-    parser.add_argument('--img-size', type=positive, default=640)
+    parser.add_argument('--img-size', type=multiple_of_32, default=640)
     parser.add_argument('--workers', type=not_negative, default=2)
-    parser.add_argument('--threads', type=positive, default=2)
+    parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--as-shipped', action='store_true')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
-    parser.add_argument('--device', default='cpu', help='of both: cpu, cuda, cuda:1, ...')
+    parser.add_argument('--device', type=device, default='cpu', help='of both: cpu, cuda, cuda:1, ...')
     parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help="more of detkit's config options")
-    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     if args.epochs < 2:
         parser.error(
@@ -169,4 +170,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -7,7 +7,9 @@ A step is what each project's trainer does with a batch that lies in memory: for
 clipping, optimiser, EMA. Each side lives in its own process; the two take turns step by step, so that a noisy machine
 hits both alike, and the ratio is that of their medians. ``--as-shipped`` leaves the number of threads to each project.
 
-ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has it (``--no-amp`` for float32).
+ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has it (``--no-amp`` for float32). detkit's
+process keeps memory that is freed, as a run of detkit does by itself; ultralytics' is left as it is, see
+``benchmarks/freed_memory.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from comparison import Comparison, positive, report
+from arguments import positive, run
+from comparison import Comparison, report
 from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -183,4 +186,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

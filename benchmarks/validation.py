@@ -24,7 +24,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from comparison import Comparison, not_negative, positive, report
+from arguments import at_least, not_negative, positive, run
+from comparison import Comparison, report
 from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,7 +129,7 @@ def serve(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = parser_of(__doc__, batch_size=16)
-    parser.add_argument('--images', type=positive, default=128, help='pictures to draw, at least two')
+    parser.add_argument('--images', type=at_least(2), default=128, help='pictures to draw, at least two')
     parser.add_argument('--workers', type=not_negative, default=2)
     parser.add_argument('--rounds', type=positive, default=3, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
@@ -173,4 +174,4 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import positive
+from arguments import positive, run
 from torch import nn
 
 from detkit.config import load_config
@@ -74,9 +74,16 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--frames', type=positive, default=10_000, help='length of the video (default: 10000)')
     parser.add_argument(
-        '--report', type=int, nargs='+', default=[1000, 2000, 5000, 10_000], help='frames at which memory is printed'
+        '--report',
+        type=positive,
+        nargs='+',
+        help='frames at which memory is printed (default: 1000, 2000, 5000 and 10000, or the last of a shorter video)',
     )
     args = parser.parse_args(argv)
+    if args.report is None:
+        args.report = [number for number in (1000, 2000, 5000, 10_000) if number <= args.frames] or [args.frames]
+    if max(args.report) > args.frames:
+        parser.error(f'--report {max(args.report)}: the video has {args.frames} frames')
     seen, found, memory = 0, set(), []
     with tempfile.TemporaryDirectory(prefix='detkit-') as folder, ExitStack() as stack:
         write_video(Path(folder) / 'clip.mp4', args.frames)
@@ -94,4 +101,4 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

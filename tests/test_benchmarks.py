@@ -373,9 +373,6 @@ def test_gpus_are_measured_by_the_trainings_and_predictions_of_the_other_scripts
     cfg = load_config(commands[0].config, commands[0].cfg_options, need_classes=False)
     assert commands[0].device == 'cpu' and cfg.train_dataloader.render_on == 'device'
     assert asked[0][0] == 'prediction.py' and '--amp' in asked[0][1]
-    if not torch.cuda.is_available():
-        with pytest.raises(SystemExit, match='finds no GPU for --device cuda:0'):
-            gpu.main([])
 
 
 @pytest.mark.parametrize(
@@ -450,75 +447,6 @@ def test_cost_curves_are_fitted(capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(chosen)
     workers, memory = cost_curves.main(['--quick', '--only', 'workers', 'memory', '--workers', '0', '1'])
     assert min(workers.costs) > 0 and list(memory.sizes) == [2, 3] and min(memory.costs) > 50
-
-
-@pytest.mark.parametrize(
-    ('script', 'arguments', 'message'),
-    [
-        ('prediction', ['--rounds', '0'], '--rounds: must be a whole number of at least 1, not 0'),
-        ('prediction', ['--source', 'nowhere'], '--source nowhere is no folder with pictures'),
-        ('train_step', ['--batch-size', 'many'], '--batch-size: must be a whole number of at least 1, not many'),
-        ('train_step', ['--family', 'yolo_world', '--task', 'seg'], '--task seg: yolo_world has det'),
-        ('validation', ['--family', 'yolo_world', '--size', 'n'], '--size n: yolo_world has s, m, l, x'),
-        ('train_job', ['--workers', '-1'], '--workers: must be a whole number of at least 0, not -1'),
-        ('train_job', ['--epochs', '1'], 'so that it takes 2 at least'),
-        ('gpu', ['--epochs', '1'], 'so that it takes 2 at least'),
-        ('cost_curves', ['--epochs', '1'], '--epochs 1: a line needs two epochs or more'),
-        ('cost_curves', ['--workers', '2'], '--workers 2: a line needs two numbers of workers or more, ascending'),
-        ('cost_curves', ['--workers', '2', '2'], '--workers 2 2: a line needs'),
-        ('run_all', ['--from', 'nowhere.json'], 'nowhere.json cannot be read'),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(script, arguments, message, monkeypatch, capsys):
-    module = importlib.import_module(script)
-    with pytest.raises(SystemExit) as error:
-        module.main(arguments)
-    assert message in f'{error.value} {capsys.readouterr().err}'
-
-
-def test_files_of_other_programs_are_no_results(tmp_path):
-    import run_all
-
-    for content, message in (('[1', 'cannot be read'), ('{"machine": {}}', 'has no failed, peaks, scripts, times')):
-        (tmp_path / 'found.json').write_text(content)
-        with pytest.raises(SystemExit, match=message):
-            run_all.read_found(tmp_path / 'found.json')
-
-
-def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
-    import run_all
-    from comparison import Comparison, write
-
-    def run(command: list[str], **_: object) -> SimpleNamespace:
-        if command[1].endswith('loss.py'):
-            return SimpleNamespace(returncode=3)
-        step = Comparison('a step', 's', [2.0, 1.0, 4.0], 'another', [6.0], work=1e9, number_format='bfloat16')
-        write([step, Comparison('alone', 'ms', [5.0])], Path(command[command.index('--json') + 1]))
-        return SimpleNamespace(returncode=0)
-
-    monkeypatch.setattr(run_all, 'subprocess', SimpleNamespace(run=run))
-    monkeypatch.setattr(run_all, 'measure_peak', lambda quick: {'float32': 1e9, 'bfloat16': 2e9})
-    page, path = tmp_path / 'page.md', tmp_path / 'found.json'
-    page.write_text(f'before\n{run_all.START}\nold\n{run_all.END}\nafter\n')
-    arguments = ['--quick', '--docs', str(page)]
-    assert run_all.main([*arguments, '--json', str(path), '--only', 'data', 'loss']) == 1
-    text = page.read_text()
-    assert (
-        text.startswith(f'before\n{run_all.START}\n') and text.endswith(f'{run_all.END}\nafter\n') and 'old' not in text
-    )
-    (row,) = [line for line in text.splitlines() if 'a step' in line]
-    cells = [cell.strip() for cell in row.strip('|').split('|')]
-    assert cells == ['a step', '2 s (1 to 4)', 'another: 6 s (6 to 6)', '3.00 ×', '25 %', '`data_pipeline.py`']
-    assert 'Not measured: loss (exit status 3).' in text and f'torch {torch.__version__.split("+")[0]}' in text
-    assert run_all.main(['--from', str(path), '--docs', str(page)]) == 1 and page.read_text() == text
-    again = tmp_path / 'again.json'
-    assert run_all.main([*arguments, '--json', str(again), '--keep', str(path), '--only', 'masks', 'loss']) == 1
-    found = json.loads(again.read_text())
-    assert list(found['scripts']) == list(found['times']) == ['data', 'masks'] and list(found['failed']) == ['loss']
-    assert [line.count('a step') for line in page.read_text().splitlines()].count(1) == 2
-    page.write_text('no marks')
-    with pytest.raises(SystemExit, match='no lines'):
-        run_all.main(['--from', str(path), '--docs', str(page)])
 
 
 @pytest.mark.parametrize('work', ['training step, float32', 'prediction of a batch'])

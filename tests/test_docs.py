@@ -194,9 +194,11 @@ def test_every_benchmark_is_named():
     # Those that the others import.
     parts = {
         'annotation_files.py',
+        'arguments.py',
         'comparison.py',
         'disturbed_runs.py',
         'equal_runs.py',
+        'measured.py',
         'moving_scene.py',
         'sides.py',
     }
