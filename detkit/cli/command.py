@@ -7,8 +7,9 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -25,19 +26,23 @@ _WRONG_PATH = {
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose help keeps the lines of its texts.
+    """A parser whose help keeps the lines of its texts, and which takes options by their full names only.
+
+    An abbreviation such as ``--out`` would mean another option than its writer thought of, or one of a later version.
 
     Attributes:
         mistake: returns what is wrong with arguments that are right one by one; None for nothing.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{'formatter_class': argparse.RawDescriptionHelpFormatter, **kwargs})
+        defaults = {'formatter_class': argparse.RawDescriptionHelpFormatter, 'allow_abbrev': False}
+        super().__init__(**{**defaults, **kwargs})
         self.mistake: Callable[[argparse.Namespace], str | None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         found = super().parse_known_args(args, namespace)
-        text = self.mistake(found[0]) if self.mistake is not None else None
+        # Of arguments that are not known either parse_args says what is wrong.
+        text = self.mistake(found[0]) if self.mistake is not None and not found[1] else None
         if text is not None:
             self.error(text)
         return found
@@ -62,7 +67,16 @@ class CommandParser(argparse.ArgumentParser):
                 return f'; write {option}'
             if keys and '--cfg-options' in known:
                 return f'; write --cfg-options {keys[0]}={value or "…"}'
+            alike = _alike(text.partition('=')[0], known) if text.startswith('--') else []
+            if alike:
+                return f'; did you mean {" or ".join(alike)}?'
         return ''
+
+
+def _alike(option: str, known: Iterable[str]) -> list[str]:
+    """Return the options that one is the beginning of; where there are none, those with a similar name."""
+    names = [name for name in known if name.startswith('--')]
+    return [name for name in names if name.startswith(option)] or get_close_matches(option, names, 2, 0.7)
 
 
 class CommandModule(Protocol):

@@ -182,6 +182,9 @@ def test_words_of_other_toolboxes_for_commands(words, hint, capsys):
         ('train yolov8/seg_n_coco8 data=a.yaml epochs=3', 'data=a.yaml epochs=3; write --cfg-options data_yaml=a.yaml'),
         ('train yolov8/seg_n_coco8 device=cpu', 'device=cpu; write --device'),
         ('zoo list --epochs 3', '--epochs 3'),
+        ('predict - best.pth a.jpg --out p.json', '--out p.json; did you mean --out-dir?'),
+        ('predict - best.pth a.jpg --save-tx', '--save-tx; did you mean --save-txt?'),
+        ('predict - best.pth a.jpg --score_thr 0.3', '--score_thr 0.3; write --score-thr'),
     ],
 )
 def test_words_of_other_toolboxes_for_arguments(words, hint, capsys):
@@ -190,3 +193,15 @@ def test_words_of_other_toolboxes_for_arguments(words, hint, capsys):
     assert ended.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f'detkit {words.split()[0]}: error: unrecognized arguments: {hint}'
+
+
+def test_no_parser_takes_abbreviations():
+    waiting, seen = [make_parser()], 0
+    while waiting:
+        parser = waiting.pop()
+        seen += 1
+        assert isinstance(parser, CommandParser) and not parser.allow_abbrev
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += action.choices.values()
+    assert seen > len(COMMANDS)
