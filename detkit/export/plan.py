@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from detkit.export.format import ExportFormat, all_formats, find_format
 from detkit.export.settings import DYNAMIC, MAX_INPUT, ExportSettings
 from detkit.inference.prediction_options import THRESHOLDS
+from detkit.inference.preparation import Preparation
 from detkit.inference.steps import input_size
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.models.heads.base_head import BaseHead
@@ -88,7 +90,10 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
         dynamic = DYNAMIC if model.needs_img_shapes and 'size' in fmt.dynamic else ()
     _check_dynamic(dynamic, fmt, model)
     divisor = _divisor(model)
-    size = _size(settings.img_size, input_size(config, model.classifies), divisor)
+    size = _size(settings.img_size, input_size(config, model.classifies))
+    # A network of one size must take the images as a prediction pads them.
+    padding = 1 if 'size' in dynamic else Preparation(config, max(size), model.classifies, size).size_divisor
+    _check_multiples(settings.img_size, size, math.lcm(divisor, padding))
     if size[0] * size[1] * settings.batch_size > MAX_INPUT:
         raise ConfigError(
             f'{settings.batch_size} images of {size[0]} x {size[1]} are more than {MAX_INPUT:,} pixels: export a '
@@ -203,16 +208,20 @@ def _divisor(model: nn.Module) -> int:
     return int(max(strides)) if model.head.has_whole_cells and strides else 1
 
 
-def _size(given: int | Sequence[int] | None, default: int, divisor: int) -> tuple[int, int]:
+def _size(given: int | Sequence[int] | None, default: int) -> tuple[int, int]:
     size = default if given is None else given
     size = (size, size) if isinstance(size, int) else tuple(size)
     size = size * 2 if len(size) == 1 else size
     if len(size) != 2 or any(type(side) is not int or not 32 <= side <= _LARGEST_SIDE for side in size):
         raise ConfigError(f'img_size is {given!r}, but must be a side or (h, w) from 32 to {_LARGEST_SIDE} pixels')
+    return size
+
+
+def _check_multiples(given: int | Sequence[int] | None, size: tuple[int, int], divisor: int) -> None:
     if any(side % divisor for side in size):
         whole = ' '.join(str(-(-side // divisor) * divisor) for side in size)
-        raise ConfigError(f'img_size is {given!r}, but the network takes multiples of {divisor}: {whole}')
-    return size
+        stated = given if given is not None else f"{max(size)} (the config's)"
+        raise ConfigError(f'img_size is {stated}, but the network takes multiples of {divisor}: {whole}')
 
 
 def _check_count(name: str, value: Any, most: int) -> None:

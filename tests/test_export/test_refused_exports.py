@@ -54,6 +54,10 @@ def no_work(monkeypatch):
         ('yolov8 det', dict(class_agnostic=True), 'class_agnostic is that of a suppression in the graph'),
         ('yolov8 det', dict(img_size=100), 'img_size is 100, but the network takes multiples of 32: 128 128'),
         ('yolov8 det', dict(img_size=(64, 65)), 'multiples of 32: 64 96'),
+        *(
+            (name, dict(img_size=100, dynamic=False), 'img_size is 100, but the network takes multiples of 32: 128 128')
+            for name in ('retinanet det', 'fcos det', 'detr det', 'yolov10 det', 'rtdetr det')
+        ),
         ('yolov8 det', dict(img_size=16), 'must be a side or .h, w. from 32 to 8192'),
         ('yolov8 det', dict(img_size=(64, 64, 64)), 'must be a side or .h, w.'),
         ('yolov8 det', dict(img_size='64'), 'must be a side or .h, w.'),
