@@ -1,6 +1,6 @@
 """Starting from a checkpoint's weights, possibly of a model for other classes, and freezing parts of a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -111,16 +111,8 @@ def load_weights(
         CheckpointError: the checkpoint lacks a tensor of the model.
     """
     weights: dict[str, Tensor] = checkpoint['state_dict']
-    own = model.own_tensors if isinstance(model, BaseDetector) else ()
-    target = {name: tensor for name, tensor in model.state_dict().items() if name not in own}
-    added = _added_parts(model, weights)
-    missing = [name for name in target if name not in weights and not name.startswith(added)]
-    if missing:
-        raise CheckpointError(
-            f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({shorten(missing)}). '
-            'It belongs to another architecture, size or task: use a checkpoint of the same model config.'
-        )
-
+    check_names(model, weights, source)
+    own, target = _own_tensors(model), _target(model)
     old_classes = list(checkpoint['meta'].get('classes') or [])
     new_classes = list(classes or [])
     rename = bool(old_classes and new_classes and old_classes != new_classes)
@@ -154,6 +146,33 @@ def load_weights(
     return report
 
 
+def check_names(model: nn.Module, weights: Mapping[str, Tensor], source: str = 'checkpoint') -> None:
+    """Raise ``CheckpointError`` if ``load_weights`` would, which needs no initialised model; arguments are its own."""
+    target, added = _target(model), _added_parts(model, weights)
+    missing = [name for name in target if name not in weights and not name.startswith(added)]
+    if missing:
+        raise CheckpointError(
+            f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({shorten(missing)}). '
+            'It belongs to another architecture, size or task: use a checkpoint of the same model config.'
+        )
+
+
+def has_backbone(weights: Mapping[str, Tensor], model: nn.Module) -> bool:
+    """Return whether weights replace all of the model's ``backbone``: they have its tensors, in the same shapes."""
+    tensors = {name: tensor for name, tensor in _target(model).items() if name.startswith('backbone.')}
+    return bool(tensors) and all(name in weights and weights[name].shape == t.shape for name, t in tensors.items())
+
+
+def _own_tensors(model: nn.Module) -> Collection[str]:
+    return model.own_tensors if isinstance(model, BaseDetector) else ()
+
+
+def _target(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a checkpoint replaces."""
+    own = _own_tensors(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in own}
+
+
 def _count_items(state: Mapping[str, Tensor], prefix: str | None) -> int:
     """Return the number of items of the list of modules whose tensors have a prefix; 1 without one."""
     return len({name[len(prefix) :].partition('.')[0] for name in state if name.startswith(prefix)}) if prefix else 1
@@ -177,7 +196,7 @@ def _copy_queries(target: Tensor, value: Tensor, groups: tuple[int, int] | None)
     return new.shape[1], old.shape[1]
 
 
-def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...]:
+def _added_parts(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Return the prefixes of the parts in ``added_parts`` that the checkpoint lacks completely."""
     prefixes = [
         f'{name}.{part}.'.lstrip('.')

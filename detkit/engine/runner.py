@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import broadcast
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detkit.datasets.loader import BatchLoader
@@ -18,7 +18,7 @@ from detkit.engine.checkpoint import Resumable, check_weights, find_resumable, l
 from detkit.engine.compilation import compile_network
 from detkit.engine.default_weights import find_default_weights, random_start
 from detkit.engine.eval_loops import EvalLoop
-from detkit.engine.finetune import load_weights
+from detkit.engine.finetune import check_names, has_backbone, load_weights
 from detkit.engine.folder_lock import unlock_folder
 from detkit.engine.memory_errors import explaining_memory_errors
 from detkit.engine.non_finite import check_policy
@@ -103,8 +103,7 @@ class Runner(BaseRunner):
         checkpoint, source = self._find_checkpoint()
         loop.freeze_parts(model)
         load_from = self.cfg.get('load_from')
-        if checkpoint is None:  # else nothing is left of them, and a backbone's need not be there any more
-            self._init_weights(model)
+        # Of a resumed run's first weights nothing is left, and a backbone's need not be there any more.
         missing = self._start(load_from) if checkpoint is None else ''
         if self.distributed and self.world_size > 1:
             if self.cfg.get('sync_bn', False):
@@ -142,8 +141,15 @@ class Runner(BaseRunner):
             config, unwrap(self.model), self.batch_size, self.train_loop.max_iters, len(self.classes)
         )
 
-    @staticmethod
-    def _init_weights(model: nn.Module) -> None:
+    def _init_weights(self, replaced_by: Mapping[str, Tensor] | None = None) -> None:
+        """Initialise the model's weights; not a backbone that other weights replace as a whole, which may need a file.
+
+        Args:
+            replaced_by: the weights that are copied into the model next.
+        """
+        model = unwrap(self.model)
+        if has_backbone(replaced_by or {}, model):
+            model.backbone.is_init = True
         if isinstance(model, Initialisable):
             model.init_weights()
         for tensor in model.state_dict().values():
@@ -180,23 +186,26 @@ class Runner(BaseRunner):
         )
 
     def _start(self, load_from: str | None) -> str:
-        """Load the weights that training starts from; return why the config's default ones are not used."""
-        name = self.cfg.get('default_load_from')
+        """Set the weights that training starts from; return why the config's default ones are not used."""
         if load_from:
             self._start_from(load_from)
-        if load_from or not name:
             return ''
-        path, reason = find_default_weights(name)
+        name = self.cfg.get('default_load_from')
+        path, reason = find_default_weights(name) if name else (None, '')
         if path is not None:
             try:
                 self._start_from(str(path), name)
+                return ''
             except CheckpointError as error:
-                return f'the weights {name} do not fit ({error})'
+                reason = f'the weights {name} do not fit ({error})'
+        self._init_weights()
         return reason
 
     def _start_from(self, path: str, name: str = '') -> None:
-        checkpoint = load_checkpoint(path)
-        report = load_weights(unwrap(self.model), checkpoint, self.classes, name or path)
+        checkpoint, model = load_checkpoint(path), unwrap(self.model)
+        check_names(model, checkpoint['state_dict'], name or path)
+        self._init_weights(checkpoint['state_dict'])
+        report = load_weights(model, checkpoint, self.classes, name or path)
         meta, path = checkpoint['meta'], name or path
         self.started_from = {**(meta.get('converted_from') or meta.get('started_from') or {}), 'checkpoint': path}
         for i, line in enumerate(report.lines()):

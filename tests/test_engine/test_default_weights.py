@@ -8,8 +8,9 @@ from builders import CONFIGS
 from PIL import Image
 
 from detkit.config import load_config
-from detkit.engine import Runner, load_checkpoint
+from detkit.engine import Runner, load_checkpoint, save_checkpoint
 from detkit.registry import WEIGHTS_BY_NAME
+from detkit.utils.errors import CheckpointError
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def train(tmp_path, capsys):
             (tmp_path / 'labels' / split / f'{number}.txt').write_text('0 0.5 0.5 0.5 0.5\n')
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
 
-    def run(name, **options):
+    def run(name, family='yolov8', **options):
         own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
         own['default_hooks.pictures'] = None
-        config = load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / name)})
+        config = load_config(CONFIGS / family / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / name)})
         runner = Runner(config)
         runner.train()
         return runner, capsys.readouterr().out
@@ -82,3 +83,24 @@ def test_weights_that_do_not_fit_end_no_run(train, monkeypatch, tmp_path):
     offer(monkeypatch, tmp_path / 'first' / 'last.pth')
     _, printed = train('second', size='n', **{'model.neck': [dict(type='PAN', deepen_factor=0.33)]})
     assert 'start    random weights: the weights yolov8n do not fit' in printed
+
+
+def test_a_backbone_that_other_weights_replace_needs_none_of_its_own(train, monkeypatch, tmp_path):
+    """Whether asked for or not; those that do not fit leave the backbone its own."""
+    small = dict(family='fcos', size='r18', default_load_from=None, val_dataloader=None)
+    small |= dict(val_cfg=None, val_evaluator=None)
+    train('first', pretrained=None, **small)
+    own, last = str(tmp_path / 'gone.pth'), str(tmp_path / 'first' / 'last.pth')
+    with pytest.raises(CheckpointError, match='gone.pth do not exist'):
+        train('without', pretrained=own, **small)
+    runner, printed = train('second', pretrained=own, load_from=last, **small)
+    assert 'tensors loaded' in printed and runner.started_from['checkpoint'] == last
+
+    offer(monkeypatch, tmp_path / 'first' / 'last.pth')
+    train('third', pretrained=own, **{**small, 'default_load_from': 'some'})
+    state = load_checkpoint(last)
+    del state['state_dict'][next(reversed(state['state_dict']))]
+    save_checkpoint(state, tmp_path / 'part.pth')
+    offer(monkeypatch, tmp_path / 'part.pth')
+    with pytest.raises(CheckpointError, match='gone.pth do not exist'):
+        train('fourth', pretrained=own, **{**small, 'default_load_from': 'some'})

@@ -74,7 +74,7 @@ def fetch_weights(weights: WeightsEnum) -> Path:
         raise CheckpointError(
             f'The weights {weights} could not be downloaded from {weights.url} ({error}). Fetch that address on a '
             f'machine with a network and put the file at {path}, or give its path as model.backbone.weights; '
-            'model.backbone.weights=None trains from random weights.'
+            'model.backbone.weights=None trains from random weights. Weights of a whole detector (load_from) need none.'
         ) from error
     return path
 
