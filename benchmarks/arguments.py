@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from detkit.utils.errors import DetkitError
-
 Found = TypeVar('Found')
 
 
@@ -43,11 +41,12 @@ def thread_count(text: str) -> int:
     return count
 
 
-def multiple_of_32(text: str) -> int:
-    """Return the side of an image whose cells a network of stride 32 covers to the last pixel."""
+def image_side(text: str) -> int:
+    """Return the side of an image for a network of stride 32: whole cells, and more than one of them."""
     side = positive(text)
-    if side % 32:
-        raise argparse.ArgumentTypeError(f'must be a multiple of 32, such as {side + -side % 32}, not {text}')
+    if side % 32 or side < 64:
+        nearest = max(64, side + -side % 32)
+        raise argparse.ArgumentTypeError(f'must be a multiple of 32 and at least 64, such as {nearest}, not {text}')
     return side
 
 
@@ -98,5 +97,8 @@ def run(main: Callable[[], Found]) -> Found:
     """Run a script; an error of detkit's input ends it with its sentence."""
     try:
         return main()
-    except DetkitError as error:
+    except Exception as error:
+        errors = sys.modules.get('detkit.utils.errors')  # absent from the Python of a peer
+        if errors is None or not isinstance(error, errors.DetkitError):
+            raise
         sys.exit(f'error: {error}')

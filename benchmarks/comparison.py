@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from detkit.utils.tables import write_json
-
 # Those in which the floating-point operations of a measurement are counted.
 NUMBER_FORMATS = ('float32', 'bfloat16')
 
@@ -86,6 +84,8 @@ def report(comparisons: Sequence[Comparison], path: Path | None = None) -> None:
 
 
 def write(comparisons: Sequence[Comparison], path: Path) -> None:
+    from detkit.utils.tables import write_json  # late: the Python of a peer may lack detkit
+
     write_json(path, [asdict(comparison) for comparison in comparisons])
 
 

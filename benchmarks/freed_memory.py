@@ -20,7 +20,7 @@ from contextlib import redirect_stdout
 from typing import TextIO
 
 import numpy as np
-from arguments import multiple_of_32, output_file, positive, run, thread_count
+from arguments import image_side, output_file, positive, run, thread_count
 from comparison import Comparison, report
 
 WORKS = ('training step, float32', 'training step, bf16', 'prediction of a batch')
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-size', type=positive, default=8)
-    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--img-size', type=image_side, default=640)
     parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--steps', type=positive, default=12, help='counted steps, after one of each size')
     parser.add_argument('--works', nargs='+', choices=WORKS, default=WORKS, help='default: all')

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import prediction
 import train_job
-from arguments import device, multiple_of_32, not_negative, output_file, positive, run
+from arguments import device, image_side, not_negative, output_file, positive, run
 from comparison import Comparison, write
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         '--images', type=positive, default=1024, help='of a training; a prediction reads a quarter of them'
     )
     parser.add_argument('--epochs', type=positive, default=4)
-    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--img-size', type=image_side, default=640)
     parser.add_argument('--workers', type=not_negative, default=8)
     parser.add_argument(
         '--rounds', type=positive, default=3, help='of a prediction; trainings are long enough to run once'

@@ -49,7 +49,7 @@ def seconds_of(code: str, python: str = sys.executable) -> float:
     done = subprocess.run([python, '-c', code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     seconds = time.perf_counter() - start
     if done.returncode:
-        raise RuntimeError(f'{code!r} failed:\n{done.stderr}')
+        sys.exit(f'{code!r} failed in {python}:\n{done.stderr}')
     return seconds
 
 

@@ -15,7 +15,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 
 import torch
-from arguments import multiple_of_32, output_file, positive, run, thread_count
+from arguments import image_side, output_file, positive, run, thread_count
 from comparison import Comparison, report, take_turns
 
 from detkit.registry import HEADS
@@ -126,12 +126,15 @@ def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]
 def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-size', type=positive, default=4)
-    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--img-size', type=image_side, default=640)
     parser.add_argument('--boxes', type=positive, default=40, help='an image')
     parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--steps', type=positive, default=10, help='counted steps, after 2 that are not')
     parser.add_argument('--json', type=output_file, help='also write the results there')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.boxes > 32767:
+        parser.error(f'--boxes {args.boxes}: the masks of an image number 32767 objects at most')
+    return args
 
 
 def compare(what: str, sides: dict[str, Callable[[], float]], args: argparse.Namespace) -> list[Comparison]:

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from arguments import output_file, positive, run, thread_count
+from arguments import image_side, output_file, positive, run, thread_count
 from comparison import Comparison, report
 from sides import answer, answers
 from torch import Tensor, nn
@@ -366,7 +366,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--family', choices=list(FAMILIES), default='rtdetr')
     parser.add_argument('--job', choices=['train', 'predict'], default='train')
     parser.add_argument('--batch-size', type=positive, default=2)
-    parser.add_argument('--img-size', type=positive, help="pixels; the family's by default")
+    parser.add_argument('--img-size', type=image_side, help="pixels; the family's by default")
     parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')

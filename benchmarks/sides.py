@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from arguments import multiple_of_32, output_file, positive, thread_count
+from arguments import image_side, output_file, positive, thread_count
 
 MARK = 'answer: '
 
@@ -48,7 +48,10 @@ def output_of(command: Sequence[str], environment: Mapping[str, str] | None = No
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode:
         sys.exit(f'{shlex.join(map(str, command))} ended with status {done.returncode}; its message is above')
-    return json.loads(done.stdout.splitlines()[-1])
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        sys.exit(f'{shlex.join(map(str, command))} printed no result')
 
 
 def answer(work: Callable[[], Sequence[float]]) -> None:
@@ -90,7 +93,7 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     parser.add_argument('--task', choices=['det', 'seg'], help='seg by default, where the family has it')
     parser.add_argument('--size', choices=list('nsmlx'), help='the smallest by default')
     parser.add_argument('--batch-size', type=positive, default=batch_size)
-    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--img-size', type=image_side, default=640)
     parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
     parser.add_argument('--json', type=output_file, help='also write the results there')

@@ -36,7 +36,9 @@ def write_scene(folder: Path, side: int, picture: str | None) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
         cell = cv2.resize(noise, (640, 640), interpolation=cv2.INTER_CUBIC)
     else:
-        cell = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
+        from detkit.datasets.transforms.loading import read_image
+
+        cell = read_image(picture)
     height, width = cell.shape[:2]
     row = np.tile(cell, (1, -(-side // width), 1))[:, :side]
     scene = np.lib.format.open_memmap(folder / 'scene.npy', 'w+', np.uint8, (side, side, 3))

@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from arguments import device, multiple_of_32, not_negative, output_file, positive, run, thread_count
+from arguments import device, image_side, not_negative, output_file, positive, run, thread_count
 from comparison import Comparison, report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--epochs', type=positive, default=3)
     parser.add_argument('--rounds', type=positive, default=2)
     parser.add_argument('--batch-size', type=positive, default=16)
-    parser.add_argument('--img-size', type=multiple_of_32, default=640)
+    parser.add_argument('--img-size', type=image_side, default=640)
     parser.add_argument('--workers', type=not_negative, default=2)
     parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--as-shipped', action='store_true')

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import os
+import subprocess
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -49,7 +50,13 @@ def importable(repo, monkeypatch):
         ('detr_step', ['--shapes', '0x0'], '--shapes: must be a whole number of at least 1, not 0'),
         ('detr_step', ['--shapes', '32'], '--shapes: must be height x width of each image'),
         ('masks', ['--img-size', '1', '1'], '--img-size: must be a whole number of at least 4, not 1'),
-        ('train_step', ['--img-size', '65'], '--img-size: must be a multiple of 32, such as 96, not 65'),
+        (
+            'train_step',
+            ['--img-size', '65'],
+            '--img-size: must be a multiple of 32 and at least 64, such as 96, not 65',
+        ),
+        ('realtime_step', ['--img-size', '1'], 'must be a multiple of 32 and at least 64, such as 64, not 1'),
+        ('loss', ['--boxes', '40000'], '--boxes 40000: the masks of an image number 32767 objects at most'),
         ('gpu', ['--device', 'foo'], '--device: foo is no device of this machine'),
         (
             'gpu',
@@ -136,6 +143,15 @@ def test_a_side_that_fails_ends_its_script():
     assert sides.output_of([sys.executable, '-c', 'print(1); print([2])']) == [2]
     with pytest.raises(SystemExit, match='ended with status 3; its message is above'):
         sides.output_of([sys.executable, '-c', 'raise SystemExit(3)'])
+    with pytest.raises(SystemExit, match='printed no result'):
+        sides.output_of([sys.executable, '-c', ''])
+
+
+def test_the_python_of_a_peer_needs_no_detkit(repo):
+    """``--peer-python`` runs the script in an environment that may have the peer alone."""
+    code = "import sys; sys.modules['detkit'] = None; import read_annotations, arguments; arguments.run(lambda: 1 / 0)"
+    done = subprocess.run([sys.executable, '-c', code], cwd=repo / 'benchmarks', capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith('ZeroDivisionError')
 
 
 def test_files_of_other_programs_are_no_results(tmp_path):

@@ -103,7 +103,7 @@ def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
         'import ultralytics',
     ]
     assert all(' over torch, ' in lines[index] for index in (4, 7))
-    with pytest.raises(RuntimeError, match='no_such_module'):
+    with pytest.raises(SystemExit, match='no_such_module'):
         import_time.seconds_of('import no_such_module')
 
 
