@@ -295,3 +295,16 @@ def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
     page.write_text('no marks')
     with pytest.raises(SystemExit, match='must have a line'):
         run_all.main(['--from', str(path), '--docs', str(page)])
+
+
+def test_reading_is_measured_without_its_imports(repo):
+    """What is imported late is imported before the clock runs."""
+    code = """
+import sys, detkit.datasets, read_annotations
+read_annotations.import_way('detkit')
+before = set(sys.modules)
+detkit.datasets.CocoDataset, detkit.datasets.YoloTxtDataset
+print('torch' in before, set(sys.modules) - before)
+"""
+    done = subprocess.run([sys.executable, '-c', code], cwd=repo / 'benchmarks', capture_output=True, text=True)
+    assert done.stdout == 'True set()\n', done.stderr
