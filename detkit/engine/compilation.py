@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from detkit.models.detectors.base_detector import BaseDetector, Preds, raw_predictions
+from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, first_line, nearest
 
 Setting = bool | str | Mapping[str, Any]
@@ -28,8 +29,9 @@ def compile_network(model: nn.Module, setting: Setting, device: torch.device) ->
     """Compile a detector's backbone, necks and head as one function, for the forward pass of its losses.
 
     The losses themselves, validation and prediction run as they are, and the state dict keeps its names. PyTorch
-    compiles at the first batch. When a batch has another shape it compiles once more, for any shape; a network that
-    needs more than a few variants runs the rest without, and says so.
+    compiles at the first batch. A head that makes queries of the objects, whose number changes from batch to batch,
+    runs as it is, and backbone and necks are compiled alone. When a batch has another shape it compiles once more, for
+    any shape; a network that needs more than a few variants runs the rest without, and says so.
 
     Args:
         model: the detector, not wrapped.
@@ -44,11 +46,6 @@ def compile_network(model: nn.Module, setting: Setting, device: torch.device) ->
         return
     if not isinstance(model, BaseDetector):
         raise ConfigError(f'{_KEY}: {type(model).__name__} is no BaseDetector, whose network can be compiled; drop it')
-    if getattr(model.head, 'needs_gt', False):
-        raise ConfigError(
-            f'{_KEY}: {type(model.head).__name__} makes queries of the objects, whose number changes from batch to '
-            'batch, so that nothing compiled would fit; leave out --compile'
-        )
     if arguments.get('backend', 'inductor') == 'inductor' and device.type == 'cpu' and not find_compiler():
         names = ', '.join(_COMPILERS)
         remedy = 'install g++' if sys.platform != 'win32' else "install Microsoft's build tools"
@@ -57,10 +54,10 @@ def compile_network(model: nn.Module, setting: Setting, device: torch.device) ->
             f'{remedy}, or leave out --compile'
         )
     try:
-        compiled = torch.compile(with_own_code(raw_predictions), **arguments)
+        network, maps = (torch.compile(with_own_code(part), **arguments) for part in (raw_predictions, _feature_maps))
     except (RuntimeError, TypeError, ValueError) as error:  # a Python or a system that it does not support, a backend
         raise ConfigError(f'{_KEY}: {first_line(error)}') from error
-    model.compiled_network = partial(_explained, compiled)
+    model.compiled_network = partial(_explained, network, maps)
 
 
 def with_own_code(function: Callable) -> Callable:
@@ -99,10 +96,23 @@ def _arguments_of(setting: Setting) -> dict[str, Any] | None:
     return dict(setting)
 
 
-def _explained(compiled: Callable[..., Preds], model: BaseDetector, inputs: Tensor, mask: Tensor | None) -> Preds:
-    """Run a compiled network; an error of the compiler names the setting."""
+def _feature_maps(model: BaseDetector, inputs: Tensor) -> tuple[Tensor, ...]:
+    return model.extract_feat(inputs)
+
+
+def _explained(
+    network: Callable[..., Preds],
+    maps: Callable[..., tuple[Tensor, ...]],
+    model: BaseDetector,
+    inputs: Tensor,
+    mask: Tensor | None,
+    gt: GtBatch | None = None,
+) -> Preds:
+    """Run a compiled network, with ``gt`` its feature maps alone; an error of the compiler names the setting."""
     try:
-        return compiled(model, inputs, mask)
+        if gt is None:
+            return network(model, inputs, mask)
+        return model.apply_head(maps(model, inputs), mask, gt)
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = ' '.join(str(error).strip().splitlines()[:2])  # the second line is the cause's
         raise ConfigError(f'{_KEY}: this network cannot be compiled here: {reason}') from error

@@ -159,8 +159,8 @@ def check_device(device: str | torch.device | None) -> torch.device:
     """
     try:
         device = torch.device(get_device() if device is None else device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # raised by PyTorch for an unknown name or a missing driver
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # an unknown name, a missing driver, or no values, as of 'meta'
         raise ConfigError(f"device '{device}' cannot be used here: {first_line(error)}") from error
     return device
 

@@ -57,7 +57,7 @@ class Head(Protocol):
 
     Attributes:
         takes: argument that holds a part -> the protocol that the part must follow.
-        needs_gt: whether the call takes the ground truth as ``gt`` in training, for queries that are made of it.
+        needs_gt: whether the call takes the ground truth as ``gt`` where losses are wanted, for queries of it.
         needs_texts: whether the call takes the embeddings of the classes' names as ``texts (C, D)``.
     """
 

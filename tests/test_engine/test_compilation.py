@@ -26,6 +26,9 @@ FAMILIES = (
     'yolov8/cls_n_weather.py',
     'detr/det_r18_coco8.py',
     'rfdetr/det_tiny_coco8.py',
+    'yolo26/det_n_coco8.py',
+    'yolov10/det_n_coco8.py',
+    'rtdetr/det_r18_coco8.py',
 )
 ALIKE = ('yolov3/det_spp_coco8.py', 'yolov8/pose_n_coco8.py', 'yolov8/obb_n_dota8.py')
 # Few layers: compilation takes as long as the network is deep.

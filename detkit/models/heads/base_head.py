@@ -36,7 +36,7 @@ class BaseHead(BaseModule):
             classes share). With it weights can be loaded into a model of other classes.
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
-        needs_gt: whether ``forward`` takes the ground truth as ``gt`` in training, for queries that are made of it.
+        needs_gt: whether ``forward`` takes the ground truth as ``gt`` where losses are wanted, for queries of it.
         pads_gt: whether losses depend on the padding of the ground truth, on which the processes of a step then agree.
         needs_texts: whether ``forward`` takes the embeddings of the classes' names as ``texts``.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.

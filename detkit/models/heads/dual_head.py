@@ -46,7 +46,6 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
         **YOLOv8Head.default_parts,
         'one_assigner': dict(type='TaskAlignedAssigner', topk=7, keep=1),
     }
-    needs_gt = True  # which says that losses are wanted
     TEST_KEYS = TOP_KEYS
     SUPPRESSION = 'none'
     single: ClassVar[type[YOLOv8Head]]
@@ -73,6 +72,11 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
         for name in dict(self.one_to_one.named_children()):
             if name.endswith('_branches'):
                 setattr(self.one_to_one, name, deepcopy(getattr(self, name)))
+
+    @property
+    def needs_gt(self) -> bool:
+        """Whether ``gt`` has to say that losses are wanted, which in training they always are."""
+        return not self.training
 
     def forward(
         self, feats: Sequence[Tensor], padding_mask: Tensor | None = None, gt: GtBatch | None = None
