@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -11,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +34,7 @@ from detkit.utils.cache import cache_folder
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
 from detkit.utils.files import draft_folder, write_text
+from detkit.utils.printable import printable
 
 # Turns of a measurement, after as many that are not counted.
 _WARM_UP, _ROUNDS = 2, 7
@@ -48,7 +50,7 @@ class _Choice:
 
     Attributes:
         runtime: its name, ``'torch'`` or that of a format.
-        milliseconds: what an image took by each runtime.
+        milliseconds: what an image took by each runtime; empty where no other than PyTorch runs the network.
         left_out: why others were not measured, by name.
     """
 
@@ -60,8 +62,11 @@ class _Choice:
         """Return a line for people."""
         order = sorted(self.milliseconds, key=self.milliseconds.get)
         taken = ', '.join(f'{name} {self.milliseconds[name]:.1f} ms' for name in order)
-        left_out = [f'{name} left out: {reason}' for name, reason in self.left_out.items()]
-        return '; '.join([f'runtime {self.runtime}, as an image takes {taken}', *left_out])
+        left_out = [f'{name} left out: {" ".join(reason.split())}' for name, reason in self.left_out.items()]
+        why = f'as an image takes {taken}'
+        if not taken:
+            why = 'as no other runtime that is installed can run this network'
+        return printable('; '.join([f'runtime {self.runtime}, {why}', *left_out]))
 
 
 @EXPORTED_MODELS.register_module()
@@ -120,22 +125,28 @@ def _fastest(model: nn.Module, kept: _Kept, log: Callable[[str], None]) -> nn.Mo
     if known is not None and known.runtime == 'torch':
         log(known.line())
         return model
-    candidates = suitable_formats(model) if known is None else [find_format(known.runtime)]
-    opened, left_out = {}, {}
+    opened, left_out, is_final = {}, {}, True
+    candidates = suitable_formats(model)
+    if known is not None:  # the others are opened only where it cannot be
+        candidates.sort(key=lambda fmt: fmt.name != known.runtime)
     for fmt in candidates:
         try:
             opened[fmt.name] = kept.open(fmt)
         except (ConfigError, ExportError, MissingPackageError) as error:  # it does not hold this network
             left_out[fmt.name] = str(error)
-    if known is not None and opened:
-        log(known.line())
-        return opened[known.runtime]
-    taken = _measure({'torch': model, **opened})
-    best = min(taken, key=taken.get)
-    if taken[best] > _WORTH * taken['torch']:
+            is_final = is_final and not isinstance(error.__cause__, OSError)
+        except OSError as error:  # such as a full disk, which the next call may not find
+            left_out[fmt.name], is_final = str(error), False
+        if known is not None and fmt.name == known.runtime and fmt.name in opened:
+            log(known.line())
+            return opened[known.runtime]
+    taken = _measure({'torch': model, **opened}) if opened else {}
+    best = min(taken, key=taken.get, default='torch')
+    if taken and taken[best] > _WORTH * taken['torch']:
         best = 'torch'
     choice = _Choice(best, taken, left_out)
-    kept.write(record, choice)
+    if is_final:
+        kept.write(record, choice)
     log(choice.line())
     return model if best == 'torch' else opened[best]
 
@@ -192,20 +203,25 @@ class _Kept:
                 return self._opened(file, fmt)
             except CheckpointError:  # damaged, or another's
                 _remove(place)
-        with ExitStack() as stack:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                draft = stack.enter_context(draft_folder(self.folder))
-            except OSError:  # nothing can be kept there
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='detkit-'))
-                return self._opened(self._export(Path(folder), fmt), fmt)
-            try:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with draft_folder(self.folder) as draft:
                 self._export(draft, fmt)
                 _move(draft, place)
-            except OSError as error:
-                reason = f'the network for runtime {fmt.name} cannot be kept in {self.folder}: {error}'
-                raise ConfigError(reason) from error
+        except OSError:  # nothing can be kept there, or the disk is full
+            return self._exported_elsewhere(fmt)
         return self._opened(file, fmt)
+
+    def _exported_elsewhere(self, fmt: ExportFormat) -> ExportedDetector:
+        """Return the network of an export that is not kept."""
+        try:
+            with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
+                return self._opened(self._export(Path(folder), fmt), fmt)
+        except OSError as error:
+            reason = (
+                f'the network for runtime {fmt.name} can be kept neither in {self.folder} nor for this call: {error}'
+            )
+            raise ConfigError(reason) from error
 
     def write(self, record: Path, choice: _Choice) -> None:
         """Remember a choice; where nothing can be kept, the next call measures again."""
@@ -293,8 +309,12 @@ def _read_choice(record: Path) -> _Choice | None:
     try:
         values = json.loads(record.read_text(encoding='utf-8'))
         choice = _Choice(str(values['runtime']), dict(values['milliseconds']), dict(values['left_out']))
-        if choice.runtime != 'torch':
-            find_format(choice.runtime)
+        if choice.runtime != 'torch' and find_format(choice.runtime).trusted_only:
+            return None
+        times = choice.milliseconds
+        is_measured = {'torch', choice.runtime} <= times.keys() or (choice.runtime == 'torch' and not times)
+        if not is_measured or not all(math.isfinite(time) for time in times.values()):
+            return None
         choice.line()
         return choice
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError):

@@ -158,10 +158,52 @@ def test_the_fastest_is_measured_once_and_remembered(fastest, checkpoint, cache,
     assert lines[0] == lines[1] and lines[0].startswith(f'runtime {fastest}, as an image takes {fastest} 1.0 ms')
     assert all((one is model) == (fastest == 'torch') for one in found)
     (record,) = cache.rglob('choice-*.json')
-    for text in ('{', '{"runtime": "nonsense", "milliseconds": {}, "left_out": {}}', json.dumps({'runtime': 3})):
+    times = {'torch': 2.0, 'torchscript': 1.0, 'tensorrt': 1.0}
+    for text in (
+        '{',
+        '{"runtime": "nonsense", "milliseconds": {}, "left_out": {}}',
+        json.dumps({'runtime': 3}),
+        json.dumps(dict(runtime='onnx', milliseconds={}, left_out={})),
+        json.dumps(dict(runtime='onnx', milliseconds={'onnx': 1.0, 'torch': float('nan')}, left_out={})),
+        json.dumps(dict(runtime='torchscript', milliseconds=times, left_out={})),
+        json.dumps(dict(runtime='tensorrt', milliseconds=times, left_out={})),
+    ):
         record.write_text(text)
+        measured.clear()
         runtimes.run_by_runtime(model, 'auto', log=lines.append)
-    assert len(measured) == 4, 'a record that cannot be read counts as none'
+        assert measured == [['onnx', 'torch']], 'a record that cannot be followed counts as none'
+        assert json.loads(record.read_text())['runtime'] == fastest
+
+
+def test_lines_are_printable_and_say_where_nothing_was_measured(checkpoint, cache, monkeypatch):
+    assert runtimes._Choice('onnx', {'onnx': 1.0}, {'x': 'a\nb\x1b[31m'}).line().endswith('x left out: a b\\x1b[31m')
+    monkeypatch.setattr(runtimes, 'suitable_formats', lambda model: [])
+    model, lines = init_detector(None, checkpoint, 'cpu'), []
+    assert runtimes.run_by_runtime(model, 'auto', log=lines.append) is model
+    assert lines == ['runtime torch, as no other runtime that is installed can run this network']
+
+
+def test_a_disk_that_fills_costs_time_alone(checkpoint, filled, tmp_path, exports, monkeypatch):
+    export, room = runtimes.export_detector, ['elsewhere']
+
+    def fill(model, path, settings):
+        if not room or tmp_path / 'cache' in path.parents:
+            raise OSError(28, 'No space left on device')
+        export(model, path, settings)
+
+    monkeypatch.setattr(runtimes, 'export_detector', fill)
+    model, lines = init_detector(None, checkpoint, 'cpu'), []
+    assert isinstance(runtimes.run_by_runtime(model, 'onnx', tmp_path / 'cache'), ExportedDetector)
+    room.clear()
+    assert runtimes.run_by_runtime(model, 'auto', tmp_path / 'cache', lines.append) is model
+    assert 'No space left' in lines[0] and not list(tmp_path.rglob('choice-*.json'))
+    with pytest.raises(ConfigError, match='can be kept neither in .*No space left'):
+        runtimes.run_by_runtime(model, 'onnx', tmp_path / 'cache')
+
+
+def test_a_device_without_values_is_refused(checkpoint):
+    with pytest.raises(ConfigError, match="device 'meta' cannot be used here"):
+        init_detector(None, checkpoint, 'meta')
 
 
 def test_a_runtime_is_measured_beside_pytorch(checkpoint):
