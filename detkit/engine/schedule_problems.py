@@ -63,14 +63,24 @@ def _of_average(ema: ModelEMA, num_steps: int) -> list[Problem]:
 
 def _of_warmup_decay(schedule: WarmupDecay) -> list[Problem]:
     iters = schedule.max_epochs * schedule.epoch_length
+    problems = []
+    if schedule.decay != 'constant' and 0 < schedule.max_epochs <= schedule.flat_epochs:
+        problems.append(
+            (
+                f'the learning rate begins to fall after {schedule.flat_epochs:g} epochs, but the run has '
+                f'{schedule.max_epochs}, so that it never falls',
+                f'param_scheduler.flat_epochs=... (mosaic_epochs=... of DEIM) below {schedule.max_epochs}',
+            )
+        )
     if schedule.warmup_iters < iters:
-        return []
+        return problems
     return [
+        *problems,
         (
             f'the warm-up of {schedule.warmup_iters:,} iterations is as long as the whole run of {iters:,}, so that '
             'the full learning rate is never reached',
             'param_scheduler.warmup_epochs=... or .warmup_min_iters=... shorter, or more epochs',
-        )
+        ),
     ]
 
 

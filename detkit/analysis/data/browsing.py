@@ -15,6 +15,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.datasets.wrappers import find_record
+from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.hooks import CloseTransformsHook
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Record
@@ -126,15 +127,21 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
         seed = (config.get('randomness') or {}).get('seed') or 0
     built = build_dataloader({**loader, 'num_workers': 0}, seed)
     max_epochs = (config.get('train_cfg') or {}).get('max_epochs')
-    own = (config.get('default_hooks') or {}).get('close_mosaic', {})
-    hooks = [] if own is None else [{'type': 'CloseTransformsHook', **own}]
-    hooks += [hook for hook in config.get('custom_hooks') or () if isinstance(hook, dict)]
-    for hook in hooks:
-        if split == 'train' and max_epochs and HOOKS.get(hook['type']) is CloseTransformsHook:
-            HOOKS.build({key: value for key, value in hook.items() if key != 'priority'}).close(
-                built.dataset, max_epochs
-            )
+    for hook in closing_hooks(config) if split == 'train' and max_epochs else ():
+        hook.close(built.dataset, max_epochs)
     return Browser(built.dataset, built.batch_sampler, tuple(built.dataset.metainfo['classes']), split == 'train')
+
+
+def closing_hooks(config: Config) -> list[CloseTransformsHook]:
+    """Return the hooks of a run that turn off transforms, in their order."""
+    hooks = [*{**DEFAULT_HOOKS, **(config.get('default_hooks') or {})}.values(), *(config.get('custom_hooks') or ())]
+    built = []
+    for hook in hooks:
+        if isinstance(hook, dict) and HOOKS.get(hook['type']) is CloseTransformsHook:
+            hook = HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
+        if isinstance(hook, CloseTransformsHook):
+            built.append(hook)
+    return built
 
 
 def contact_sheets(

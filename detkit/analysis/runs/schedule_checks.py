@@ -30,13 +30,19 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
         checks.passed(
             'schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, {steps:,} steps of the optimiser'
         )
+    mixing = _mixing(runner)
     for hook in runner.hooks:
-        if not isinstance(hook, CloseTransformsHook) or hook.names is not None:
-            continue
-        if hook.num_epochs >= loop.max_epochs and _has_mosaic(runner):
+        epochs = hook.active_epochs(mixing, loop.max_epochs) if isinstance(hook, CloseTransformsHook) else {}
+        never = [
+            name
+            for name, (start, stop) in epochs.items()
+            if name in mixing and start >= (loop.max_epochs if stop is None else stop)
+        ]
+        if never:
+            late = f' and for the first {hook.start_epoch}' if hook.start_epoch else ''
             checks.warned(
                 'mosaic',
-                f'CloseTransformsHook turns mosaic off for the last {hook.num_epochs} epochs, which '
+                f'CloseTransformsHook turns {", ".join(never)} off for the last {hook.num_epochs} epochs{late}, which '
                 f'are all {loop.max_epochs}',
                 'default_hooks.close_mosaic.num_epochs=... below max_epochs',
             )
@@ -49,6 +55,8 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
         )
 
 
-def _has_mosaic(runner: Runner) -> bool:
+def _mixing(runner: Runner) -> tuple[str, ...]:
+    """Return the names of the transforms of the training data that mix images."""
     leaves = leaf_datasets(runner.train_loop.dataloader.dataset)
-    return any(isinstance(leaf, SwitchableDataset) and leaf.mixing_transforms for leaf in leaves)
+    names = (name for leaf in leaves if isinstance(leaf, SwitchableDataset) for name in leaf.mixing_transforms)
+    return tuple(dict.fromkeys(names))

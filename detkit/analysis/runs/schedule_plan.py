@@ -12,9 +12,9 @@ import numpy as np
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import plain_dataset
+from detkit.analysis.data.browsing import closing_hooks
 from detkit.datasets.samplers import EpochSampler
 from detkit.datasets.transforms.choice import RandomChoice
-from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper, group_names
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
@@ -60,7 +60,9 @@ class SchedulePlan:
         iterations: ``(P,)`` int64, ascending from 0, the sampled iterations.
         accumulate: ``(P,)`` int64, batches of a step.
         groups: groups of parameters.
-        close_epoch: first epoch, counted from 1, without mosaic and mixup; None if they are never turned off.
+        close_epoch: first epoch, counted from 1, from which on no images are mixed (mosaic, mixup, copy-paste); None if
+            that is never turned off.
+        open_epoch: first epoch, counted from 1, in which images are mixed.
     """
 
     label: str
@@ -74,6 +76,7 @@ class SchedulePlan:
     accumulate: np.ndarray
     groups: tuple[GroupPlan, ...]
     close_epoch: int | None = None
+    open_epoch: int = 1
 
     @property
     def max_iters(self) -> int:
@@ -135,6 +138,7 @@ def plan_schedule(
     schedules = build_schedules(config.get('param_scheduler'), wrapper, epoch_length, max_epochs)
     warmup = _warmup(schedules, epoch_length, epoch_length * max_epochs)
     iterations = _iterations(epoch_length, max_epochs, warmup)
+    open_epoch, close_epoch = _mixing_epochs(config, max_epochs)
     accumulate, groups = _follow(schedules, wrapper, iterations)
     return SchedulePlan(
         label or Path(config.filename).stem,
@@ -147,7 +151,8 @@ def plan_schedule(
         iterations,
         accumulate,
         groups,
-        _close_epoch(config, max_epochs),
+        close_epoch=close_epoch,
+        open_epoch=open_epoch,
     )
 
 
@@ -162,8 +167,10 @@ def plan_text(plan: SchedulePlan) -> str:
         f'batch{"es" if final > 1 else ""}, {final * plan.batch_size} images',
         f'warm-up {plan.warmup:,} iterations{epochs}' if plan.warmup else 'no warm-up',
     ]
-    if plan.close_epoch is not None:
-        lines.append(f'mosaic and mixup are off from epoch {plan.close_epoch} on')
+    off = [f'before epoch {plan.open_epoch}'] if plan.open_epoch > 1 else []
+    off += [f'from epoch {plan.close_epoch} on'] if plan.close_epoch is not None else []
+    if off:
+        lines.append(f'mosaic and mixup are off {" and ".join(off)}')
     rows = []
     for group in plan.groups:
         highest = int(group.lr.argmax())
@@ -271,19 +278,28 @@ def _follow(
     )
 
 
-def _close_epoch(config: Config, max_epochs: int) -> int | None:
-    hook = {**DEFAULT_HOOKS, **(config.get('default_hooks') or {})}.get('close_mosaic')
-    if hook is None or not _turned_off(config.train_dataloader.dataset):
-        return None
-    count = hook.get('num_epochs', 10)
-    return max(max_epochs - count, 0) + 1 if count > 0 else None
+def _mixing_epochs(config: Config, max_epochs: int) -> tuple[int, int | None]:
+    """Return the first epoch, from 1, in which images are mixed, and the first after these in which none are."""
+    mixing = tuple(dict.fromkeys(_mixing(config.train_dataloader.dataset)))
+    active: dict[str, tuple[int, int | None]] = dict.fromkeys(mixing, (0, None))
+    for hook in closing_hooks(config):
+        active |= {name: epochs for name, epochs in hook.active_epochs(mixing, max_epochs).items() if name in active}
+    ends = [(start, max_epochs if stop is None else stop) for start, stop in active.values()]
+    used = [(start, end) for start, end in ends if start < end]
+    if not used:  # none is ever made, whether there are any or not
+        return 1, 1 if active else None
+    first, last = min(start for start, _ in used), max(end for _, end in used)
+    return first + 1, last + 1 if last < max_epochs else None
 
 
-def _turned_off(dataset: dict) -> bool:
-    """Return whether a transform in use can be turned off."""
-    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ())
-    kinds = (TRANSFORMS.get(step['type']) for step in _steps_in_use(dataset.get('pipeline', ())))
-    return any(map(_turned_off, inner)) or any(getattr(kind, 'mixes', False) for kind in kinds)
+def _mixing(dataset: dict) -> Iterator[str]:
+    """Yield the names of the transforms in use that mix images or objects."""
+    for inner in [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ()):
+        yield from _mixing(inner)
+    for step in _steps_in_use(dataset.get('pipeline', ())):
+        kind = TRANSFORMS.get(step['type'])
+        if getattr(kind, 'mixes', False):
+            yield kind.__name__
 
 
 def _steps_in_use(pipeline: Iterable[Any]) -> Iterator[dict]:

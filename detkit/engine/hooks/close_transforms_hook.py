@@ -50,10 +50,18 @@ class CloseTransformsHook(Hook):
 
     def close(self, dataset: Dataset, max_epochs: int) -> None:
         """Set the epochs in which a dataset runs the transforms, in a run of ``max_epochs``."""
-        if self.num_epochs <= 0 and self.start_epoch <= 0:
-            return
-        stop = max(max_epochs - self.num_epochs, 0) if self.num_epochs > 0 else None
         for leaf in leaf_datasets(dataset):
             if isinstance(leaf, SwitchableDataset):
-                names = leaf.mixing_transforms if self.names is None else self.names
-                leaf.active_epochs |= dict.fromkeys(names, (self.start_epoch, stop))
+                leaf.active_epochs |= self.active_epochs(leaf.mixing_transforms, max_epochs)
+
+    def active_epochs(self, mixing: Sequence[str], max_epochs: int) -> dict[str, tuple[int, int | None]]:
+        """Return the ``active_epochs`` that the hook sets, see ``SwitchableDataset``; none where it turns nothing off.
+
+        Args:
+            mixing: names of the transforms that mix images.
+            max_epochs: epochs of the run.
+        """
+        if self.num_epochs <= 0 and self.start_epoch <= 0:
+            return {}
+        stop = max(max_epochs - self.num_epochs, 0) if self.num_epochs > 0 else None
+        return dict.fromkeys(mixing if self.names is None else self.names, (self.start_epoch, stop))

@@ -119,3 +119,19 @@ def test_mosaic_that_is_never_made_and_validations_that_are_never_due():
     checks = found(warmup_decay(), hooks=[CloseTransformsHook(num_epochs=30)], val_interval=50)
     assert [check.title for check in checks if check.status == 'warned'] == ['mosaic', 'validation']
     assert [check.status for check in found(warmup_decay(), hooks=[CloseTransformsHook(num_epochs=10)])] == ['passed']
+    for options, never in (
+        (dict(num_epochs=30, names=['Mosaic']), True),
+        (dict(num_epochs=30, names=['RandomFlip']), False),
+        (dict(num_epochs=10, start_epoch=10), True),
+        (dict(num_epochs=10, start_epoch=9), False),
+        (dict(num_epochs=0, start_epoch=20), True),
+    ):
+        checks = found(warmup_decay(), hooks=[CloseTransformsHook(**options)])
+        assert ('mosaic' in [check.title for check in checks]) == never, options
+
+
+def test_a_rate_that_never_falls():
+    for flat, decay, status in ((1000, 'cosine', 'warned'), (19, 'cosine', 'passed'), (1000, 'constant', 'passed')):
+        (check,) = found(warmup_decay(flat_epochs=flat, decay=decay))
+        assert check.status == status, (flat, decay)
+    assert 'begins to fall after 1000 epochs' in found(warmup_decay(flat_epochs=1000))[0].text

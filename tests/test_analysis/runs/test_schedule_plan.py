@@ -69,6 +69,30 @@ def test_mosaic_inside_a_choice_is_turned_off_at_the_end(repo, shares, close_epo
     assert plan_schedule(cfg, num_images=64).close_epoch == close_epoch
 
 
+@pytest.mark.parametrize(
+    ('hooks', 'epochs'),
+    [
+        ({}, (1, 491)),
+        (dict(close_mosaic=None), (1, None)),
+        (dict(close_mosaic=dict(num_epochs=20, start_epoch=4)), (5, 481)),
+        (dict(close_mosaic=dict(names=['Mosaic'])), (1, None)),  # mixup goes on
+        (dict(close_mosaic=dict(names=['Mosaic']), mixup=dict(num_epochs=3, names=['MixUp'])), (1, 498)),
+        (dict(close_mosaic=dict(names=['RandomFlip'])), (1, None)),
+        (dict(close_mosaic=dict(num_epochs=0, start_epoch=500)), (1, 1)),  # never
+        (dict(close_mosaic=dict(num_epochs=10), later=dict(num_epochs=30)), (1, 471)),
+    ],
+)
+def test_images_are_mixed_between_the_epochs_of_all_hooks(repo, hooks, epochs):
+    cfg = config(repo)
+    cfg.train_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile'), dict(type='Mosaic'), dict(type='MixUp')]
+    hooks = {name: hook and dict(type='CloseTransformsHook', **hook) for name, hook in hooks.items()}
+    cfg.custom_hooks = [dict(hooks.pop('later'), priority='LOW')] if 'later' in hooks else None
+    cfg.default_hooks = {**(cfg.default_hooks or {}), **hooks}
+    plan = plan_schedule(cfg, num_images=64)
+    assert (plan.open_epoch, plan.close_epoch) == epochs
+    assert (f'off before epoch {epochs[0]}' in plan_text(plan)) == (epochs[0] > 1)
+
+
 def test_schedulers_of_mmengine(repo):
     cfg = config(repo, 'max_epochs=10')
     cfg.param_scheduler = [
