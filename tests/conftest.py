@@ -26,16 +26,6 @@ os.environ['DETKIT_ZOO_URL'] = ''
 REPO = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Give the tests of a file to one process, so that what they share is made once."""
-    if config.getoption('dist') != 'load':
-        return None
-    from xdist.scheduler import LoadFileScheduling
-
-    return LoadFileScheduling(config, log)
-
-
 def pytest_collection_finish() -> None:
     """Leave modules and tests out of every collection of garbage, which would pass over them again and again."""
     gc.collect()
