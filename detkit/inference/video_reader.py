@@ -227,7 +227,7 @@ class VideoReader:
     def _as_array(self, frame: DecodedFrame) -> np.ndarray:
         transposed, flip_rows, flip_columns = self._orientation
         try:
-            img = frame.to_ndarray(format='rgb24')
+            img = frame.to_ndarray(format='rgb24', threads=1)  # see VideoWriter.write
         except (self._av.FFmpegError, ValueError) as error:
             raise DataError(f'{self._name} has pixels of a kind that cannot be converted ({error})') from error
         if transposed:

@@ -73,7 +73,10 @@ class VideoWriter:
             if img.shape[:2] != (height, width):
                 img = cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA)
             frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(img), 'rgb24')
-            frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace='ITU709', dst_color_range='MPEG')
+            # In one thread: a process that is forked while others wait, as a loader's worker is, would wait for them.
+            frame = frame.reformat(
+                format=self._stream.pix_fmt, dst_colorspace='ITU709', dst_color_range='MPEG', threads=1
+            )
             self._last = max(round((seconds - self._first) / self._time_base), self._last + 1)
             frame.pts, frame.time_base = self._last, self._time_base
             self._mux(self._stream.encode(frame))

@@ -1,8 +1,11 @@
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from detkit.inference import FolderOutputs, Predictor, Video
 from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.to_folder import predict_to_folder
 from detkit.inference.track_to_folder import track_to_folder
-from detkit.inference.video_reader import VideoInfo
+from detkit.inference.video_reader import VideoInfo, VideoReader
 from detkit.inference.video_writer import VideoWriter
 from detkit.utils.errors import ConfigError
 from detkit.utils.files import SaveError
@@ -269,3 +272,26 @@ def test_the_process_holds_no_file_afterwards(tmp_path):
     copy(source, tmp_path / 'b.mp4')
     time.sleep(0.05)
     assert len(os.listdir('/proc/self/fd')) <= before
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are not forked here')
+def test_a_process_forks_while_a_thread_holds_frames_that_were_converted(tmp_path: Path):
+    """A child frees what threads of its parent held, and must not wait for threads that it does not have."""
+    held = threading.local()
+
+    def convert() -> None:
+        path = write_video(tmp_path / 'clip.mp4', 2, (480, 640))
+        held.reader = VideoReader(str(path), '', 0.0, 5.0, 1 << 20)
+        held.frames = list(held.reader.frames())
+        for _, read in held.frames:
+            read()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(convert).result()
+        child = multiprocessing.get_context('fork').Process(target=int)
+        child.start()
+        child.join(20)
+        hung = child.is_alive()
+        child.kill()
+        child.join()
+    assert not hung and child.exitcode == 0
