@@ -14,7 +14,7 @@ from detkit.utils.files import write_text
 
 START, END = '<!-- measured: start -->', '<!-- measured: end -->'
 _KEYS = ('machine', 'peaks', 'times', 'scripts', 'failed')
-# What tells a machine from another, so that measurements of both are not set side by side.
+# Measurements that differ in one of these are of two machines, and are not put into one table.
 _SAME = ('processor', 'cores', 'python', 'versions')
 
 

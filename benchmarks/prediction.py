@@ -73,7 +73,7 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         if type(module).__name__ == 'Attention':  # random ones let one cell take all, and logits explode
             module.qkv.bn.weight.data *= 0.1
     network = with_statistics(model.model, image)
-    # Of a box detkit reports the best class; YOLO26 of ultralytics reports each.
+    # detkit reports the best class of a box, and ultralytics' YOLO26 each class.
     found_classes = 1 if args.family == 'yolo26' else None
 
     @torch.no_grad()

@@ -298,7 +298,7 @@ def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
 
 
 def test_reading_is_measured_without_its_imports(repo):
-    """What is imported late is imported before the clock runs."""
+    """Late imports happen before the clock runs."""
     code = """
 import sys, detkit.datasets, read_annotations
 read_annotations.import_way('detkit')

@@ -51,7 +51,7 @@ PYRAMIDS = ('retinanet', 'fcos', 'faster_rcnn', 'mask_rcnn', 'keypoint_rcnn')
 
 
 def values_of(path, name: str) -> list[ast.expr]:
-    """What a file assigns to a name."""
+    """Return the values that a file assigns to a name, one an assignment."""
     statements = [each for each in read_source(path).tree.body if isinstance(each, ast.Assign)]
     return [each.value for each in statements if getattr(each.targets[0], 'id', '') == name]
 

@@ -46,7 +46,7 @@ class TrainableModel:
     ) -> None:
         refuse_unknown(unknown, ('device', 'options', 'runtime'), 'Detector')
         from detkit.api.opening import OpenedConfig, open_model
-        from detkit.inference.model import check_device
+        from detkit.utils.device import check_device
 
         check_device(device)  # first, as a model may have to be fetched
         self._lock = Lock()

@@ -41,7 +41,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         found = super().parse_known_args(args, namespace)
-        # Of arguments that are not known either parse_args says what is wrong.
+        # Unknown arguments come first: parse_args reports them.
         text = self.mistake(found[0]) if self.mistake is not None and not found[1] else None
         if text is not None:
             self.error(text)

@@ -64,6 +64,12 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
 )
 
 
+def hooks_of(config: Config) -> list[Hook | dict[str, Any]]:
+    """Return the hooks of a config's runs, in the order in which they are registered."""
+    default = {**DEFAULT_HOOKS, **(config.get('default_hooks') or {})}
+    return [hook for hook in (*default.values(), *(config.get('custom_hooks') or ())) if hook is not None]
+
+
 class BaseRunner(Elsewhere):
     """The parts of a run, built from its config.
 
@@ -158,10 +164,8 @@ class BaseRunner(Elsewhere):
             self._log_summary()
         model = self.cfg['model']
         self.model = (model if isinstance(model, nn.Module) else DETECTORS.build(model)).to(self.device)
-        hooks = {**DEFAULT_HOOKS, **(self.cfg.get('default_hooks') or {})}
-        for hook in (*hooks.values(), *(self.cfg.get('custom_hooks') or ())):
-            if hook is not None:
-                self.register_hook(hook)
+        for hook in hooks_of(self.cfg):
+            self.register_hook(hook)
         self.logger.info('Hooks: %s', ', '.join(type(hook).__name__ for hook in self.hooks))
 
     def _log_summary(self) -> None:

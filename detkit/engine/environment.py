@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from detkit.utils.allocator import keep_freed_memory
+from detkit.utils.device import check_device
 from detkit.utils.errors import ConfigError
 
 
@@ -34,7 +35,7 @@ def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool =
         cudnn_benchmark: let cuDNN measure which algorithm is the fastest.
 
     Raises:
-        ConfigError: a GPU is asked for, and there is none.
+        ConfigError: a GPU is asked for, and there is none, or the device cannot be used.
     """
     if device is None:
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -42,7 +43,7 @@ def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool =
         raise ConfigError(f"device is {device!r}, but PyTorch finds no GPU; use device='cpu' or leave it out.")
     if device == 'cuda':
         device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if distributed else 'cuda:0'
-    chosen = torch.device(device)
+    chosen = check_device(device)
     if chosen.type == 'cuda':
         torch.cuda.set_device(chosen)
         torch.backends.cudnn.benchmark = cudnn_benchmark

@@ -103,7 +103,7 @@ class Runner(BaseRunner):
         checkpoint, source = self._find_checkpoint()
         loop.freeze_parts(model)
         load_from = self.cfg.get('load_from')
-        # Of a resumed run's first weights nothing is left, and a backbone's need not be there any more.
+        # A resumed run needs no first weights: the file of a backbone's may be gone.
         missing = self._start(load_from) if checkpoint is None else ''
         if self.distributed and self.world_size > 1:
             if self.cfg.get('sync_bn', False):

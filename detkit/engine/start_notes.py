@@ -16,7 +16,7 @@ from detkit.engine.run_folder import display_path
 from detkit.engine.schedule_problems import schedule_problems
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
-from detkit.models.heads import BaseHead
+from detkit.models.heads import BaseHead, QueryHead
 from detkit.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -156,9 +156,10 @@ def _starts_from_weights(runner: Runner) -> bool:
 
 def _few_queries(runner: Runner, counts: np.ndarray) -> str | None:
     head = getattr(unwrap(runner.model), 'head', None)
-    queries, most = getattr(head, 'num_queries', None), int(counts.max(initial=0))
-    if queries is None or most <= queries:
+    most = int(counts.max(initial=0))
+    if not isinstance(head, QueryHead) or most <= head.num_queries:
         return None
+    queries = head.num_queries
     return (
         f'{int((counts > queries).sum()):,} train images show more objects (up to {most:,}) than the {queries:,} '
         f'queries of {type(head).__name__}, each of which learns and finds one: set model.head.num_queries='

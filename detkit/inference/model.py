@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 from torch import nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
@@ -22,7 +21,8 @@ from detkit.models.detectors import ModelInfo, OpenVocabularyDetector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS, EXPORTED_MODELS
 from detkit.structures.keypoints import keypoint_info
-from detkit.utils.errors import CheckpointError, ConfigError, first_line, shorten
+from detkit.utils.device import check_device
+from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.limits import MAX_PIXELS
 
 # The keys of a config whose components a prediction may build.
@@ -149,20 +149,6 @@ def untrained_model(config: Config) -> nn.Module:
         model['head']['num_classes'] = len(classes)
     with located(config):
         return DETECTORS.build(model)
-
-
-def check_device(device: str | torch.device | None) -> torch.device:
-    """Return the device, which must be there.
-
-    Raises:
-        ConfigError: it is no device, or this machine or this build of PyTorch has none such.
-    """
-    try:
-        device = torch.device(get_device() if device is None else device)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:  # an unknown name, a missing driver, or no values, as of 'meta'
-        raise ConfigError(f"device '{device}' cannot be used here: {first_line(error)}") from error
-    return device
 
 
 def config_of_text(text: str, source: str = 'the checkpoint') -> Config:

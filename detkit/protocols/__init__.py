@@ -1,35 +1,37 @@
-"""The contracts of all parts: ``network`` those that results are made with, ``training`` those that it learns by.
+"""The contracts of all parts: of the ``network``, of what makes its ``boxes``, and of its ``training``.
 
 A head states in ``takes`` which protocol each of its parts follows, and a part names the protocols that it follows as
 parents: ``class MyLoss(nn.Module, BoxLoss)``. The two are compared when a config is loaded and when a head is built,
 see ``detkit.contracts``.
 """
 
-from .network import (
+from .boxes import (
     AnchorCoder,
+    DeltaCoder,
+    DistanceCoder,
+    ImageCoder,
+    PriorGenerator,
+    RoIExtractor,
+    RotatedCoder,
+    RotatedImageCoder,
+    Tracker,
+)
+from .network import (
     Backbone,
     Block,
     DataPreprocessor,
     DecodingHead,
-    DeltaCoder,
     Detector,
-    DistanceCoder,
     Downsample,
     DualAssignmentHead,
     EdgeBins,
     EdgeDecoder,
     Head,
-    ImageCoder,
     Neck,
     PositionEncoding,
-    PriorGenerator,
     QueryDecoder,
-    RoIExtractor,
-    RotatedCoder,
-    RotatedImageCoder,
     TextBlock,
     TextEncoder,
-    Tracker,
     Transformer,
 )
 from .training import (

@@ -259,6 +259,9 @@ def test_incomplete_config_and_bad_device(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match='finds no GPU'):
             Runner(dummy_config(tmp_path / 'run', device='cuda'))
+    for device in ('meta', 'warp'):
+        with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here"):
+            Runner(dummy_config(tmp_path / 'run', device=device))
 
 
 def test_validating_a_checkpoint(tmp_path):

@@ -122,7 +122,7 @@ def test_pan_carries_information_both_ways(reduce):
         (dict(in_channels=(8, 8), out_channels=(8,)), '1 out_channels for 2 maps'),
         (dict(in_channels=(8, 8), block=[dict(type='C3')]), 'PAN: 1 entries of block, but there are 2 positions'),
         (dict(in_channels=(8, 8), downsample=[None, None]), 'PAN: 2 entries of downsample, but there are 1 positions'),
-        (dict(in_channels=(8, 8), downsample=dict(type='SCDown'), light_down=True), 'give one of them'),
+        (dict(in_channels=(8, 8), downsample=dict(type='SCDown'), depthwise=True), 'give one of them'),
     ],
 )
 def test_pan_rejects(arguments, message):

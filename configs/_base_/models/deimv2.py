@@ -12,7 +12,7 @@ _hybrid = dict(
     deepen_factor=0.5,
     block=_block,
     linear_reduce=True,
-    light_down=True,
+    downsample=dict(type='SCDown', act=None),
     fuse='sum',
 )
 # By size: the backbone, its maps, the encoder, channels of all maps and queries, width of the decoder's linear layers,

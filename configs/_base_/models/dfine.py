@@ -47,7 +47,7 @@ model = dict(
         deepen_factor=deepen_factor,
         block=dict(type='RepNCSPELAN4', expansion=expansion),
         linear_reduce=True,
-        light_down=True,
+        downsample=dict(type='SCDown', act=None),
     ),
     head=dict(
         type='DFINEHead',

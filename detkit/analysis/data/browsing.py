@@ -15,7 +15,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.datasets.wrappers import find_record
-from detkit.engine.base_runner import DEFAULT_HOOKS
+from detkit.engine.base_runner import hooks_of
 from detkit.engine.hooks import CloseTransformsHook
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Record
@@ -134,9 +134,8 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
 
 def closing_hooks(config: Config) -> list[CloseTransformsHook]:
     """Return the hooks of a run that turn off transforms, in their order."""
-    hooks = [*{**DEFAULT_HOOKS, **(config.get('default_hooks') or {})}.values(), *(config.get('custom_hooks') or ())]
     built = []
-    for hook in hooks:
+    for hook in hooks_of(config):
         if isinstance(hook, dict) and HOOKS.get(hook['type']) is CloseTransformsHook:
             hook = HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
         if isinstance(hook, CloseTransformsHook):

@@ -39,8 +39,8 @@ from detkit.engine.start_notes import NEED_OF_TASK, NEEDS
 from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.evaluation.headline import fitness, headline_names
-from detkit.inference.model import check_device
 from detkit.models.data_preprocessor import DetDataPreprocessor
+from detkit.utils.device import check_device
 from detkit.utils.errors import ConfigError, nearest, shorten
 
 _FEWEST_STEPS, _MOST_STEPS = 2, 30  # timed ones

@@ -22,9 +22,10 @@ from detkit.config.options import parse_options
 from detkit.engine.evaluate import EvaluationSettings, evaluation_runner
 from detkit.engine.model_cost import count_flops, count_parameters
 from detkit.inference import Predictor, init_detector
-from detkit.inference.model import check_device, run_by
+from detkit.inference.model import run_by
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.device import check_device
 from detkit.utils.errors import ConfigError
 
 

@@ -140,7 +140,7 @@ class ScaleBias(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return self.scale * x + self.bias
-        return torch.addcmul(self.bias, self.scale, x)  # one pass and one map less
+        return torch.addcmul(self.bias, self.scale, x)  # in one pass, of which a prediction's memory is a map less
 
 
 class HGConv(nn.Module):

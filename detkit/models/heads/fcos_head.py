@@ -84,7 +84,7 @@ class FCOSHead(FPNHead):
         self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
         self.loss_centerness = self.build_part(LOSSES, 'loss_centerness', loss_centerness, 1)
         self.class_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', conv_bias=True)
-        self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', True, learns_few_cells=True)
+        self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', conv_bias=True)
         self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
         self.conv_bbox = SparseGradConv2d(feat_channels, 4 * self.num_bins, 3)
         self.conv_centerness = SparseGradConv2d(feat_channels, 1, 3)

@@ -27,7 +27,8 @@ def build_tower(
         in_channels, out_channels: before the first one, and of each.
         norm: ``'gn'`` for 32 groups of channels (one for each channel where there are fewer), ``'bn'``, or None.
         conv_bias: whether the convolutions have a bias; None gives them one where there is no normalisation.
-        learns_few_cells: whether the loss takes a few cells of the output, see ``SparseGradConv2d``.
+        learns_few_cells: whether the loss takes a few cells of the output, see ``SparseGradConv2d``; behind a
+            normalisation, which mixes cells, the gradient has all of them none the less.
 
     Raises:
         ConfigError: ``norm`` is none of these, or the groups do not divide the channels.
@@ -42,7 +43,7 @@ def build_tower(
         width = out_channels if index else in_channels
         layers: list[nn.Module] = [
             SparseGradConv2d(width, out_channels, 3, has_bias)
-            if learns_few_cells
+            if learns_few_cells and norm is None
             else nn.Conv2d(width, out_channels, 3, padding=1, bias=has_bias)
         ]
         if norm == 'bn':

@@ -37,9 +37,9 @@ class HybridEncoder(BaseModule):
         encoder_levels: indices of the maps that have encoder layers.
         num_encoder_layers: encoder layers of each of them.
         num_heads, feedforward_dims, dropout, encoder_act: arguments of ``EncoderLayer``.
-        num_blocks, deepen_factor, block, act, linear_reduce, light_down, fuse: arguments of ``PAN``; ``block`` is
+        num_blocks, deepen_factor, block, act, linear_reduce, downsample, fuse: arguments of ``PAN``; ``block`` is
             ``dict(type='CSPRep')`` when left out. D-FINE has ``dict(type='RepNCSPELAN4')``, ``linear_reduce`` and
-            ``light_down``, DEIMv2 also ``fuse='sum'``.
+            ``dict(type='SCDown', act=None)``, DEIMv2 also ``fuse='sum'``.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -62,7 +62,7 @@ class HybridEncoder(BaseModule):
         block: dict | None = None,
         act: Activation = 'SiLU',
         linear_reduce: bool = False,
-        light_down: bool = False,
+        downsample: dict | Sequence[dict | None] | None = None,
         fuse: str = 'concat',
         init_cfg: dict | list | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class HybridEncoder(BaseModule):
                 reduce=True,
                 act=act,
                 linear_reduce=linear_reduce,
-                light_down=light_down,
+                downsample=downsample,
                 fuse=fuse,
             )
         self.out_channels = channels

@@ -51,11 +51,10 @@ class PAN(BaseModule):
             downward path then continues from its result.
         act: activation of every convolution, see ``ConvModule``; also passed to the blocks.
         linear_reduce: leave out the activation after the 1x1 convolutions of ``reduce``.
-        light_down: halve maps by ``SCDown`` without an activation instead of one convolution, as D-FINE does.
         depthwise: halve maps by ``SeparableConv`` instead of one convolution; the blocks have an argument of their own.
         downsample: config of the layers that halve maps, built with ``in_channels`` and ``out_channels`` added, or a
             list of one for each, fine to coarse; None, also in the list, for one 3x3 convolution. YOLOv10 has
-            ``[None, dict(type='SCDown')]``.
+            ``[None, dict(type='SCDown')]``, D-FINE ``dict(type='SCDown', act=None)``.
         fuse: how two maps are joined, 'concat' or 'sum'; a sum needs maps of equal channels.
         last_block: entries that the config of the coarsest returned map's block has instead, such as
             ``dict(inner='c3k')``.
@@ -77,7 +76,6 @@ class PAN(BaseModule):
         reduce: bool = False,
         act: Activation = 'SiLU',
         linear_reduce: bool = False,
-        light_down: bool = False,
         depthwise: bool = False,
         fuse: str = 'concat',
         last_block: dict | None = None,
@@ -98,15 +96,13 @@ class PAN(BaseModule):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
         if fuse not in ('concat', 'sum'):
             raise ConfigError(f"PAN: fuse is {fuse!r}; it must be 'concat' or 'sum'")
-        if light_down + depthwise + (downsample is not None) > 1:
-            raise ConfigError('PAN: light_down, depthwise and downsample are ways to halve maps; give one of them')
+        if depthwise and downsample is not None:
+            raise ConfigError('PAN: depthwise and downsample are two ways to halve maps; give one of them')
         self.fuse = fuse
         num_blocks = scale_blocks(num_blocks, deepen_factor)
         steps = range(len(outs) - 1)  # step i joins levels i and i + 1
         *up, last = per_position(block or dict(type='C2f'), 2 * len(steps), 'PAN', 'block')
         up, down = up[: len(steps)][::-1], [*up[len(steps) :], {**last, **(last_block or {})}]
-        if light_down:
-            downsample = dict(type='SCDown', act=None)
 
         def build(block: dict, first: int, second: int, after: int) -> nn.Module:
             if fuse == 'sum' and first != second:
