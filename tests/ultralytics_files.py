@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from conversions import error_of
 from parity.shapes import loss_state
-from pickled_files import CLASSES, Layout, in_half_precision, read_layouts, tensor_shapes, write_model
+from pickled_files import CLASSES, SEED, Layout, in_half_precision, read_layouts, tensor_shapes, write_model
 from torch import Tensor
+
+from detkit.converters.ultralytics import convert_ultralytics
 
 PARITY = Path(__file__).parent / 'parity'
 RECORDED = {
@@ -85,3 +88,10 @@ def seeded_tensors(
     """Weights by name, as ``loss_state``, in half precision or another."""
     # DFL's weights are fixed.
     return in_half_precision(loss_state(shapes or tensor_shapes(layout, without='.dfl.'), seed), dtype)
+
+
+def refusal_of(layout: Layout, folder: Path) -> str:
+    """Return the sentence, a line, by which a detector's file of this layout is refused."""
+    message = error_of(convert_ultralytics, write_pt(folder / 'in.pt', layout, 'det', seeded_tensors(layout, SEED)))
+    assert '\n' not in message
+    return message
