@@ -182,6 +182,8 @@ def peer_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
         )
         return hf.DFineForObjectDetection(config), hf.RTDetrImageProcessor()
     backbone = hf.RfDetrDinov2Config(
+        hidden_size=384,
+        num_attention_heads=6,
         image_size=args.img_size,
         patch_size=16,
         num_windows=2,
@@ -337,6 +339,17 @@ def dfine_loss(model: nn.Module) -> Callable[[Any, list[dict[str, Tensor]]], Ten
     return loss
 
 
+def check_sizes(parameters: dict[str, int]) -> None:
+    """End the script if the sides have other networks; D-FINE of transformers has two heads more than it runs.
+
+    Args:
+        parameters: of each side.
+    """
+    if max(parameters.values()) > 1.1 * min(parameters.values()):
+        counts = ', '.join(f'{side} {count:,}' for side, count in parameters.items())
+        raise SystemExit(f'the sides have other networks, whose ratio says nothing: parameters {counts}')
+
+
 def peak_memory() -> float:
     """Return the peak memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -381,6 +394,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     peer = YOLOX_PEER if args.family == 'yolox' else PEER
     peer = peer if importlib.util.find_spec(peer) else ''
     found = answers(__file__, argv, args.rounds, peer=peer)
+    check_sizes({side: int(own[0][-1]) for side, own in found.items()})
     name = dict(rtdetr='RT-DETR', dfine='D-FINE', rfdetr='RF-DETR', yolox='YOLOX')[args.family]
     kind = 'bf16' if args.amp else 'float32'
     title = f'{name} {size}, batch {args.batch_size}, {args.img_size} px, {kind}'

@@ -489,3 +489,11 @@ def test_each_script_is_run_by_a_test_and_by_one_command_where_it_compares(repo)
         assert any(name in texts for name in names), f'{path.name} has no test'
     comparing = {path.name for path in scripts if 'args.json' in path.read_text()} | {'anchor_loss.py'}
     assert {file for file, *_ in run_all.SCRIPTS.values()} == comparing - {'run_all.py'}
+
+
+def test_sides_with_other_networks_are_refused():
+    import realtime_step
+
+    realtime_step.check_sizes({'detkit': 3_782_693, 'transformers': 3_963_809})
+    with pytest.raises(SystemExit, match='the sides have other networks.*detkit 30,467,298, transformers 99,000,000'):
+        realtime_step.check_sizes({'detkit': 30_467_298, 'transformers': 99_000_000})

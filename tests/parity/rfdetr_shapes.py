@@ -64,3 +64,18 @@ def loss_of(feats: Sequence[Tensor]) -> Tensor:
     return torch.stack(
         [(feat * seeded_tensor(feat.shape, f'map {i}', SEED)).mean() for i, feat in enumerate(feats)]
     ).sum()
+
+
+# Published sizes: the side of the images, and the decoder's layers.
+PUBLISHED = {'n': (384, 2), 's': (512, 3)}
+PUBLISHED_CLASSES = 80
+
+
+def published_images(side: int) -> Tensor:
+    return seeded_tensor((2, 3, side, side), 'published images', SEED) * 4 - 2
+
+
+def published_objects() -> tuple[Tensor, Tensor]:
+    """Labels ``(N,)`` int64 and boxes ``(N, 4)`` float64 cxcywh relative to the image, of the first image."""
+    table = torch.tensor([own for image in OBJECTS for own in image], dtype=torch.float64)
+    return table[:, 0].long() * 11, table[:, 1:] / SIDE
