@@ -121,12 +121,12 @@ def _dynamic(model: nn.Module) -> tuple[str, ...]:
 
 def _fastest(model: nn.Module, kept: _Kept, log: Callable[[str], None]) -> nn.Module:
     record = kept.folder / f'{_machine()}.json'
-    known = _read_choice(record)
+    candidates = suitable_formats(model)
+    known = _read_choice(record, {fmt.name for fmt in candidates})
     if known is not None and known.runtime == 'torch':
         log(known.line())
         return model
     opened, left_out, is_final = {}, {}, True
-    candidates = suitable_formats(model)
     if known is not None:  # the others are opened only where it cannot be
         candidates.sort(key=lambda fmt: fmt.name != known.runtime)
     for fmt in candidates:
@@ -141,14 +141,18 @@ def _fastest(model: nn.Module, kept: _Kept, log: Callable[[str], None]) -> nn.Mo
             log(known.line())
             return opened[known.runtime]
     taken = _measure({'torch': model, **opened}) if opened else {}
-    best = min(taken, key=taken.get, default='torch')
-    if taken and taken[best] > _WORTH * taken['torch']:
-        best = 'torch'
+    best = _best(taken)
     choice = _Choice(best, taken, left_out)
     if is_final:
         kept.write(record, choice)
     log(choice.line())
     return model if best == 'torch' else opened[best]
+
+
+def _best(milliseconds: dict[str, float]) -> str:
+    """Return the runtime to take by the time of an image."""
+    best = min(milliseconds, key=milliseconds.get, default='torch')
+    return 'torch' if best != 'torch' and milliseconds[best] > _WORTH * milliseconds['torch'] else best
 
 
 @torch.inference_mode()
@@ -304,18 +308,21 @@ def _machine() -> str:
     return f'choice-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
 
 
-def _read_choice(record: Path) -> _Choice | None:
-    """Return what was chosen on this machine; None where nothing was, or it cannot be read."""
+def _read_choice(record: Path, candidates: set[str]) -> _Choice | None:
+    """Return what was chosen on this machine; None where nothing was, or it cannot be believed.
+
+    Args:
+        record: the file.
+        candidates: the names of the runtimes that could be chosen, each of which a record has measured or left out.
+    """
     try:
         values = json.loads(record.read_text(encoding='utf-8'))
         choice = _Choice(str(values['runtime']), dict(values['milliseconds']), dict(values['left_out']))
-        if choice.runtime != 'torch' and find_format(choice.runtime).trusted_only:
-            return None
         times = choice.milliseconds
-        is_measured = {'torch', choice.runtime} <= times.keys() or (choice.runtime == 'torch' and not times)
-        if not is_measured or not all(math.isfinite(time) for time in times.values()):
+        is_complete = candidates == (times.keys() - {'torch'}) | choice.left_out.keys()
+        if not is_complete or not all(0 < time < math.inf for time in times.values()) or choice.runtime != _best(times):
             return None
         choice.line()
         return choice
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -167,12 +168,40 @@ def test_the_fastest_is_measured_once_and_remembered(fastest, checkpoint, cache,
         json.dumps(dict(runtime='onnx', milliseconds={'onnx': 1.0, 'torch': float('nan')}, left_out={})),
         json.dumps(dict(runtime='torchscript', milliseconds=times, left_out={})),
         json.dumps(dict(runtime='tensorrt', milliseconds=times, left_out={})),
+        json.dumps(dict(runtime='torch', milliseconds={'torch': 1.0}, left_out={})),
+        json.dumps(dict(runtime='torch', milliseconds={}, left_out={})),
+        json.dumps(dict(runtime='torch', milliseconds={}, left_out={'openvino': 'not installed'})),
+        json.dumps(dict(runtime='torch', milliseconds={'torch': 2.0, 'onnx': 1.0}, left_out={})),
+        json.dumps(dict(runtime='onnx', milliseconds={'torch': 2.0, 'onnx': -1.0}, left_out={})),
     ):
         record.write_text(text)
         measured.clear()
         runtimes.run_by_runtime(model, 'auto', log=lines.append)
         assert measured == [['onnx', 'torch']], 'a record that cannot be followed counts as none'
         assert json.loads(record.read_text())['runtime'] == fastest
+
+
+def test_a_record_without_an_installed_runtime_is_measured_again(checkpoint, cache, exports, monkeypatch):
+    installed, measured = [], []
+    monkeypatch.setattr(runtimes, 'suitable_formats', lambda model: [SimpleNamespace(name=name) for name in installed])
+    monkeypatch.setattr(runtimes._Kept, 'open', lambda self, fmt: fmt.name)
+    monkeypatch.setattr(
+        runtimes, '_measure', lambda models: measured.append(sorted(models)) or dict.fromkeys(models, 2.0) | times
+    )
+    model, times = init_detector(None, checkpoint, 'cpu'), {}
+    for installed[:], taken, expected in (
+        (['onnx'], {}, [['onnx', 'torch']]),
+        (['onnx', 'new'], {'new': 1.0}, [['new', 'onnx', 'torch']]),
+        (['onnx', 'new'], {}, []),
+        (['onnx'], {}, [['onnx', 'torch']]),
+        ([], {}, []),
+    ):
+        measured.clear()
+        times = taken
+        found = runtimes.run_by_runtime(model, 'auto', log=lambda line: None)
+        assert measured == expected and found == ('new' if 'new' in installed else model)
+    (record,) = cache.rglob('choice-*.json')
+    assert json.loads(record.read_text())['milliseconds'] == {}
 
 
 def test_lines_are_printable_and_say_where_nothing_was_measured(checkpoint, cache, monkeypatch):
