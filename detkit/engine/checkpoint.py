@@ -166,7 +166,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
 
 
 def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Check that model and checkpoint have the same tensors, of the same shapes.
+    """Check that model and checkpoint have the same tensors, of the same shapes, whose values are numbers.
 
     Args:
         model: the model.
@@ -174,7 +174,7 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
         source: the checkpoint's name in the error.
 
     Raises:
-        CheckpointError: lists the tensors that do not fit.
+        CheckpointError: lists the tensors that do not fit, or that hold NaN.
     """
     target = model.state_dict()
     missing = [name for name in target if name not in weights]
@@ -186,6 +186,28 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
         raise CheckpointError(
             f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
             f'config it was trained with, which lies beside it in its run folder.'
+        )
+    refuse_nan(weights, source)
+
+
+def refuse_nan(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that hold NaN, with which a network finds nothing and says nothing.
+
+    Infinite values may be meant, as in a mask of attention.
+
+    Args:
+        weights: a checkpoint's, by name.
+        source: its name in the error.
+
+    Raises:
+        CheckpointError: names the tensors.
+    """
+    names = [name for name, tensor in weights.items() if tensor.is_floating_point() and bool(tensor.isnan().any())]
+    if names:
+        raise CheckpointError(
+            f'checkpoint {source} holds values that are not a number (NaN) in {len(names)} of its {len(weights)} '
+            f'tensors ({shorten(names)}), so that its network finds nothing. The training that wrote it has '
+            'diverged, or it was damaged: take another one, or train again with a smaller learning rate.'
         )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detkit.engine.checkpoint import refuse_nan
 from detkit.models.detectors import BaseDetector
 from detkit.models.heads import BaseHead
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
@@ -108,10 +109,11 @@ def load_weights(
         source: the checkpoint's name in messages.
 
     Raises:
-        CheckpointError: the checkpoint lacks a tensor of the model.
+        CheckpointError: the checkpoint lacks a tensor of the model, or one holds NaN.
     """
     weights: dict[str, Tensor] = checkpoint['state_dict']
     check_names(model, weights, source)
+    refuse_nan(weights, source)
     own, target = _own_tensors(model), _target(model)
     old_classes = list(checkpoint['meta'].get('classes') or [])
     new_classes = list(classes or [])

@@ -22,10 +22,10 @@ _TABLE_ROWS = 50
 class AccuracyMetric(GatheredMetric):
     """Top-k accuracy: the share of images whose class is among the k most probable ones; ``accuracy/top1``, ….
 
-    With k classes or fewer, top-k is 1. Images that could not be read are left out. On request also
-    ``accuracy/cross_entropy``, the mean of -ln of the true class's probability, which can be compared with a training
-    loss. The table of classes has accuracy (recall), precision and F1; of more than 50 classes, those with the lowest
-    F1.
+    With k classes or fewer, top-k is 1. Images that could not be read are left out; one whose scores are infinite or
+    not a number, or all 0, counts as a mistake. On request also ``accuracy/cross_entropy``, the mean of -ln of the true
+    class's probability, which can be compared with a training loss. The table of classes has accuracy (recall),
+    precision and F1; of more than 50 classes, those with the lowest F1.
 
     Args:
         topk: the ks.
@@ -35,7 +35,7 @@ class AccuracyMetric(GatheredMetric):
 
     Attributes:
         confusion: ``(C, C)`` int64, after an evaluation and on the main process; rows are the true classes, columns the
-            predicted ones.
+            predicted ones. Images without scores are in none.
 
     Raises:
         ConfigError: a k below 1, or none.
@@ -76,7 +76,11 @@ class AccuracyMetric(GatheredMetric):
                 'none; it takes an ImageFolderDataset with test_mode=True.'
             )
         kept = DetDataSample(metainfo=dict(img_path=path, img_id=sample.get('img_id', path)))
-        kept.gt_label, kept.pred_scores = sample.gt_label, as_array(sample.pred_scores)
+        scores = as_array(sample.pred_scores)
+        kept.gt_label, kept.pred_scores = (
+            sample.gt_label,
+            scores if np.isfinite(scores).all() else np.zeros_like(scores),
+        )
         return kept
 
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
@@ -84,12 +88,12 @@ class AccuracyMetric(GatheredMetric):
         ranked = [best_classes(sample.pred_scores, count) for sample in results]
         truth = np.array([sample.gt_label for sample in results])
         first = np.array([labels[0] for labels, _ in ranked])
+        answered = np.array([scores[0] > 0 for _, scores in ranked])  # else there are no scores
         classes = self.class_names([truth, first])
-        self.confusion = np.bincount(truth * len(classes) + first, minlength=len(classes) ** 2).reshape(
-            len(classes), -1
-        )
+        pairs = (truth * len(classes) + first)[answered]
+        self.confusion = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), -1)
         if self.classwise:
-            self._make_table(classes)
+            self._make_table(classes, np.bincount(truth, minlength=len(classes)))
         if self.outfile:
             entries = [
                 {
@@ -101,7 +105,9 @@ class AccuracyMetric(GatheredMetric):
             ]
             write_json(self.outfile, entries)
         metrics = {
-            f'top{k}': float(np.mean([label in labels[:k] for label, (labels, _) in zip(truth, ranked, strict=True)]))
+            f'top{k}': float(
+                np.mean(answered & [t in labels[:k] for t, (labels, _) in zip(truth, ranked, strict=True)])
+            )
             for k in self.topk
         }
         if self.cross_entropy:
@@ -111,9 +117,9 @@ class AccuracyMetric(GatheredMetric):
             metrics['cross_entropy'] = float(-np.log(gt_scores).mean())
         return metrics
 
-    def _make_table(self, classes: list[str]) -> None:
-        """Fill ``per_class`` and ``table``."""
-        images, answers, right = self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal()
+    def _make_table(self, classes: list[str], images: np.ndarray) -> None:
+        """Fill ``per_class`` and ``table``; ``images (C,)`` is how many each class has."""
+        answers, right = self.confusion.sum(0), self.confusion.diagonal()
         chosen = {'all': None} | {classes[k]: k for k in np.flatnonzero(images)}
         for name, k in chosen.items():
             if k is None:

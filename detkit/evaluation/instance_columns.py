@@ -55,7 +55,8 @@ def gather_columns(samples: Sequence[DetDataSample], predictions: bool, iou_type
     parts = [sample.pred_instances if predictions else sample.gt_instances for sample in samples]
     bboxes = np.concatenate([part.bboxes for part in parts] or [np.zeros((0, 4))])
     bboxes_xywh = bboxes.astype(np.float64)
-    bboxes_xywh[:, 2:] = bboxes[:, 2:] - bboxes[:, :2]
+    with np.errstate(invalid='ignore'):  # of infinite corners
+        bboxes_xywh[:, 2:] = bboxes[:, 2:] - bboxes[:, :2]
     if predictions:
         bboxes_xywh[np.isnan(bboxes_xywh).any(1)] = 0
     labels = _join([part.labels for part in parts], np.int64)

@@ -14,7 +14,7 @@ from detkit.export.description import Description
 from detkit.export.format import Session
 from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
-from detkit.models.wiring import check_results
+from detkit.models.detectors.finished import finish_results
 from detkit.protocols import Detector
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -162,11 +162,7 @@ class ExportedDetector(nn.Module, Detector):
                 f'{type(self.head).__name__} can make no results of what the exported network gives '
                 f'({type(error).__name__}: {error}). The file is damaged or forged: export the checkpoint again'
             ) from error
-        check_results(results, len(data_samples), self.head)
-        for result, sample in zip(results, data_samples, strict=True):
-            if self.truth in sample:
-                result.set_field(sample.get(self.truth), self.truth)
-        return results
+        return finish_results(results, preds, data_samples, self.head, self.truth)
 
     def _as_rows(self, outputs: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
         """Return the head without suppression, and the rows of the graph's suppression as decoded predictions."""

@@ -60,6 +60,18 @@ def test_figures_and_confusion():
     assert '| all ' in metric.table and '| ant ' in metric.table and 'fly' not in metric.table
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_scores_that_are_no_numbers_are_a_mistake(value, tmp_path):
+    sample = make_sample(9, 0, [0, 1, 2, 3, 4, 5])
+    sample.pred_scores[3] = value
+    metric, figures = evaluate([*SAMPLES, sample], topk=(1, 6), outfile=str(tmp_path / 'found.json'))
+    assert figures == {'accuracy/top1': pytest.approx(2 / 6), 'accuracy/top6': pytest.approx(5 / 6)}
+    assert metric.confusion.sum() == 5
+    ant = metric.per_class[1]
+    assert (ant['images'], ant['precision']) == (3, 0.5) and ant['top1'] == pytest.approx(1 / 3)
+    assert json.loads((tmp_path / 'found.json').read_text(), parse_constant=pytest.fail)
+
+
 def test_repeated_images_count_once_and_unreadable_ones_not():
     skipped = make_sample(9, 0, [1, 0, 2, 3, 4, 5], skipped='is truncated')
     _, figures = evaluate([*SAMPLES, SAMPLES[0], SAMPLES[0], skipped])

@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -197,6 +198,21 @@ def test_backends_agree(name):
         for backend in ('pycocotools', name)
     )
     assert theirs == pytest.approx(ours, abs=1e-12)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('damaged', ['scores', 'bboxes'])
+def test_backends_agree_on_values_that_are_not_finite(damaged, value):
+    samples = as_samples(*make_data(np.random.default_rng(1)))
+    for sample in samples:
+        sample.pred_instances[damaged][::3] = value
+    installed = [name for name in BACKENDS if importlib.util.find_spec(BACKENDS[name].module)]
+    reference, *others = (
+        run(CocoMetric(metric=['bbox', 'segm', 'proposal'], backend=backend), samples) for backend in installed[::-1]
+    )
+    assert 0 < reference['coco/segm_mAP'] < 1
+    for found in others:
+        assert found == pytest.approx(reference, abs=1e-12)
 
 
 def test_predictions_that_are_not_numbers_match_nothing():

@@ -57,6 +57,47 @@ def test_settings_that_change_no_result(checkpoint: Path, images: Path, change: 
     assert len(samples) == 3 and all(map(same, samples, expected))
 
 
+def damaged(folder: Path, task: str, name: str, value: float) -> Path:
+    """A checkpoint with a value in the first row of a tensor, whose name begins or ends so."""
+    content = load_checkpoint(write_checkpoint(folder / f'{task}.pth', task))
+    key = next(key for key in content['state_dict'] if key.startswith(name) or key.endswith(name))
+    content['state_dict'][key][0] = value
+    save_checkpoint(content, folder / f'{task}.pth')
+    return folder / f'{task}.pth'
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r'det\.pth holds .*NaN.* in 1 of its .*backbone\.stem\.conv\.weight'):
+        init_detector(None, damaged(tmp_path, 'det', 'backbone.stem.conv.weight', torch.nan), 'cpu')
+
+
+@pytest.mark.parametrize('task', ['det', 'cls', 'obb'])
+def test_a_network_that_overflows_is_reported_once(tmp_path: Path, images: Path, task: str, caplog):
+    """Infinite weights make the products with 0 no numbers."""
+    weights = damaged(tmp_path, task, 'backbone.stem.conv.weight', torch.inf)
+    predictor = Predictor(None, weights, img_size=64, score_thr=0.01, device='cpu')
+    samples = predictor.predict(images)
+    assert [record.getMessage()[:51] for record in caplog.records] == [
+        'the network computes values that are infinite or no'
+    ]
+    assert str(images / '0.png') in caplog.text
+    for sample in samples:
+        if task == 'cls':
+            assert (sample.pred_scores == 0).all() and sample.pred_label == 0
+        else:
+            assert len(sample.pred_instances) == 0
+
+
+def test_objects_with_boxes_that_are_no_numbers_are_left_out(tmp_path: Path, images: Path, caplog):
+    whole = Predictor(None, write_checkpoint(tmp_path / 'whole.pth', 'obb'), img_size=64).predict(images)
+    weights = damaged(tmp_path, 'obb', 'head.bbox_branches.0.2.bias', torch.inf)
+    samples = Predictor(None, weights, img_size=64).predict(images)
+    assert len(caplog.records) == 1
+    for sample, expected in zip(samples, whole, strict=True):
+        found = sample.pred_instances
+        assert 0 < len(found) < len(expected.pred_instances) and found.rbboxes.isfinite().all()
+
+
 def test_arrays_and_files_agree(checkpoint: Path, images: Path):
     predictor = Predictor(None, checkpoint, img_size=64, max_per_img=5)
     img = cv2.cvtColor(cv2.imread(str(images / '0.png')), cv2.COLOR_BGR2RGB)

@@ -18,7 +18,8 @@ from detkit.utils.ranks import shared_maximum
 
 from ..base_module import BaseModule
 from ..layers import set_batch_norm
-from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses, check_results
+from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses
+from .finished import finish_results
 
 Preds = dict[str, Tensor | list[Tensor]]
 
@@ -213,11 +214,7 @@ class BaseDetector(BaseModule, Detector):
     def predict(self, preds: Preds, data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Return the head's predictions, with the ground truth of ``data_samples`` where they have one."""
         results = self.head.predict(preds, [sample.metainfo for sample in data_samples])
-        check_results(results, len(data_samples), self.head)
-        for result, sample in zip(results, data_samples, strict=True):
-            if self.truth in sample:
-                result.set_field(sample.get(self.truth), self.truth)
-        return results
+        return finish_results(results, preds, data_samples, self.head, self.truth)
 
 
 def raw_predictions(
