@@ -20,6 +20,10 @@ os.environ.setdefault('OMP_NUM_THREADS', '2')
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Every process of the tests, workers among them, would compile all modules again.
+sys.dont_write_bytecode = False
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+
 # No test needs the network; those of the zoo have a server of their own.
 os.environ['DETKIT_ZOO_URL'] = ''
 

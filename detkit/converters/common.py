@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,17 @@ class KeyTable:
     """
 
     def __init__(self, rows: Rows, dropped: str = r'(?!)') -> None:
-        self._to_detkit = [(_pattern(theirs), ours) for theirs, ours in rows]
-        self._to_theirs = [(_pattern(ours), theirs) for theirs, ours in rows]
-        self._dropped = re.compile(dropped)
+        self._rows = tuple(rows)
+        self._dropped = dropped
+
+    # Compiled when a name is looked up: there are thousands of rows, and a conversion needs those of one table.
+    @cached_property
+    def _to_detkit(self) -> list[tuple[re.Pattern, str]]:
+        return [(_pattern(theirs), ours) for theirs, ours in self._rows]
+
+    @cached_property
+    def _to_theirs(self) -> list[tuple[re.Pattern, str]]:
+        return [(_pattern(ours), theirs) for theirs, ours in self._rows]
 
     def to_detkit(self, name: str) -> str | None:
         """Return detkit's name; None for a tensor that detkit does not need.
@@ -140,7 +149,7 @@ class KeyTable:
         Raises:
             KeyError: no row fits.
         """
-        return None if self._dropped.match(name) else _rename(name, self._to_detkit)
+        return None if re.match(self._dropped, name) else _rename(name, self._to_detkit)
 
     def to_theirs(self, name: str) -> str:
         """Return the inverse of ``to_detkit``."""

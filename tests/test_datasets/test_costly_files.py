@@ -7,6 +7,7 @@ import signal
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -58,12 +59,17 @@ def bounded() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
+@cache
+def empty_rows() -> bytes:
+    """Return the compressed rows of a black picture."""
+    return zlib.compress(bytes((SIDE // 8 + 1) * SIDE), 9)
+
+
 def large_png(damaged: bool = False) -> bytes:
     """Return a file of 124 kB with a picture of 32000x32000; Pillow does not read the damaged one."""
     header = struct.pack('>IIBBBBB', SIDE, SIDE, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((SIDE // 8 + 1) * SIDE), 9)
     data = b'\x89PNG\r\n\x1a\n'
-    for kind, content in ((b'IHDR', header), (b'IDAT', rows), (b'IEND', b'')):
+    for kind, content in ((b'IHDR', header), (b'IDAT', empty_rows()), (b'IEND', b'')):
         data += (
             struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content) ^ damaged)
         )
@@ -77,17 +83,21 @@ def large_tiff(order: str) -> bytes:
 
 
 LARGE = {
-    'png': large_png(),
-    'damaged.png': large_png(damaged=True),
-    'hdr': f'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {SIDE} +X {SIDE}\n'.encode() + bytes(100),
-    'pfm': f'PF\n{SIDE} {SIDE}\n-1.0\n'.encode() + bytes(100),
-    'pam': f'P7\nWIDTH {SIDE}\nHEIGHT {SIDE}\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n'.encode() + bytes(100),
-    'ppm': f'P6 # a comment\n{SIDE} {SIDE}\n255\n'.encode() + bytes(100),
-    'little.tif': large_tiff('<'),
-    'big.tif': large_tiff('>'),
-    'bmp': b'BM' + struct.pack('<IIIIiiHHIIIIII', 254, 0, 54, 40, SIDE, -SIDE, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(200),
-    'gif': b'GIF89a' + struct.pack('<HHBBB', SIDE, SIDE, 0, 0, 0) + bytes(100),
-    'sun.ras': struct.pack('>IIIIIIII', 0x59A66A95, SIDE, SIDE, 24, 0, 1, 0, 0) + bytes(100),
+    'png': large_png,
+    'damaged.png': partial(large_png, damaged=True),
+    'hdr': lambda: f'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {SIDE} +X {SIDE}\n'.encode() + bytes(100),
+    'pfm': lambda: f'PF\n{SIDE} {SIDE}\n-1.0\n'.encode() + bytes(100),
+    'pam': lambda: (
+        f'P7\nWIDTH {SIDE}\nHEIGHT {SIDE}\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n'.encode() + bytes(100)
+    ),
+    'ppm': lambda: f'P6 # a comment\n{SIDE} {SIDE}\n255\n'.encode() + bytes(100),
+    'little.tif': partial(large_tiff, '<'),
+    'big.tif': partial(large_tiff, '>'),
+    'bmp': lambda: (
+        b'BM' + struct.pack('<IIIIiiHHIIIIII', 254, 0, 54, 40, SIDE, -SIDE, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(200)
+    ),
+    'gif': lambda: b'GIF89a' + struct.pack('<HHBBB', SIDE, SIDE, 0, 0, 0) + bytes(100),
+    'sun.ras': lambda: struct.pack('>IIIIIIII', 0x59A66A95, SIDE, SIDE, 24, 0, 1, 0, 0) + bytes(100),
 }
 
 
@@ -95,9 +105,10 @@ LARGE = {
 def test_large_images_of_small_files_are_not_decoded(tmp_path, monkeypatch, name):
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
     path = tmp_path / (name if '.' in name else f'x.{name}')
-    path.write_bytes(LARGE[name])
-    assert stated_size(memoryview(LARGE[name])) == (SIDE, SIDE)
-    assert len(LARGE[name]) < 150_000 and read_image_size(str(path)) == (SIDE, SIDE)
+    data = LARGE[name]()
+    path.write_bytes(data)
+    assert stated_size(memoryview(data)) == (SIDE, SIDE)
+    assert len(data) < 150_000 and read_image_size(str(path)) == (SIDE, SIDE)
     with pytest.raises(UnreadableImageError, match=f'{SIDE}x{SIDE} pixels, more than max_pixels.*DETKIT_MAX_PIXELS'):
         read_image(str(path))
     assert not hash_images([str(path)], [(SIDE, SIDE)]).readable.any()
@@ -222,7 +233,7 @@ def test_a_size_behind_long_comments(tmp_path, monkeypatch):
     """Where no size is found, nothing is decoded."""
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
     path = tmp_path / 'x.hdr'
-    head, size = LARGE['hdr'].split(b'\n\n')
+    head, size = LARGE['hdr']().split(b'\n\n')
     for length, reason in ((5000, f'{SIDE}x{SIDE} pixels, more than max_pixels'), (70000, 'is no image that')):
         path.write_bytes(head + b'\n#' + b'x' * length + b'\n\n' + size)
         with pytest.raises(UnreadableImageError, match=reason):

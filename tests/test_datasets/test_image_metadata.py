@@ -60,20 +60,21 @@ def tiff_with(num_tags: int, order: str = '<', is_big: bool = False) -> bytes:
 
 
 COSTLY = {
-    'jpg': jpeg_with(exif(26_000_000)),
-    'pieces.jpg': jpeg_with(exif(1_000_000), size=1000),
-    'png': encoded('PNG', exif=exif(26_000_000)),
-    'webp': encoded('WEBP', exif=exif(26_000_000)),
-    'little.tif': tiff_with(3000),
-    'big.tif': tiff_with(3000, '>'),
-    '64.tif': tiff_with(3000, is_big=True),
+    'jpg': lambda: jpeg_with(exif(26_000_000)),
+    'pieces.jpg': lambda: jpeg_with(exif(1_000_000), size=1000),
+    'png': lambda: encoded('PNG', exif=exif(26_000_000)),
+    'webp': lambda: encoded('WEBP', exif=exif(26_000_000)),
+    'little.tif': lambda: tiff_with(3000),
+    'big.tif': lambda: tiff_with(3000, '>'),
+    '64.tif': lambda: tiff_with(3000, is_big=True),
 }
 
 
 @pytest.mark.parametrize('name', COSTLY)
 def test_costly_metadata_are_refused(tmp_path, monkeypatch, name):
     path = tmp_path / (name if '.' in name else f'x.{name}')
-    path.write_bytes(COSTLY[name])
+    data = COSTLY[name]()
+    path.write_bytes(data)
     reason = 'its tags refer to 600' if 'tif' in name else 'bytes of EXIF data, more than 131,072; write the image anew'
     monkeypatch.setattr(Image.Exif, 'load', lambda *_: pytest.fail('they were parsed'))
     with pytest.raises(MetadataError, match=reason):
@@ -82,11 +83,11 @@ def test_costly_metadata_are_refused(tmp_path, monkeypatch, name):
         read_image(str(path))
     assert caught.value.path == str(path)
     with pytest.raises(UnreadableImageError, match=reason):
-        decode_image(COSTLY[name], 'image0')
+        decode_image(data, 'image0')
 
 
 def test_an_image_that_pillow_has_opened():
-    with Image.open(BytesIO(COSTLY['png'])) as image, pytest.raises(UnreadableImageError, match='bytes of EXIF data'):
+    with Image.open(BytesIO(COSTLY['png']())) as image, pytest.raises(UnreadableImageError, match='bytes of EXIF data'):
         convert_pillow_image(image, 'image0')
 
 

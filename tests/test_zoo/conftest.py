@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from file_server import FileServer, running_server
 
-from detkit.zoo import weights
-
 
 @pytest.fixture
 def server() -> Iterator[FileServer]:
@@ -18,6 +16,8 @@ def server() -> Iterator[FileServer]:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache folder, empty; and nothing remembered from other tests."""
+    from detkit.zoo import weights
+
     monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(weights, '_unreachable', {})
     monkeypatch.setattr(weights, '_shown', set())
