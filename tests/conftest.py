@@ -30,6 +30,17 @@ os.environ['DETKIT_ZOO_URL'] = ''
 REPO = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Give each process tests that follow each other, so that few modules prepare what their tests share twice.
+
+    One that has done its own takes half of another's.
+    """
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue('dist') == 'load' else None
+
+
 def pytest_collection_finish() -> None:
     """Leave modules and tests out of every collection of garbage, which would pass over them again and again."""
     gc.collect()
