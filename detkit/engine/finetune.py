@@ -99,8 +99,8 @@ def load_weights(
     rows of classes with the same name are copied, and those that all classes share (an anchor's box, 'no object').
     Tensors that the config decides (``own_tensors`` of a detector) stay as they are.
     In tables of learnt queries (``query_layers``) each group keeps its first queries, as many as both have.
-    Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts`` may be missing from the
-    checkpoint.
+    Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts``, and the parts of further groups
+    of queries, may be missing from the checkpoint.
 
     Args:
         model: the model, not wrapped for distributed training.
@@ -199,13 +199,19 @@ def _copy_queries(target: Tensor, value: Tensor, groups: tuple[int, int] | None)
 
 
 def _added_parts(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the prefixes of the parts in ``added_parts`` that the checkpoint lacks completely."""
+    """Return the prefixes of the parts that the checkpoint lacks completely, of those that it may lack.
+
+    They are a head's ``added_parts``, and those of the groups of queries that the model has more than the checkpoint.
+    """
     prefixes = [
         f'{name}.{part}.'.lstrip('.')
         for name, module in model.named_modules()
         if isinstance(module, BaseHead)
         for part in module.added_parts
     ]
+    for groups in filter(None, query_layers(model).values()):
+        first = _count_items(weights, groups)
+        prefixes += [f'{groups}{group}.' for group in range(first, _count_items(model.state_dict(), groups)) if first]
     return tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in weights))
 
 

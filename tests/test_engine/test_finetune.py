@@ -112,6 +112,18 @@ def test_each_group_keeps_its_first_queries(new, old):
     assert f'the first {queries} of {max(new[1], old[1])} queries' in report.lines()[0]
 
 
+def test_further_groups_begin_at_random():
+    model, other = QueryHead(3, 2), QueryHead(2, 2)
+    table = model.table.weight.detach().clone()
+    report = load_weights(model, checkpoint_of(other, ['a']), ['a'])
+    assert report.reinitialised == ['groups.2.weight', 'groups.2.bias']
+    assert torch.equal(model.table.weight, torch.cat((other.table.weight, table[4:])))
+    lacking = checkpoint_of(other, ['a'])
+    del lacking['state_dict']['groups.1.bias']
+    with pytest.raises(CheckpointError, match=r'lacks 1 of .*groups\.1\.bias'):
+        load_weights(model, lacking, ['a'])
+
+
 def test_queries_that_do_not_fit_otherwise_are_listed():
     report = load_weights(QueryHead(2, 3), checkpoint_of(QueryHead(2, 5, dims=4), ['a']), ['a'])
     assert report.reinitialised == ['table.weight'] and report.queries is None
