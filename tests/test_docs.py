@@ -55,6 +55,32 @@ def test_what_stands_for_a_foreign_argument_is_accepted(option):
     load_config(f'yolov8/{config}', [option], need_classes=False)
 
 
+PAGE_CONFIGS = {
+    'deim': 'deim/det_custom',
+    'dfine': 'dfine/det_custom',
+    'rfdetr': 'rfdetr/det_custom',
+    'training': 'rtdetr/det_custom',
+}
+PAGE_SETTINGS = [
+    (page, row.split('|')[1].strip(), code)
+    for page in PAGE_CONFIGS
+    for table in re.findall(
+        r'\| (?:to set|where) \| write \|\n\|[-|]+\|\n((?:\|.*\n)+)', (REPO / f'docs/{page}.md').read_text()
+    )
+    for row in table.splitlines()
+    for code in re.findall(r'`([^`]+)`', row.split('|')[2])
+]
+
+
+@pytest.mark.parametrize(('page', 'subject', 'code'), PAGE_SETTINGS)
+def test_a_setting_of_a_family_is_accepted(page, subject, code):
+    own = {'D-FINE': 'dfine/det_custom', 'DEIMv2': 'deimv2/det_custom'}
+    config = 'rfdetr/seg_custom' if 'mask' in code else own.get(subject.split(':')[0])
+    load_config(config or PAGE_CONFIGS[page], shlex.split(code), need_classes=False)
+    unquoted = re.sub(r"""'[^']*'|"[^"]*\"""", '', code)
+    assert not re.search(r'[()*?;&<>$]', unquoted), 'a shell reads it otherwise'
+
+
 def test_parts_that_stand_for_foreign_ones_exist():
     rows = table_rows((REPO / 'docs/from_mmdetection.md').read_text(), 'Parts')
     names = {name for row in rows for name in re.findall(r'`(\w+)', row.split('|')[2])}
