@@ -99,8 +99,8 @@ def load_weights(
     rows of classes with the same name are copied, and those that all classes share (an anchor's box, 'no object').
     Tensors that the config decides (``own_tensors`` of a detector) stay as they are.
     In tables of learnt queries (``query_layers``) each group keeps its first queries, as many as both have.
-    Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts``, and the parts of further groups
-    of queries, may be missing from the checkpoint.
+    Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts``, and those of further groups of
+    queries, may be missing from the checkpoint.
 
     Args:
         model: the model, not wrapped for distributed training.
