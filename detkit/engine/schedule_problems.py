@@ -1,11 +1,16 @@
-"""Schedules and averages of weights that do not fit the length of a run."""
+"""Schedules, averages of weights and hooks that do not fit the length of a run."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from detkit.datasets.pipeline_dataset import PipelineDataset, SwitchableDataset
+from detkit.datasets.transforms.choice import nested_transforms
+from detkit.datasets.wrappers import leaf_datasets
+from detkit.engine.hooks.close_transforms_hook import CloseTransformsHook
 from detkit.engine.hooks.ema_hook import ModelEMA
+from detkit.engine.hooks.switch_assigner_hook import SwitchAssignerHook
 from detkit.engine.schedule import WarmupDecay
 
 if TYPE_CHECKING:
@@ -35,6 +40,11 @@ def schedule_problems(runner: Runner) -> list[Problem]:
     ]
     if runner.ema is not None:
         problems += _of_average(runner.ema, loop.max_iters // runner.optim_wrapper.accumulate)
+    for hook in runner.hooks:
+        if isinstance(hook, CloseTransformsHook):
+            problems += _of_closed_transforms(hook, runner)
+        elif isinstance(hook, SwitchAssignerHook):
+            problems += _of_late_assigner(hook, loop.max_epochs)
     return problems
 
 
@@ -57,6 +67,44 @@ def _of_average(ema: ModelEMA, num_steps: int) -> list[Problem]:
             f'at the end of the run, after {num_steps:,} steps of the optimiser, the averaged weights, which are '
             f'validated and saved, are {age:,.0f} steps old on average',
             f'default_hooks.ema.decay=... below {ema.decay:g} or .tau=... above {ema.tau:g}, or more epochs',
+        )
+    ]
+
+
+def _of_closed_transforms(hook: CloseTransformsHook, runner: Runner) -> list[Problem]:
+    """Return the problem of a hook that leaves transforms no epoch of the run."""
+    max_epochs = runner.train_loop.max_epochs
+    never: dict[str, None] = {}
+    for leaf in leaf_datasets(runner.train_loop.dataloader.dataset):
+        if not isinstance(leaf, SwitchableDataset):
+            continue
+        transforms = nested_transforms(leaf.transforms) if isinstance(leaf, PipelineDataset) else ()
+        present = {*leaf.mixing_transforms, *(type(transform).__name__ for transform in transforms)}
+        for name, (start, stop) in hook.active_epochs(leaf.mixing_transforms, max_epochs).items():
+            if name in present and start >= (max_epochs if stop is None else stop):
+                never[name] = None
+    if not never:
+        return []
+    early = f' and for the first {hook.start_epoch}' if hook.start_epoch else ''
+    return [
+        (
+            f'CloseTransformsHook turns {", ".join(never)} off for the last {hook.num_epochs} epochs{early}, which are '
+            f'all {max_epochs}',
+            'its num_epochs=... (plain_epochs=... of D-FINE and DEIM) and start_epoch=... smaller, or more epochs, '
+            'unless that is meant',
+        )
+    ]
+
+
+def _of_late_assigner(hook: SwitchAssignerHook, max_epochs: int) -> list[Problem]:
+    """Return the problem of a hook whose assigner, meant for the end of a run, has most of it."""
+    if hook.epoch >= max_epochs / 2:
+        return []
+    return [
+        (
+            f'SwitchAssignerHook gives the head the assigner of the last epochs after {hook.epoch} of {max_epochs}',
+            'default_hooks.switch_assigner.epoch=... (switch_epochs=... of DEIMv2) nearer to the end, unless that is '
+            'meant',
         )
     ]
 

@@ -58,6 +58,13 @@ def error_of(*options: str, config: str = CONFIG) -> str:
         ('+optim_wrapper.paramwise_cfg.lr=3', "optim_wrapper.paramwise_cfg has no key 'lr'"),
         ('mosaic_prob=3', 'pipeline.1.prob: Mosaic takes prob from 0 to 1; found 3'),
         ('img_size=0', 'Mosaic takes size at least 1; found 0'),
+        ('+default_hooks.close_mosaic.start_epoch=-1', 'CloseTransformsHook takes start_epoch at least 0; found -1'),
+        ('+param_scheduler.warmup_min_iters=-5', 'WarmupDecay takes warmup_min_iters at least 0; found -5'),
+        ('+param_scheduler.tail_epochs=-3', 'WarmupDecay takes tail_epochs at least 0; found -3'),
+        (
+            '+model.data_preprocessor.multi_scale_interval=0',
+            'DetDataPreprocessor takes multi_scale_interval at least 1; found 0',
+        ),
         ('repeat_times=0', 'train_dataloader.dataset.times: RepeatDataset takes times at least 1; found 0'),
         ('batch_size=0', 'train_dataloader.batch_size: a data loader takes batch_size at least 1; found 0'),
         ('max_epochs=0', 'train_cfg.max_epochs: TrainLoop takes max_epochs at least 1; found 0'),

@@ -1,5 +1,7 @@
 """Validations without a result, ties, and what a run says or refuses before it begins."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,18 @@ def test_schedules_that_do_not_fit_the_run_are_noted(tmp_path, capsys):
     assert 'note     the warm-up of 100 iterations is as long as the whole run of 2, so that the full learning' in out
     assert 'param_scheduler.warmup_epochs=... or .warmup_min_iters=... shorter' in out
     assert 'the averaged weights, which are validated and saved, are 2 steps old' in out
+    assert re.search(
+        'note     CloseTransformsHook turns Mosaic.* off for the last 10 epochs, which are all 1: its num_', out
+    )
+
+
+def test_a_short_run_of_deim_without_its_augmentation_is_noted(tmp_path, capsys):
+    small = {'model.head.num_queries': 3, 'model.head.num_denoising': 2, 'size': 'atto', 'max_epochs': 3}
+    start(tmp_path, 1, 1, config='deimv2/det_custom.py', **small)
+    out = capsys.readouterr().out
+    assert 'turns RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop off for the last 100 epochs and for the' in out
+    assert re.search('turns GridMosaic.* off for the last 100 epochs and for the first 4, which are all 3', out)
+    assert 'SwitchAssignerHook gives the head the assigner of the last epochs after 1 of 3' in out
 
 
 def start_task(tmp_path, task, **options):

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detkit.analysis.runs.checklist import CheckList
-from detkit.datasets.pipeline_dataset import SwitchableDataset
-from detkit.datasets.wrappers import leaf_datasets
-from detkit.engine.hooks import CloseTransformsHook
 from detkit.engine.schedule_problems import schedule_problems
 from detkit.engine.start_notes import few_steps
 
@@ -30,22 +27,6 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
         checks.passed(
             'schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, {steps:,} steps of the optimiser'
         )
-    mixing = _mixing(runner)
-    for hook in runner.hooks:
-        epochs = hook.active_epochs(mixing, loop.max_epochs) if isinstance(hook, CloseTransformsHook) else {}
-        never = [
-            name
-            for name, (start, stop) in epochs.items()
-            if name in mixing and start >= (loop.max_epochs if stop is None else stop)
-        ]
-        if never:
-            late = f' and for the first {hook.start_epoch}' if hook.start_epoch else ''
-            checks.warned(
-                'mosaic',
-                f'CloseTransformsHook turns {", ".join(never)} off for the last {hook.num_epochs} epochs{late}, which '
-                f'are all {loop.max_epochs}',
-                'default_hooks.close_mosaic.num_epochs=... below max_epochs',
-            )
     if loop.val_begin > loop.max_epochs or loop.val_interval > loop.max_epochs:
         checks.warned(
             'validation',
@@ -53,10 +34,3 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
             f'{loop.val_begin} and val_interval {loop.val_interval}',
             'train_cfg.val_interval=1, to see how training goes and to keep the best weights',
         )
-
-
-def _mixing(runner: Runner) -> tuple[str, ...]:
-    """Return the names of the transforms of the training data that mix images."""
-    leaves = leaf_datasets(runner.train_loop.dataloader.dataset)
-    names = (name for leaf in leaves if isinstance(leaf, SwitchableDataset) for name in leaf.mixing_transforms)
-    return tuple(dict.fromkeys(names))

@@ -10,6 +10,7 @@ from detkit.analysis.runs.checklist import CheckList
 from detkit.analysis.runs.schedule_checks import check_schedule
 from detkit.engine.hooks import CloseTransformsHook
 from detkit.engine.hooks.ema_hook import ModelEMA
+from detkit.engine.hooks.switch_assigner_hook import SwitchAssignerHook
 from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.models.heads import QueryHead
 
@@ -117,7 +118,7 @@ def test_averages_that_stay_behind(decay, tau, accumulate, is_old):
 
 def test_mosaic_that_is_never_made_and_validations_that_are_never_due():
     checks = found(warmup_decay(), hooks=[CloseTransformsHook(num_epochs=30)], val_interval=50)
-    assert [check.title for check in checks if check.status == 'warned'] == ['mosaic', 'validation']
+    assert [check.title for check in checks if check.status == 'warned'] == ['schedule', 'validation']
     assert [check.status for check in found(warmup_decay(), hooks=[CloseTransformsHook(num_epochs=10)])] == ['passed']
     for options, never in (
         (dict(num_epochs=30, names=['Mosaic']), True),
@@ -127,7 +128,14 @@ def test_mosaic_that_is_never_made_and_validations_that_are_never_due():
         (dict(num_epochs=0, start_epoch=20), True),
     ):
         checks = found(warmup_decay(), hooks=[CloseTransformsHook(**options)])
-        assert ('mosaic' in [check.title for check in checks]) == never, options
+        assert any('CloseTransformsHook turns' in check.text for check in checks) == never, options
+
+
+def test_an_assigner_of_the_end_that_begins_early():
+    for epoch, status in ((1, 'warned'), (9, 'warned'), (10, 'passed'), (25, 'passed')):
+        (check,) = found(warmup_decay(), hooks=[SwitchAssignerHook(epoch, dict(type='HungarianAssigner'))])
+        assert check.status == status, epoch
+    assert 'after 1 of 20' in found(warmup_decay(), hooks=[SwitchAssignerHook(1, {})])[0].text
 
 
 def test_a_rate_that_never_falls():
