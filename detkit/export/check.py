@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detkit.export.detector import ExportedDetector
 from detkit.export.plan import Plan
-from detkit.export.suppression import WHOLE
+from detkit.export.suppression import WHOLE, name_of_bboxes, takes_every_class
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou
@@ -155,7 +155,9 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
     sizes = [None] if 'size' not in plan.dynamic else [max(plan.size), _smaller(plan)]
     for img_size in sizes:
         theirs = Predictor(model=exported, img_size=img_size, score_thr=score_thr, **fixed)
-        thresholds = {name: theirs.model.head.test_cfg[name] for name in ('iou_thr', 'max_per_img')}
+        head = theirs.model.head
+        read = [name for name in ('iou_thr', 'max_per_img') if name in (head.TEST_KEYS or head.test_cfg)]
+        thresholds = {name: head.test_cfg[name] for name in read}
         ours = Predictor(model=model, img_size=theirs.img_size, score_thr=score_thr, **thresholds, **fixed)
         for batch_size in plan.checked_batches:
             for batch in batches(theirs, images, batch_size):
@@ -287,7 +289,7 @@ def _compare_rows(
     """
     from torchvision.ops import box_iou
 
-    options, name = plan.suppression, 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
+    options, name = plan.suppression, name_of_bboxes(expected)
     overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
     equal = _EQUAL[plan.precision]
     for image, scores in enumerate(expected['scores']):
@@ -295,6 +297,11 @@ def _compare_rows(
         bboxes, count = expected[name][image], int(given['counts'][image])
         rows = {key: given[key][image][:count] for key in (name, 'scores', 'labels')}
         near = (rows['scores'][:, None] - scores[:, rows['labels']].T).abs()  # (N, P)
+        if takes_every_class(head):  # its candidates are pairs of a prior and a class, (P * C,)
+            num_classes = scores.shape[1]
+            best, bboxes = scores.flatten(), bboxes.repeat_interleave(num_classes, 0)
+            same = rows['labels'][:, None] == torch.arange(num_classes)  # (N, C)
+            near = torch.where(same[:, None], near[:, :, None], torch.inf).flatten(1)
         distances = (rows[name][:, None, :4] - bboxes[:, :4]).abs().amax(-1)
         distances = torch.where(near <= _score_tolerance(plan), distances, torch.inf)
         partner = distances.argmin(1)

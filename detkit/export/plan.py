@@ -213,7 +213,8 @@ def _size(given: int | Sequence[int] | None, default: int) -> tuple[int, int]:
     size = (size, size) if isinstance(size, int) else tuple(size)
     size = size * 2 if len(size) == 1 else size
     if len(size) != 2 or any(type(side) is not int or not 32 <= side <= _LARGEST_SIDE for side in size):
-        raise ConfigError(f'img_size is {given!r}, but must be a side or (h, w) from 32 to {_LARGEST_SIDE} pixels')
+        stated = f'{given!r}' if given is not None else f"{default!r} (the config's)"
+        raise ConfigError(f'img_size is {stated}, but must be a side or (h, w) from 32 to {_LARGEST_SIDE} pixels')
     return size
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ ROWS = ('scores', 'labels', 'counts')
 def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression) -> dict[str, Tensor]:
     """Return the remaining predictions of decoded ones, of N = ``max_per_img`` rows an image, best first.
 
-    A prior counts with its best class only, as in prediction.
+    A prior counts as in prediction: with its best class only, or with each where the head is ``MULTI_LABEL``.
 
     Args:
         decoded: the output of the head's ``decode``; boxes and ``scores (B, P, C)`` among it.
@@ -33,10 +34,13 @@ def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression
         The decoded tensors with N rows in place of P, ``scores (B, N)``, ``labels (B, N)`` int64, and
         ``counts (B,)`` int64, behind which rows are 0.
     """
-    bboxes_name = 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
-    bboxes, scores = decoded[bboxes_name], decoded['scores']
+    bboxes, scores = decoded[name_of_bboxes(decoded)], decoded['scores']
     num_classes = scores.shape[2]
-    best, labels = scores.max(2)  # (B, P)
+    num_labels = num_classes if takes_every_class(head) else 1
+    if num_labels > 1:
+        best, labels = scores.flatten(1), None  # (B, P * C): a pair of prior and class takes the place of a prior
+    else:
+        best, labels = scores.max(2)  # (B, P)
     best = torch.where(best > options.score_thr, best, torch.zeros_like(best))
     if head.SUPPRESSION == 'iou':
         ranked = _kept_by_iou(bboxes, best, labels, 1 if options.class_agnostic else num_classes, options)
@@ -50,15 +54,29 @@ def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression
     valid = top > 0
     rows = torch.where(valid, rows, torch.zeros_like(rows))
     rows = rows if order is None else order.gather(1, rows)
-    # (B, N), in the flattened (B, P); the number of priors may be traced
-    flat = rows + torch.arange(rows.shape[0], device=rows.device).unsqueeze(1) * labels.shape[1]
+    images = torch.arange(rows.shape[0], device=rows.device).unsqueeze(1)
+    priors = rows if num_labels == 1 else rows // num_labels
 
-    def take(value: Tensor) -> Tensor:
+    def take(value: Tensor, index: Tensor) -> Tensor:
+        flat = index + images * value.shape[1]  # (B, N), in the flattened (B, P); the number of priors may be traced
         chosen = value.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, (-1, options.max_per_img))
         return chosen * valid.view(valid.shape + (1,) * (chosen.dim() - 2)).to(chosen.dtype)
 
-    taken = {name: value if name in WHOLE else take(value) for name, value in decoded.items() if name != 'scores'}
-    return {**taken, 'scores': take(best), 'labels': take(labels), 'counts': valid.sum(1)}
+    taken = {
+        name: value if name in WHOLE else take(value, priors) for name, value in decoded.items() if name != 'scores'
+    }
+    taken['labels'] = rows % num_labels if labels is None else take(labels, rows)
+    return {**taken, 'scores': take(best, rows), 'counts': valid.sum(1)}
+
+
+def name_of_bboxes(decoded: Mapping[str, Tensor]) -> str:
+    """Return the name of a head's decoded boxes, upright or rotated."""
+    return 'rbboxes' if 'rbboxes' in decoded else 'bboxes'
+
+
+def takes_every_class(head: nn.Module) -> bool:
+    """Return whether predictions report a prior with every class above the threshold, as those of queries may."""
+    return head.SUPPRESSION == 'none' and getattr(head, 'MULTI_LABEL', False)
 
 
 def _kept_by_iou(bboxes: Tensor, best: Tensor, labels: Tensor, num_classes: int, options: Suppression) -> Tensor:

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 import torch
-from every_task import build_task
+from every_task import build_plainly, build_task
 from small_models import write_checkpoint, write_images
 from torch import nn
 
@@ -82,6 +82,12 @@ def test_a_combination_that_cannot_work(name, settings, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         export_detector(model(name), tmp_path / 'model.onnx', ExportSettings(**settings))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_of_the_config_that_no_file_may_have(tmp_path):
+    small = build_plainly('yolov8 det', 16)
+    with pytest.raises(ConfigError, match=r"img_size is 16 \(the config's\), but must be a side or .h, w. from 32"):
+        export_detector(small, tmp_path / 'model.onnx', ExportSettings())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from small_models import write_images
 
 from detkit.export import ExportSettings, export_detector, open_exported
 from detkit.inference import Predictor
+from detkit.inference.predictor import _warn_once
 from detkit.models.losses.rotated_boxes import prob_iou
 from detkit.utils.errors import ConfigError
 
@@ -85,15 +86,41 @@ def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tm
         assert (near & same).any(1).all() and (near & same).any(0).all()
 
 
-def test_queries_are_ranked(images, tmp_path):
-    model = build_task('detr det', SIZE)
-    export(model, tmp_path / 'model.onnx', images, dynamic=False, score_thr=0.1, max_per_img=10)
-    samples = Predictor(model=model, img_size=SIZE, score_thr=0.1, max_per_img=10).predict(images)
-    for rows, sample in zip(
-        [run_alone(tmp_path / 'model.onnx', pixels([path]))[0] for path in images], samples, strict=True
-    ):
-        assert len(rows['scores']) == len(sample.pred_instances) == 10
-        assert np.allclose(rows['scores'], sample.pred_instances.scores, atol=1e-4)
+@pytest.mark.parametrize(
+    'name',
+    [
+        'detr det',
+        'rtdetr det',
+        'rfdetr obb',
+        'yolo26 obb',
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ('rfdetr seg', 'rtdetr obb', 'dfine obb', 'deimv2 det')
+        ),
+    ],
+)
+def test_what_needs_no_suppression_is_ranked(name, images, tmp_path, caplog):
+    """A query counts with each of its classes where prediction reports it so; there are fewer rows than pairs."""
+    model = build_task(name, SIZE)
+    options = dict(score_thr=0.001, max_per_img=25)
+    _warn_once.cache_clear()
+    done = export(model, tmp_path / 'model.onnx', images, dynamic=False, **options)
+    assert done.differences.misplaced == 0 and 'iou_thr has no effect' not in caplog.text  # nobody gave one
+    samples = Predictor(model=model, img_size=SIZE, **options).predict(images)
+    boxes = 'rbboxes' if name.endswith('obb') else 'bboxes'
+    for path, sample in zip(images, samples, strict=True):
+        (rows,) = run_alone(tmp_path / 'model.onnx', pixels([path]))
+        found = sample.pred_instances
+        assert len(rows['scores']) == len(found) == 25
+        assert np.allclose(rows['scores'], found.scores, atol=1e-4)
+        given = torch.as_tensor(rows[boxes])
+        if boxes == 'rbboxes':  # detkit describes them by their longer side
+            near = prob_iou(given[:, None], found.rbboxes[None]) > 0.99
+        else:
+            near = (given[:, None].clamp(0, SIZE) - found.bboxes[None]).abs().amax(-1) < 0.1
+        near &= (torch.as_tensor(rows['scores'])[:, None] - found.scores).abs() < 1e-4
+        same = torch.as_tensor(rows['labels'])[:, None] == found.labels
+        assert (near & same).any(1).all()
 
 
 def test_nothing_above_the_threshold_is_no_row(images, tmp_path):
