@@ -201,7 +201,7 @@ def unpack(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
 def _unpack_hub(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in [name for name in state if '.mlp.gate_proj.' in name]:
         other = name.replace('.gate_proj.', '.up_proj.')
-        if other in state:
+        if other in state and state[name].ndim and state[name].shape[1:] == state[other].shape[1:]:
             state[name.replace('.gate_proj.', '.gate_up_proj.')] = torch.cat((state.pop(name), state.pop(other)))
     for name in ('up', 'reg_scale'):
         if f'model.decoder.{name}' in state:
@@ -212,7 +212,7 @@ def _unpack_hub(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _unpack_original(state: dict[str, Tensor]) -> dict[str, Tensor]:
     unpacked: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        if '.self_attn.in_proj_' in name:
+        if '.self_attn.in_proj_' in name and tensor.ndim:
             start, end = name.split('in_proj_')
             for (part, _), third in zip(_ATTENTION, tensor.chunk(3), strict=False):
                 unpacked[f'{start}{part}.{end}'] = third

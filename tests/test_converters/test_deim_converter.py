@@ -124,6 +124,26 @@ def test_a_file_without_counts_of_batches_is_converted(model, tmp_path):
     assert conversion.state.keys() == model.state_dict().keys()
 
 
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_tensors_that_cannot_be_joined_or_taken_apart_are_listed(model, layout, tmp_path):
+    state = published_state(model, layout)
+    joined = (
+        '.mlp.gate_proj.',
+        '.mlp.up_proj.',
+        '.in_proj_',
+        'model.enc_output.',
+        'cv1.conv1.',
+        '.csp_rep1.conv1.conv.',
+    )
+    names = {next((name for name in state if part in name and state[name].is_floating_point()), '') for part in joined}
+    assert len(names) > 1  # one of them may be the empty name of none
+    for name in filter(None, names):
+        for shape in ((), (2, 3, 1)):
+            source = write(tmp_path / 'model.pth', {**state, name: torch.zeros(shape)})
+            message = error_of(convert_deimv2, source)
+            assert message.startswith(f'{source} ') and 'do not match' in message, (name, shape, message)
+
+
 def test_a_selection_that_was_trained_has_the_graph_of_the_library(model, tmp_path):
     state = published_state(model, 'hugging_face')
     state['model.enc_output.0.bias'] += 0.5
