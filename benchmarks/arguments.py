@@ -78,7 +78,9 @@ def output_folder(text: str) -> Path:
     folder = Path(text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b'a full disk holds no byte more')
+            file.flush()
             return folder
     except OSError as error:
         raise argparse.ArgumentTypeError(f'{text} is no folder to write into: {error.strerror}') from error
@@ -94,9 +96,13 @@ def output_file(text: str) -> Path:
 
 
 def run(main: Callable[[], Found]) -> Found:
-    """Run a script; an error of detkit's input ends it with its sentence."""
+    """Run a script; an error of detkit's input, or of a file that cannot be written, ends it with its sentence."""
     try:
         return main()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f'error: {error.filename}: {error.strerror}')
     except Exception as error:
         errors = sys.modules.get('detkit.utils.errors')  # absent from the Python of a peer
         if errors is None or not isinstance(error, errors.DetkitError):

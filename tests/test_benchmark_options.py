@@ -110,6 +110,16 @@ def test_options_of_all_scripts_have_types_that_refuse(repo):
             assert wanted is None or types == [wanted], f'{path.name} {option}'
 
 
+def test_a_file_that_cannot_be_written_ends_a_script_with_its_name(tmp_path):
+    import arguments
+
+    def fill() -> None:
+        raise OSError(28, 'No space left on device', 'x.json')
+
+    with pytest.raises(SystemExit, match=r'error: x\.json: No space left on device'):
+        arguments.run(fill)
+
+
 def test_where_results_go_is_checked_first(tmp_path):
     import arguments
 
@@ -123,6 +133,14 @@ def test_where_results_go_is_checked_first(tmp_path):
     ):
         with pytest.raises(ArgumentTypeError, match=message):
             kind(str(path))
+    resource = pytest.importorskip('resource')  # Windows has no limits of file sizes
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(ArgumentTypeError, match='is no folder to write into: File too large'):
+            arguments.output_file(str(tmp_path / 'x.json'))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert arguments.thread_count('1') == 1
     with pytest.raises(ArgumentTypeError, match=f'at most {os.cpu_count()}'):
         arguments.thread_count(str(os.cpu_count() + 1))

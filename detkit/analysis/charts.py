@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from detkit.utils.errors import ConfigError
+from detkit.utils.files import replacing
 from detkit.visualization.text import font_families
 
 # The palette of Okabe and Ito: its colours differ for colour-blind readers too.
@@ -62,9 +63,11 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
     Raises:
         ConfigError: another suffix.
+        OSError: it cannot be written; an older one of its name is as it was.
     """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         raise ConfigError(f"'{path}' cannot be drawn: a picture's name ends in {', '.join(_SUFFIXES)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches='tight')
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches='tight')

@@ -16,6 +16,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from detkit.utils.files import write_text
+
 _JPEG_QUALITY = 85
 _NO_METADATA = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))  # of a chart
 
@@ -164,12 +166,12 @@ class HtmlPage:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         body = '\n'.join(self._parts)
-        path.write_text(
+        write_text(
+            path,
             '<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n'
             '<meta name=viewport content="width=device-width, initial-scale=1">\n'
             f'<title>{escape(self.title)}</title>\n<style>\n{_asset("page.css")}</style>\n</head>\n<body>\n{body}\n'
             f'<script>\n{_asset("page.js")}</script>\n</body>\n</html>\n',
-            encoding='utf-8',
         )
 
 

@@ -34,13 +34,13 @@ def _mistake(args: argparse.Namespace) -> str | None:
 def run(args: argparse.Namespace) -> int:
     # Only now, so that --help needs no torch.
     import json
-    from pathlib import Path
 
     from detkit.analysis.runs.dry_run import dry_run
+    from detkit.utils.files import write_text
 
     checks = dry_run(args.config, args.cfg_options, args.device, args.sample, args.seconds)
     print(checks.summary)
     if args.json:
-        Path(args.json).write_text(json.dumps(checks.as_dicts(), indent=1) + '\n', encoding='utf-8')
+        write_text(args.json, json.dumps(checks.as_dicts(), indent=1) + '\n')
         print(f'{len(checks.checks)} checks in {args.json}')
     return int(checks.count('failed') > 0 or args.strict and checks.count('warned') > 0)

@@ -90,6 +90,7 @@ def _copy(name: str, folder: Path) -> Path:
     """Write a config with its bases as one file, under its docstring; return the file."""
     from detkit.config import find_config, load_config, resolved_text
     from detkit.utils.errors import ConfigError
+    from detkit.utils.files import write_text
 
     source = find_config(name)
     target = folder / source.name
@@ -97,5 +98,5 @@ def _copy(name: str, folder: Path) -> Path:
         raise ConfigError(f'{target} exists already; remove it, or give another folder')
     text = resolved_text(load_config(source, need_classes=False))
     folder.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding='utf-8')
+    write_text(target, text)
     return target

@@ -22,6 +22,9 @@ from detkit.utils.errors import DetkitError
 _DRAFTS = '.detkit-draft-'
 _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of drafts any more
 
+# The errors of a disk that is full, of a quota, of a limit of a file's size, and of a device.
+_WRITE_FAULTS = {getattr(errno, name) for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EIO') if hasattr(errno, name)}
+
 # The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
 # that Python lacks, is a RuntimeError.
 ZIP_ERRORS = (
@@ -70,7 +73,7 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
     except BaseException as error:
         if own is not None:
             remove_own(temporary, own)
-        if isinstance(error, OSError) and error.filename == str(temporary):
+        if isinstance(error, OSError) and (error.filename == str(temporary) or _is_unnamed_fault(error)):
             raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
     if sync and os.name == 'posix':
@@ -99,6 +102,11 @@ def remove_own(temporary: Path, own: os.stat_result) -> None:
             temporary.unlink()
 
 
+def _is_unnamed_fault(error: OSError) -> bool:
+    """Return whether an error is one of writing into an open file, which names none."""
+    return error.filename is None and error.errno in _WRITE_FAULTS
+
+
 def _is_file(path: Path, stat: os.stat_result) -> bool:
     """Return whether a path is the file that was opened with these properties."""
     try:
@@ -115,7 +123,7 @@ def draft_folder(folder: str | Path) -> Iterator[Path]:
     processes left a day ago or earlier are removed, too.
 
     Raises:
-        OSError: it cannot be made, which names ``folder``.
+        OSError: it cannot be made, or the disk is full in the block, which names ``folder``.
     """
     folder = Path(folder)
     try:
@@ -125,6 +133,10 @@ def draft_folder(folder: str | Path) -> Iterator[Path]:
         raise type(error)(error.errno, error.strerror, str(folder)) from None
     try:
         yield draft
+    except OSError as error:
+        if _is_unnamed_fault(error):
+            raise type(error)(error.errno, error.strerror, str(folder)) from None
+        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

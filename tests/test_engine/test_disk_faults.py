@@ -4,18 +4,23 @@ import json
 import os
 import signal
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from detkit.analysis.charts import save_figure
 from detkit.analysis.hooks import RunPicturesHook
+from detkit.analysis.html_page import HtmlPage
+from detkit.analysis.speed.complexity import ModuleCost, write_costs
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.hooks import CheckpointHook, Hook
 from detkit.engine.hooks import scalar_log_hook as scalars
 from detkit.registry import HOOKS
 from detkit.utils import files
-from detkit.utils.files import SaveError, append_text, replacing, size_text, write_text
+from detkit.utils.files import SaveError, append_text, draft_folder, replacing, size_text, write_text
 
 from .dummy import dummy_config
 from .test_resume import assert_same_end, train
@@ -274,12 +279,42 @@ def test_a_pipe_in_place_of_a_file_is_an_error_and_no_wait(tmp_path):
 def test_a_failed_replacement_leaves_no_temporary_file(tmp_path):
     path = tmp_path / 'a.txt'
     write_text(path, 'old')
-    with full_disk(10), pytest.raises(OSError):
+    with full_disk(10), pytest.raises(OSError, match=r'a\.txt') as caught:
         write_text(path, 'new' * 100)
+    assert caught.value.filename == str(path)
     with pytest.raises(ValueError), replacing(path) as file:
         file.write(b'new')
         raise ValueError
     assert path.read_text() == 'old' and [entry.name for entry in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_a_full_disk_is_named_by_the_folder_of_a_draft(tmp_path):
+    with full_disk(10), pytest.raises(OSError) as caught, draft_folder(tmp_path) as draft:
+        (draft / 'network.onnx').write_bytes(b'new' * 100)
+    assert caught.value.filename == str(tmp_path) and not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError) as caught, draft_folder(tmp_path) as draft:
+        (draft / 'missing').read_text()
+    assert caught.value.filename.endswith('missing')
+
+
+@pytest.mark.parametrize('name', ['chart.png', 'chart.svg', 'page.html', 'costs.json', 'costs.csv'])
+def test_reports_are_written_whole_or_not_at_all(tmp_path, name):
+    def write(path: Path) -> None:
+        if path.suffix == '.html':
+            HtmlPage('title').save(path)
+        elif path.stem == 'costs':
+            write_costs([ModuleCost('stem', *[1] * (len(fields(ModuleCost)) - 1))] * 20, path)
+        else:
+            save_figure(Figure(), path)
+
+    path = tmp_path / name
+    write(path)
+    before = path.read_bytes()
+    assert len(before) > 100
+    with full_disk(10), pytest.raises(OSError) as caught:
+        write(path)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize('size, text', [(0, '0 B'), (999, '999 B'), (2_500_000, '2.5 MB'), (5e15, '5e+03 TB')])

@@ -27,6 +27,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.utils.errors import DataError
+from detkit.utils.files import write_text
 from detkit.utils.pictures import write_picture
 from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_instances
@@ -72,7 +73,7 @@ def write_errors(
         'false positives': delta.false_positives,
         'false negatives': delta.false_negatives,
     }
-    (folder / 'errors.json').write_text(json.dumps(content, indent=1))
+    write_text(folder / 'errors.json', json.dumps(content, indent=1))
     sure = errors.above(score_thr)
     without = []
     for name in ERROR_TYPES:

@@ -20,6 +20,7 @@ from detkit.analysis.speed.paired_timing import mean_interval, ratio_interval
 from detkit.engine.environment import cpu_name
 from detkit.evaluation.gathered_metric import is_defined
 from detkit.evaluation.headline import headline_names
+from detkit.utils.files import write_text
 from detkit.utils.tables import text_table, write_csv
 
 # How many interquartile ranges above the upper quartile a time is far out (Tukey, Exploratory Data Analysis, 1977).
@@ -237,7 +238,7 @@ def _batch(found: Benchmark, own: Measurement, size: int, confidence: float) -> 
 
 def write_benchmark_json(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
     """Write all results but the single times as JSON."""
-    Path(path).write_text(json.dumps(as_dict(found, confidence), indent=1) + '\n', encoding='utf-8')
+    write_text(path, json.dumps(as_dict(found, confidence), indent=1) + '\n')
 
 
 def write_benchmark_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:

@@ -21,6 +21,7 @@ from detkit.analysis.speed.paired_timing import synchronize
 from detkit.engine.model_cost import count_parameters
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.files import write_text
 from detkit.utils.tables import text_table, write_csv
 
 _WARMUP = 2
@@ -231,6 +232,6 @@ def write_costs(costs: list[ModuleCost], path: str | Path) -> None:
     """Write the costs as CSV or JSON, by the file's suffix."""
     rows = [asdict(cost) for cost in costs]
     if Path(path).suffix.lower() != '.csv':
-        Path(path).write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+        write_text(path, json.dumps(rows, indent=1) + '\n')
         return
     write_csv(path, list(rows[0]), [row.values() for row in rows])
