@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.protocols import Transformer
@@ -126,9 +127,8 @@ class TransformerLayer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def feedforward(self, x: Tensor) -> Tensor:
-        hidden = self.linear1(x)
-        # Dropout only zeroes and scales, so that ReLU may follow it in place: the gradient needs one map less.
-        hidden = self.dropout(hidden).relu_() if self.act is None else self.dropout(self.act(hidden))
+        # Not in place: the output of a linear layer is a view, whose gradient would be copied twice.
+        hidden = self.dropout(F.relu(self.linear1(x)) if self.act is None else self.act(self.linear1(x)))
         return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
 
 
