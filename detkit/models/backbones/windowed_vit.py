@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
@@ -237,4 +238,14 @@ class ViTBlock(nn.Module):
         normed = self.norm1(tokens).unflatten(0, (-1, together)).flatten(1, 2)  # (B * W / together, together * T, C)
         attended = self.attn(normed, normed, normed).unflatten(1, (together, -1)).flatten(0, 1)
         tokens = tokens + attended * self.scale1
-        return tokens + self.linear2(F.gelu(self.linear1(self.norm2(tokens)))) * self.scale2
+        hidden = self.linear1(self.norm2(tokens))
+        if hidden.requires_grad and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            # GELU is computed again for the gradient: what it makes are the largest tensors of a block.
+            changed = checkpoint(self._shrink, hidden, use_reentrant=False, preserve_rng_state=False)
+        else:
+            changed = self._shrink(hidden)
+        return tokens + changed * self.scale2
+
+    def _shrink(self, hidden: Tensor) -> Tensor:
+        """Return ``(B * W, T, C)`` of the MLP's hidden values."""
+        return self.linear2(F.gelu(hidden))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .keyed_dropout import draws_are_keyed, dropout
+from .sliced_attention import can_slice, sliced_attention
 
 
 class MultiHeadAttention(nn.Module):
@@ -55,6 +56,8 @@ class MultiHeadAttention(nn.Module):
         p = self.dropout if self.training else 0.0
         if p and draws_are_keyed():
             attended = _attend_with_dropout(*heads, key_mask, p)
+        elif not p and key_mask is None and can_slice(*heads):
+            attended = sliced_attention(*heads)
         else:
             attended = F.scaled_dot_product_attention(*heads, attn_mask=key_mask, dropout_p=p)
         return self.out_proj(attended.transpose(1, 2).flatten(2))  # (B, H, Q, C / H) -> (B, Q, C)
