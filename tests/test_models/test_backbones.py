@@ -296,16 +296,31 @@ def hooked(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
+def replaced(layer: nn.Module) -> nn.Module:
+    layer.forward = lambda x: 2 * type(layer).forward(layer, x)
+    return layer
+
+
 @pytest.mark.parametrize(
     'layers',
     [
+        dict(conv=replaced(nn.Conv2d(3, 4, 1)), bn=nn.BatchNorm2d(4)),
+        dict(conv=nn.Conv2d(3, 4, 1), bn=replaced(nn.BatchNorm2d(4))),
         dict(conv=ScaledConv(3, 4, 1), bn=nn.BatchNorm2d(4)),
         dict(conv=hooked(nn.Conv2d(3, 4, 1)), bn=nn.BatchNorm2d(4)),
         dict(conv=weight_norm(nn.Conv2d(3, 4, 1)), bn=nn.BatchNorm2d(4)),
         dict(conv=nn.Conv2d(3, 4, 1), bn=nn.BatchNorm2d(4, track_running_stats=False)),
         dict(conv=nn.Conv2d(3, 4, 1), act=nn.ReLU(), bn=nn.BatchNorm2d(4)),
     ],
-    ids=['own class', 'hook', 'computed weight', 'no statistics', 'activation between'],
+    ids=[
+        'own forward',
+        'own forward of norm',
+        'own class',
+        'hook',
+        'computed weight',
+        'no statistics',
+        'activation between',
+    ],
 )
 def test_pairs_that_compute_something_else_are_left_alone(layers):
     model = nn.Sequential(OrderedDict(layers)).eval()

@@ -137,12 +137,24 @@ def test_a_model_learns_the_same_with_it_and_without():
         lambda bn, act: bn.eval(),
         lambda bn, act: bn.register_forward_hook(lambda *args: None),
         lambda bn, act: act.register_forward_pre_hook(lambda *args: None),
+        lambda bn, act: setattr(bn, 'forward', lambda x: 2 * x),
+        lambda bn, act: setattr(act, 'forward', lambda x: 2 * x),
         lambda bn, act: setattr(bn, 'momentum', None),
         lambda bn, act: setattr(bn, 'track_running_stats', False),
         lambda bn, act: setattr(bn, '__class__', type('OwnNorm', (nn.BatchNorm2d,), {})),
         lambda bn, act: setattr(act, '__class__', type('OwnActivation', (nn.SiLU,), {})),
     ],
-    ids=['eval', 'hook', 'pre_hook', 'momentum', 'no_statistics', 'own_norm', 'own_activation'],
+    ids=[
+        'eval',
+        'hook',
+        'pre_hook',
+        'own_forward_of_norm',
+        'own_forward',
+        'momentum',
+        'no_statistics',
+        'own_norm',
+        'own_activation',
+    ],
 )
 def test_other_layers_are_called_themselves(change):
     bn, act = layers()

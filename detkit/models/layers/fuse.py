@@ -90,7 +90,8 @@ def _are_plain(conv: nn.Module, bn: nn.Module) -> bool:
 
 
 def _has_hooks(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+    """Return whether a layer has hooks, or a ``forward`` that its class does not have."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or 'forward' in vars(layer))
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:

@@ -42,8 +42,14 @@ def can_recompute(bn: nn.Module, x: Tensor) -> bool:
 
 
 def has_hooks(layer: nn.Module) -> bool:
-    """Tell whether a layer has hooks, which only a call of the layer runs."""
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+    """Tell whether a layer has hooks, or a ``forward`` that its class does not have, which only a call of it runs."""
+    return bool(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        or 'forward' in vars(layer)
+    )
 
 
 def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
