@@ -16,6 +16,7 @@ from detkit.utils.ranks import shared_divisor
 
 from ..layers.sparse_grad_conv import SparseGradConv2d
 from ..layers.towers import build_tower, init_convs
+from ..layers.winograd_conv import WinogradConv2d
 from ..priors import PointPriors
 from .base_head import widened
 from .fpn_anchor_head import filled, objects_of
@@ -85,7 +86,7 @@ class FCOSHead(FPNHead):
         self.loss_centerness = self.build_part(LOSSES, 'loss_centerness', loss_centerness, 1)
         self.class_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', conv_bias=True)
         self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, 'gn', conv_bias=True)
-        self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
+        self.conv_cls = WinogradConv2d(feat_channels, num_classes)
         self.conv_bbox = SparseGradConv2d(feat_channels, 4 * self.num_bins, 3)
         self.conv_centerness = SparseGradConv2d(feat_channels, 1, 3)
         init_convs((self.class_convs, self.bbox_convs, self.conv_cls, self.conv_bbox, self.conv_centerness))

@@ -16,6 +16,7 @@ from detkit.utils.ranks import shared_divisor
 from ..assigners.max_iou_assigner import IGNORED
 from ..layers.sparse_grad_conv import SparseGradConv2d
 from ..layers.towers import build_tower, init_convs
+from ..layers.winograd_conv import WinogradConv2d
 from .base_head import widened
 from .fpn_anchor_head import FPNAnchorHead, filled, objects_of
 
@@ -77,7 +78,7 @@ class RetinaHead(FPNAnchorHead):
             raise ValueError(f'RetinaHead: prior_prob must be in (0, 1), found {prior_prob}')
         self.class_convs = build_tower(feat_channels, feat_channels, num_convs, norm)
         self.bbox_convs = build_tower(feat_channels, feat_channels, num_convs, norm, learns_few_cells=True)
-        self.conv_cls = nn.Conv2d(feat_channels, self.num_shapes * num_classes, 3, padding=1)
+        self.conv_cls = WinogradConv2d(feat_channels, self.num_shapes * num_classes)
         self.conv_bbox = SparseGradConv2d(feat_channels, self.num_shapes * 4, 3)
         init_convs((self.class_convs, self.bbox_convs, self.conv_cls, self.conv_bbox))
         nn.init.constant_(self.conv_cls.bias, log(prior_prob / (1 - prior_prob)))

@@ -12,3 +12,11 @@ def full_precision(like: Tensor) -> AbstractContextManager:
     """Return a context without autocast on the device of ``like``; 'meta', which has none, needs none."""
     device = like.device.type
     return nullcontext() if device == 'meta' else torch.autocast(device, enabled=False)
+
+
+def in_cpu_autocast() -> bool:
+    """Return whether operations on a CPU run in autocast."""
+    try:
+        return torch.is_autocast_enabled('cpu')
+    except TypeError:  # before PyTorch 2.4
+        return torch.is_autocast_cpu_enabled()

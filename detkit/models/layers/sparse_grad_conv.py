@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .winograd_conv import is_faster, winograd_conv
+
 # The largest share of cells with a gradient at which their rows are gathered; above it a convolution is faster.
 _MAX_SHARE = 0.25
 # Cells whose rows are gathered at once.
@@ -33,6 +35,8 @@ class SparseGradConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if _is_learnt(x, self.weight):
             return _SparseGradConv.apply(x, self.weight, self.bias)
+        if is_faster(x, self.weight):
+            return winograd_conv(x, self.weight, self.bias)
         return super().forward(x)
 
 
@@ -51,7 +55,8 @@ class _SparseGradConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # Detached: autocast would keep a cast of a weight that is learnt, and this one has no gradient.
-        y = F.conv2d(x, weight.detach(), None if bias is None else bias.detach(), padding=weight.shape[-1] // 2)
+        layer = weight.detach(), None if bias is None else bias.detach()
+        y = winograd_conv(x, *layer) if is_faster(x, weight) else F.conv2d(x, *layer, padding=weight.shape[-1] // 2)
         ctx.save_for_backward(x.to(y.dtype), weight)
         ctx.input_dtype, ctx.has_bias = x.dtype, bias is not None
         return y

@@ -9,6 +9,7 @@ from torch import nn
 from detkit.utils.errors import ConfigError
 
 from .sparse_grad_conv import SparseGradConv2d
+from .winograd_conv import WinogradConv2d
 
 _GROUPS = 32
 
@@ -41,11 +42,12 @@ def build_tower(
     stages = []
     for index in range(count):
         width = out_channels if index else in_channels
-        layers: list[nn.Module] = [
-            SparseGradConv2d(width, out_channels, 3, has_bias)
-            if learns_few_cells and norm is None
-            else nn.Conv2d(width, out_channels, 3, padding=1, bias=has_bias)
-        ]
+        if norm == 'bn':  # which is folded into a plain convolution
+            layers: list[nn.Module] = [nn.Conv2d(width, out_channels, 3, padding=1, bias=has_bias)]
+        elif learns_few_cells and norm is None:
+            layers = [SparseGradConv2d(width, out_channels, 3, has_bias)]
+        else:
+            layers = [WinogradConv2d(width, out_channels, has_bias)]
         if norm == 'bn':
             layers.append(nn.BatchNorm2d(out_channels))
         elif norm == 'gn':

@@ -12,6 +12,7 @@ from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
 from ..layers.precision import full_precision
+from ..layers.winograd_conv import WinogradConv2d
 
 # Where the convolutions of the added maps begin: the last map that comes in, or the last one that is returned.
 _STARTS = ('on_input', 'on_output')
@@ -127,5 +128,7 @@ def _halve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, norm: str | None) -> nn.Sequential:
     """Return a convolution that keeps the size, and normalisation behind it."""
+    if kernel_size == 3 and norm is None:
+        return nn.Sequential(WinogradConv2d(in_channels, out_channels))
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=norm is None)
     return nn.Sequential(conv, *([] if norm is None else [nn.BatchNorm2d(out_channels)]))
