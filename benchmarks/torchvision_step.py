@@ -13,7 +13,7 @@ Each side lives in its own process; the two take turns, so that a noisy machine 
 of their medians. Memory is the peak of a process, and beside it the part that is added to libraries and weights.
 
 detkit's process keeps memory that is freed, as a run and a predictor of detkit do by themselves; torchvision's is left
-as it is, see ``benchmarks/freed_memory.py``.
+as it is, unless ``--peer-keeps-memory`` gives it the same setting, see ``benchmarks/freed_memory.py``.
 """
 
 from __future__ import annotations
@@ -170,6 +170,10 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
 
 def peer_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:
     """Return the same of torchvision."""
+    if args.peer_keeps_memory:
+        from detkit.utils.allocator import keep_freed_memory
+
+        keep_freed_memory()
     model = torchvision_model(args)
     model.load_state_dict(torch.load(args.weights, weights_only=True, mmap=True))
     data = synthetic_batch(args)
@@ -227,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--threads', type=thread_count, default=2)
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
+    parser.add_argument('--peer-keeps-memory', action='store_true', help='torchvision keeps freed memory too')
     parser.add_argument('--weights', type=Path, help=argparse.SUPPRESS)
     parser.add_argument('--side', choices=['detkit', PEER], help=argparse.SUPPRESS)
     parser.add_argument('--json', type=output_file, help='also write the results there')
@@ -240,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         found = answers(__file__, [*argv, '--weights', str(path)], args.rounds, peer=PEER)
     kind = 'bf16' if args.amp else 'float32'
     title = f'{args.model} r50, batch {args.batch_size}, {args.img_size} px, {kind}'
+    if args.peer_keeps_memory:
+        title += ', freed memory kept on both sides'
     job = 'training step' if args.job == 'train' else 'prediction'
     comparisons = []
     for column, (what, unit) in enumerate(
