@@ -99,6 +99,11 @@ class Server(uvicorn.Server):
         if self._on_ready is not None:
             self._on_ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # the application is cut off with the loop, which uvicorn would report as a fault
+            logging.getLogger('uvicorn.error').setLevel(logging.CRITICAL)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
