@@ -48,7 +48,7 @@ def rehearse(runner: Runner) -> None:
         ComponentError: one of the user's components fails, or returns what its contract does not allow.
     """
     keys = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator')
-    parts = {part for key in keys for part in _own_parts(runner.cfg.get(key))}
+    parts = {part: name for key in keys for part, name in _own_parts(runner.cfg.get(key))}
     if parts:
         with preserved_random_state():
             rehearsal = _Rehearsal(runner, parts)
@@ -57,19 +57,19 @@ def rehearse(runner: Runner) -> None:
                 rehearsal.validate()
 
 
-def _own_parts(value: Any) -> Iterator[type]:
-    """Yield the classes and functions of a user's own that a part of a config names."""
+def _own_parts(value: Any) -> Iterator[tuple[type, str]]:
+    """Yield the classes and functions of a user's own that a part of a config names, in its order, with these names."""
     if isinstance(value, Mapping):
         kind = value.get('type')
         found = [registry.get(kind) for registry in _KINDS] if isinstance(kind, str) else [kind]
-        yield from (part for part in found if is_own(part))
+        yield from ((part, kind if isinstance(kind, str) else part.__name__) for part in found if is_own(part))
     children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
     for child in children:
         yield from _own_parts(child)
 
 
 class _Rehearsal:
-    def __init__(self, runner: Runner, parts: set[type]) -> None:
+    def __init__(self, runner: Runner, parts: dict[type, str]) -> None:
         self.runner = runner
         self.parts = parts
         self.packages = {package_of(part) for part in parts}
@@ -115,9 +115,10 @@ class _Rehearsal:
             reason = reason_of(error, self.packages)
             part = self.culprit(error)
             if part is not None:
-                text = f'{part.__name__} fails on two samples, which are tried before training: {reason}'
-                raise ComponentError(text, part.__name__) from error
-            suspects = sorted({own.__name__ for own in _own_parts(self.runner.cfg.get(key)) if own in self.parts})
+                text = f'{self.parts[part]} fails on two samples, which are tried before training: {reason}'
+                raise ComponentError(text, self.parts[part]) from error
+            # The maps of a backbone have been checked where what is behind it fails: the last one is the likeliest.
+            suspects = list(dict.fromkeys(name for _, name in _own_parts(self.runner.cfg.get(key))))
             if not suspects:
                 raise
             text = (
