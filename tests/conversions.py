@@ -86,7 +86,13 @@ def yolov5_config(size: str, focus: bool, num_classes: int, widen_factor: float 
 def yolov5_model(classes: tuple[str, ...], tensors: dict, focus: bool = False, factors=None) -> YOLOv5Model:
     """Return what a file of YOLOv5 holds, with COCO's anchors."""
     return YOLOv5Model(
-        classes=classes, anchors=COCO_ANCHORS[3], focus=focus, tensors=tensors, factors=factors, norm_eps=1e-3
+        path=Path('x.pt'),
+        classes=classes,
+        anchors=COCO_ANCHORS[3],
+        focus=focus,
+        tensors=tensors,
+        factors=factors,
+        norm_eps=1e-3,
     )
 
 

@@ -158,7 +158,13 @@ def replaced(draw: st.DrawFn, content: dict[str, Any], others: st.SearchStrategy
     return content
 
 
-def run_fuzz(cases: int, strategy: st.SearchStrategy[T], check: Callable[[T], Any], may_refuse: bool = True) -> None:
+def run_fuzz(
+    cases: int,
+    strategy: st.SearchStrategy[T],
+    check: Callable[[T], Any],
+    may_refuse: bool = True,
+    named: object = '',
+) -> None:
     """Call ``check`` on drawn values; any error but detkit's own is a failure.
 
     Args:
@@ -166,6 +172,7 @@ def run_fuzz(cases: int, strategy: st.SearchStrategy[T], check: Callable[[T], An
         strategy: draws them, the same ones in every run.
         check: reads a value and asserts that the result is sound.
         may_refuse: whether an error of detkit's own is a good end, too, and one that occurs.
+        named: the file that is read, which each error must name.
     """
     ends = {'read': 0, 'refused': 0}
 
@@ -185,6 +192,7 @@ def run_fuzz(cases: int, strategy: st.SearchStrategy[T], check: Callable[[T], An
             if not may_refuse:
                 raise
             assert len(str(error)) < 20_000  # a message that repeats a whole file helps nobody
+            assert str(named) in str(error)
             ends['refused'] += 1
         else:
             ends['read'] += 1

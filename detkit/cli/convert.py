@@ -119,7 +119,8 @@ def run(args: argparse.Namespace) -> None:
 
     # Only now, so that --help needs no torch.
     from detkit.config import configs_folder
+    from detkit.utils.printable import printable
 
     convert = getattr(import_module(module), function)
     given = {option: getattr(args, option) for option in options}
-    print('\n'.join(convert(args.source, args.target, configs_folder(), **given)))
+    print(printable('\n'.join(convert(args.source, args.target, configs_folder(), **given))))

@@ -10,6 +10,7 @@ from detkit.converters.deim import load_deimv2
 from detkit.converters.deim_layout import layout_of as deimv2_layout_of
 from detkit.converters.detr import load_detr
 from detkit.converters.detr_file import NoDETRError, read_state
+from detkit.converters.file_checks import names_the_file
 from detkit.converters.inert_pickle import StandIn, TorchArchive
 from detkit.converters.pickled_model import load_pickled
 from detkit.converters.rfdetr import load_rfdetr
@@ -29,6 +30,7 @@ from detkit.utils.torch_files import is_zip
 FOREIGN_SUFFIXES = ('.pt', '.weights', '.safetensors', '.bin', '.pth')
 
 
+@names_the_file
 def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
 
@@ -58,7 +60,7 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
         if deimv2_layout_of(tensors) is not None:
             return load_deimv2(source, configs)
         if (family := family_of(tensors, source)) is not None:
-            return load_family(family, source, configs)
+            return load_family(source, family, configs)
         if torchvision_family_of(current_names(tensors))[0] is not None:
             return load_torchvision(source, configs)
         if is_darknet(tensors) is not None:

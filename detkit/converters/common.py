@@ -1,4 +1,4 @@
-"""Steps that every converter shares: name tables, matching a file's tensors to a model, and writing the checkpoint."""
+"""Steps that every converter shares: name tables, the config that describes a model, and writing the checkpoint."""
 
 from __future__ import annotations
 
@@ -173,55 +173,6 @@ def _rename(name: str, patterns: list[tuple[re.Pattern, str]]) -> str:
         if match := pattern.match(name):
             return target.format(*match.groups()) + name[match.end() :]
     raise KeyError(name)
-
-
-def match_tensors(
-    shapes: Mapping[str, Sequence[int]], expected: Mapping[str, Tensor], keys: KeyTable, what: str
-) -> dict[str, str]:
-    """Return the file's name of each of detkit's parameters and buffers, in detkit's order.
-
-    Args:
-        shapes: the shape of each tensor of the file, as it is once converted.
-        expected: detkit's state dict, whose shapes they must have.
-        keys: the names on both sides.
-        what: 'FILE does not fit THE MODEL', for the error.
-
-    Raises:
-        CheckpointError: some are unknown, missing or of another shape; it lists them all.
-    """
-    names, unknown = {}, []
-    for theirs in shapes:
-        try:
-            ours = keys.to_detkit(theirs)
-        except KeyError:
-            ours = ''
-        if ours in expected and ours not in names:
-            names[ours] = theirs
-        elif ours is not None:
-            unknown.append(theirs)
-    missing = [keys.to_theirs(ours) for ours in expected if ours not in names]
-    other = [
-        f'{theirs} {tuple(shapes[theirs])} instead of {tuple(expected[ours].shape)}'
-        for ours, theirs in names.items()
-        if tuple(shapes[theirs]) != tuple(expected[ours].shape)
-    ]
-    kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
-    problems = [f'{len(listed)} {kind}:\n  ' + '\n  '.join(listed) for listed, kind in kinds if listed]
-    if problems:
-        raise CheckpointError(
-            f'{what} model of its size. These of its parameters do not match:\n' + '\n'.join(problems)
-        )
-    return {ours: names[ours] for ours in expected}
-
-
-def check_paths(source: Path, target: Path) -> None:
-    """Refuse to write over the file that is read.
-
-    Raises:
-        CheckpointError: they are the same file.
-    """
-    if target.exists() and source.exists() and target.samefile(source):
-        raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -18,13 +18,13 @@ from torch import Tensor
 from detkit.converters.common import (
     Conversion,
     Description,
-    check_paths,
     read_names,
     resolve_config,
     set_classes,
     shown_classes,
 )
 from detkit.converters.darknet_layout import Layout, Section, compare_layers, format_cfg, parse_cfg
+from detkit.converters.file_checks import check_paths, names_the_file
 from detkit.inference.model import init_detector
 from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
@@ -93,6 +93,7 @@ def convert_darknet(
     return load_darknet(source, Path(configs), cfg and Path(cfg), names and Path(names)).save(target)
 
 
+@names_the_file
 def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Path | None = None) -> Conversion:
     """``.weights`` -> checkpoint, which is not written; arguments and errors as of ``convert_darknet``."""
     header, values = read_stream(source)
@@ -139,6 +140,7 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
     )
 
 
+@names_the_file
 def export_darknet(source: Path, target: Path) -> list[str]:
     """Checkpoint -> ``.weights``, ``.cfg`` and ``.names``.
 

@@ -14,13 +14,12 @@ from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
-    check_paths,
-    match_tensors,
     resolve_model,
     set_classes,
 )
 from detkit.converters.deim_layout import AUTHORS_KEYS, HUB_KEYS, layout_of, unpack
 from detkit.converters.detr_file import read_state, what_lies_beside
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.json_files import read_json
@@ -62,6 +61,7 @@ def convert_deimv2(
     return load_deimv2(source, configs, config, names).save(Path(target))
 
 
+@names_the_file
 def load_deimv2(
     source: str | Path, configs: str | Path, config: str | Path | None = None, names: str | Path | None = None
 ) -> Conversion:
@@ -100,9 +100,12 @@ def load_deimv2(
         _KEYS[layout],
         f'{source} does not fit the {what}',
     )
-    state = {ours: unpacked[theirs].float() for ours, theirs in file_names.items()}
-    state |= {ours: torch.zeros_like(tensor, device='cpu') for ours, tensor in expected.items() if ours not in state}
-    state, custom = {name: state[name] for name in expected}, None if 'layers' in differences else 'det_custom.py'
+    counters = {
+        ours: torch.zeros_like(tensor, device='cpu') for ours, tensor in expected.items() if ours not in file_names
+    }
+    weights = {ours: unpacked[theirs] for ours, theirs in file_names.items()}
+    state = stored_state({**counters, **weights}, expected, source)
+    custom = None if 'layers' in differences else 'det_custom.py'
     return description.finish(source, configs, state, _PROJECTS[layout], what, by, notes, custom)
 
 

@@ -14,12 +14,11 @@ from torch import Tensor
 from detkit.converters.common import (
     Conversion,
     Description,
-    check_paths,
-    match_tensors,
     resolve_model,
     set_classes,
 )
 from detkit.converters.detr_file import DETR_KEYS, DETRFile, read_detr
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.engine.run_folder import display_path
 from detkit.utils.errors import CheckpointError
@@ -86,6 +85,7 @@ def convert_detr(
     return load_detr(source, configs, size, config, names).save(Path(target))
 
 
+@names_the_file
 def load_detr(
     source: str | Path,
     configs: str | Path,
@@ -118,14 +118,14 @@ def load_detr(
     as_is['head']['num_classes'] = len(classes)
     differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
+    expected = description.build().state_dict()
     file_names = match_tensors(
         {name: tuple(tensor.shape) for name, tensor in detr.tensors.items()},
-        description.build().state_dict(),
+        expected,
         DETR_KEYS[detr.layout],
         f'{source} does not fit the {architecture.label()}',
     )
-    tensors = {ours: detr.tensors[theirs] for ours, theirs in file_names.items()}
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    state = stored_state({ours: detr.tensors[theirs] for ours, theirs in file_names.items()}, expected, source)
     custom = None if architecture.masks or 'sizes' in differences else 'det_custom.py'
     notes = [f'dilation {"yes" if dilated else "no"}: {why}']
     return description.finish(source, configs, state, PROJECTS[detr.layout], architecture.label(), by, notes, custom)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from detkit.converters.common import KeyTable, Rows
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
-from detkit.utils.errors import CheckpointError, DataError
+from detkit.utils.errors import CheckpointError, DataError, shorten
 from detkit.utils.json_files import read_json
 from detkit.utils.safetensors_file import is_safetensors, read_safetensors
-from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain
+from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, load_plain
 
 _EXPECTED = (
     'give a published checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face Hub with its '
@@ -82,7 +82,7 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
     """Return a file's content and its tensors by name; nothing in it is run.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds no weights by name.
+        CheckpointError: the file is missing, damaged, or holds no weights by name, or other tensors than plain ones.
     """
     if not path.is_file():
         kind = 'is a folder' if path.is_dir() else 'does not exist'
@@ -97,7 +97,14 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
         )
     found = (averaged_weights(content), content.get('model'), content.get('state_dict'), content)
     weights = next(weights for weights in found if isinstance(weights, Mapping))
-    return content, {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+    other = [name for name, value in tensors.items() if not is_plain_tensor(value)]
+    if other:
+        raise CheckpointError(
+            f'{path} holds tensors that are not dense and of real numbers, each stored on its own ({shorten(other)}); '
+            'save them as plain tensors.'
+        )
+    return content, tensors
 
 
 def averaged_weights(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:

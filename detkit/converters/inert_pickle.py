@@ -41,6 +41,9 @@ _DTYPES = {
     'BoolStorage': torch.bool,
 }
 
+# Parameters that a model has in several places are there once in a file, which then holds less than what is read of it.
+_MOST_SHARED = 8
+
 # The exceptions that reading a damaged or forged pickle may raise.
 _UNPICKLING = (
     pickle.UnpicklingError,
@@ -194,6 +197,7 @@ class TorchArchive:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._num_read = 0
         if not self.path.is_file():
             raise CheckpointError(
                 f'{path} '
@@ -256,11 +260,15 @@ class TorchArchive:
         """Read a tensor into memory of its own.
 
         Raises:
-            CheckpointError: its bytes are missing or do not suffice.
+            CheckpointError: its bytes are missing or do not suffice, or tensors that share bytes take far more memory
+                together than the file.
         """
         key, dtype, numel = ref.storage
         if dtype is None:
-            raise self._damaged('a tensor of an unknown data type')
+            raise CheckpointError(
+                f'{self.path} holds a tensor of a data type that no model has, such as complex or quantized numbers; '
+                'save the weights as plain floats (model.float()).'
+            )
         name = f'{self._root}/data/{key}'
         try:
             if self._zip.getinfo(name).file_size != numel * dtype.itemsize:
@@ -270,6 +278,9 @@ class TorchArchive:
             flat = torch.frombuffer(bytearray(self._bytes(name)), dtype=dtype)
             if prod(ref.size) > numel:
                 raise self._damaged(f'{name} is smaller than its tensor')
+            self._num_read += prod(ref.size) * dtype.itemsize
+            if self._num_read > _MOST_SHARED * self.path.stat().st_size:
+                raise self._damaged(f'its tensors take more than {_MOST_SHARED} times the memory of the file')
             return flat.as_strided(ref.size, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
         except (KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
             raise self._damaged(first_line(error)) from error

@@ -82,7 +82,7 @@ class ModelFile:
                 raise CheckpointError(f'{what}: layer {number} is a {layer.kind}, where {family} has {known}.')
             if taken != source:
                 raise CheckpointError(
-                    f'{what}: layer {number} ({kind}) takes layer {taken}, where {family} takes {source}.'
+                    f'{what}: layer {number} ({kind}) takes layer {short_repr(taken)}, where {family} takes {source}.'
                 )
         if len(layers) != len(expected):
             raise CheckpointError(f'{what}: it has {len(layers)} layers, where {family} has {len(expected)}.')
@@ -105,7 +105,7 @@ class ModelFile:
             CheckpointError: names the first one that differs.
         """
         epsilons, tensors = set(), self.tensors()
-        for name, module in _walk(self.model):
+        for name, module in self._walk():
             expected = {
                 **_ATTRIBUTES.get(module.kind, {}),
                 **attributes.get(module.kind, {}),
@@ -117,8 +117,8 @@ class ModelFile:
                 stated = module.get(attribute, value)
                 if stated != value:
                     raise CheckpointError(
-                        f'{self._changed}: {name} ({module.kind}) has {attribute} {stated}, where {self.family} has '
-                        f'{value}.'
+                        f'{self._changed}: {name} ({module.kind}) has {attribute} {short_repr(stated)}, where '
+                        f'{self.family} has {value}.'
                     )
             activation = dict(_children(module)).get('act') if module.kind in ('Conv', 'DWConv') else None
             usual = 'Identity' if re.fullmatch(linear, name) else 'SiLU'
@@ -131,7 +131,7 @@ class ModelFile:
                 heads, usual_heads = module.get('num_heads'), max(weight.size[0] // 64, 1) if weight else None
                 if heads != usual_heads:
                     raise CheckpointError(
-                        f'{self._changed}: {name} has {heads} heads, where {self.family} has {usual_heads}.'
+                        f'{self._changed}: {name} has {short_repr(heads)} heads, where {self.family} has {usual_heads}.'
                     )
             if module.kind == 'BatchNorm2d':
                 epsilons.add(module.get('eps', 1e-5))
@@ -146,7 +146,7 @@ class ModelFile:
 
     def activation(self, name: str) -> str | None:
         """Return the class of a convolution's activation, None where there is no such convolution."""
-        for found, module in _walk(self.model):
+        for found, module in self._walk():
             if found == f'{name}.act':
                 return module.kind
         return None
@@ -164,7 +164,13 @@ class ModelFile:
 
     def description(self) -> dict[str, Any]:
         """Return the attributes of ``PickledModel`` that every file states in the same way."""
-        return dict(classes=self._classes(), tensors=self.tensors(), factors=self._factors(), entry=self.entry)
+        return dict(
+            classes=self._classes(),
+            path=self.path,
+            tensors=self.tensors(),
+            factors=self._factors(),
+            entry=self.entry,
+        )
 
     def _classes(self) -> tuple[str, ...]:
         """Return the class names by label, as many as the head has."""
@@ -172,16 +178,22 @@ class ModelFile:
         if isinstance(names, dict) and set(names) == set(range(len(names))):
             names = [names[label] for label in range(len(names))]
         if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str | int) for name in names):
-            raise CheckpointError(f"{self.path} states no class names (its model's 'names' is {short_repr(names)}).")
+            raise CheckpointError(
+                f"{self.path} states no class names (its model's 'names' is {short_repr(names)}); set them, and save "
+                'it again.'
+            )
         num_classes = self.layers()[-1].get('nc', len(names))
         if num_classes != len(names):
-            raise CheckpointError(f'{self.path} names {len(names)} classes, but its head has {num_classes}.')
+            raise CheckpointError(
+                f'{self.path} names {len(names)} classes, but its head has {short_repr(num_classes)}; give the file '
+                'that training wrote.'
+            )
         return tuple(map(str, names))
 
     def tensors(self) -> dict[str, TensorRef]:
         """Return parameters and buffers by name, as ``torch.nn.Module.state_dict``."""
         tensors = {}
-        for prefix, module in _walk(self.model):
+        for prefix, module in self._walk():
             transient = module.get('_non_persistent_buffers_set') or ()
             for name, value in (*_table(module, '_parameters'), *_table(module, '_buffers')):
                 if isinstance(value, TensorRef) and name not in transient:
@@ -204,6 +216,25 @@ class ModelFile:
         size = arguments.get('imgsz') if isinstance(arguments, dict) else None
         size = max(size) if isinstance(size, list | tuple) and size else size
         return size if isinstance(size, int) and size > 0 and size % 32 == 0 else None
+
+    def _walk(self) -> Iterator[tuple[str, StandIn]]:
+        """Yield the model and all its parts with names, as ``torch.nn.Module.named_modules``, repeated ones too.
+
+        Raises:
+            CheckpointError: there are more of them than in any model, as of modules that hold themselves.
+        """
+        waiting, count = [('', self.model)], 0
+        while waiting:
+            prefix, module = waiting.pop()
+            yield prefix, module
+            children = [(f'{prefix}.{name}' if prefix else name, child) for name, child in _children(module)]
+            waiting += reversed(children)
+            count += 1
+            if count + len(waiting) > _MOST_MODULES:
+                raise CheckpointError(
+                    f'{self.path} is damaged: it has more than {_MOST_MODULES:,} layers, or nests them endlessly; copy '
+                    'the file again.'
+                )
 
     def text(self, entry: str) -> str:
         """Return a string that the file holds beside the model, an empty one where there is none."""
@@ -248,25 +279,6 @@ def _children(module: StandIn) -> Iterator[tuple[str, StandIn]]:
     for name, child in _table(module, '_modules'):
         if isinstance(child, StandIn):
             yield name, child
-
-
-def _walk(module: StandIn) -> Iterator[tuple[str, StandIn]]:
-    """Yield a module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too.
-
-    Raises:
-        CheckpointError: there are more of them than in any model, as of modules that hold themselves.
-    """
-    waiting, count = [('', module)], 0
-    while waiting:
-        prefix, module = waiting.pop()
-        yield prefix, module
-        children = [(f'{prefix}.{name}' if prefix else name, child) for name, child in _children(module)]
-        waiting += reversed(children)
-        count += 1
-        if count + len(waiting) > _MOST_MODULES:
-            raise CheckpointError(
-                f'The file is damaged: it has more than {_MOST_MODULES:,} layers, or nests them endlessly.'
-            )
 
 
 def _table(module: StandIn, name: str) -> list[tuple[str, Any]]:

@@ -15,11 +15,10 @@ from detkit.converters.common import (
     Conversion,
     Description,
     KeyTable,
-    check_paths,
-    match_tensors,
     resolve_config,
     shown_classes,
 )
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.inert_pickle import TensorRef, TorchArchive
 from detkit.models.layers import scale_blocks, scale_channels
 from detkit.utils.errors import CheckpointError, reason_of
@@ -94,6 +93,7 @@ class PickledModel(ABC):
         factors: depth and width factors that the file states, or None.
         norm_eps: the epsilon of the batch normalisations.
         img_size: the size that the model was trained at, where the file states it.
+        path: the file.
         entry: the entry of the file that holds the model, 'ema' or 'model'.
         version: the project's release, as far as it is known.
     """
@@ -103,6 +103,7 @@ class PickledModel(ABC):
 
     classes: tuple[str, ...]
     task: str = 'det'
+    path: Path
     tensors: dict[str, TensorRef]
     factors: tuple[float, float] | None = None
     norm_eps: float = NORM_EPS
@@ -146,12 +147,11 @@ class PickledModel(ABC):
         """Return what else the checkpoint keeps of the file: its origin, and what it says about keypoints."""
         return {}, {}
 
-    def find_scale(self, file: Path, source: Path) -> Scale:
+    def find_scale(self, file: Path) -> Scale:
         """Return the factors that give the file's channels and repeats; those of a size with a letter, if one fits.
 
         Args:
             file: the config, whose variable ``sizes`` holds the factors by letter.
-            source: the file's path, for the error.
 
         Raises:
             CheckpointError: no factors do.
@@ -177,8 +177,8 @@ class PickledModel(ABC):
             if scale.fits(widths, repeats, stage_blocks):
                 return scale
         raise CheckpointError(
-            f'{source} is a {self.family} with {widths} channels and {repeats} repeats of its stages, which no depth '
-            'and width factors give.'
+            f'{self.path} is a {self.family} with {widths} channels and {repeats} repeats of its stages, which no '
+            'depth and width factors give; convert a file of a model that its own description makes.'
         )
 
     def load_config(self, scale: Scale, file: Path) -> dict[str, Any]:
@@ -190,10 +190,10 @@ class PickledModel(ABC):
         """Return the config's variables that give it the model's size, see ``Scale.options``."""
         return scale.options()
 
-    def match(self, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
+    def match(self, expected: Mapping[str, Tensor]) -> dict[str, str]:
         """Return the file's name of each of detkit's parameters and buffers, see ``match_tensors``."""
         shapes = {name: self.converted_shape(name, tuple(ref.size)) for name, ref in self.tensors.items()}
-        what = f'{source} does not fit the {self.family} {TASK_NAMES[self.task]}'
+        what = f'{self.path} does not fit the {self.family} {TASK_NAMES[self.task]}'
         return match_tensors(shapes, expected, self.keys, what)
 
 
@@ -212,7 +212,8 @@ def read_model(archive: TorchArchive, read: Callable[[TorchArchive], PickledMode
         ) from error
     if pickled.factors is not None and not all(0 < factor < _MAX_FACTOR for factor in pickled.factors):
         raise CheckpointError(
-            f'{archive.path} states the depth and width factors {pickled.factors}, which no model has.'
+            f'{archive.path} states the depth and width factors {pickled.factors}, which no model has; copy the file '
+            'again.'
         )
     return pickled
 
@@ -241,6 +242,7 @@ def convert_pickled(
     return load_pickled(source, configs, read).save(Path(target))
 
 
+@names_the_file
 def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchArchive], PickledModel]) -> Conversion:
     """Return what ``convert_pickled`` writes.
 
@@ -257,13 +259,12 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
     with TorchArchive(source) as archive:
         pickled = read_model(archive, read)
         file = configs / pickled.config
-        scale = pickled.find_scale(file, source)
+        scale = pickled.find_scale(file)
         description = pickled.describe(scale, file)
         model = description.build()
-        names = pickled.match(model.state_dict(), source)
+        names = pickled.match(model.state_dict())
         state = {ours: archive.read(pickled.tensors[theirs]) for ours, theirs in names.items()}
     half = any(value.dtype in (torch.float16, torch.bfloat16) for value in state.values())
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     more, keypoints = pickled.meta()
     origin = {
         'file': source.name,
@@ -274,7 +275,7 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
     }
     data = {'data_root': 'path/to/folder'} if pickled.task == 'cls' else None
     return Conversion(
-        pickled.convert(state),
+        stored_state(pickled.convert(state), model.state_dict(), source),
         description.config,
         f'configs/{pickled.config}',
         origin,

@@ -15,12 +15,11 @@ from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
-    check_paths,
-    match_tensors,
     resolve_model,
     set_classes,
 )
 from detkit.converters.detr_file import read_state, unpack, what_lies_beside
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.converters.inert_pickle import StandIn
 from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
@@ -85,6 +84,7 @@ def convert_rfdetr(
     return load_rfdetr(source, configs, config, names).save(Path(target))
 
 
+@names_the_file
 def load_rfdetr(
     source: str | Path, configs: str | Path, config: str | Path | None = None, names: str | Path | None = None
 ) -> Conversion:
@@ -128,13 +128,14 @@ def load_rfdetr(
     as_is['head']['num_classes'] = len(classes)
     differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
+    expected = description.build().state_dict()
     file_names = match_tensors(
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        description.build().state_dict(),
+        expected,
         RFDETR_KEYS[layout],
         f'{source} does not fit the {architecture.label()}',
     )
-    state = {ours: tensors[theirs].float() for ours, theirs in file_names.items()}
+    state = stored_state({ours: tensors[theirs] for ours, theirs in file_names.items()}, expected, source)
     custom = None if 'sizes' in differences else f'{"seg" if architecture.masks else "det"}_custom.py'
     return description.finish(source, configs, state, PROJECTS[layout], architecture.label(), by, custom=custom)
 

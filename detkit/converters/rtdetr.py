@@ -15,12 +15,11 @@ from detkit.converters.common import (
     Conversion,
     Description,
     KeyTable,
-    check_paths,
-    match_tensors,
     resolve_model,
     set_classes,
 )
 from detkit.converters.detr_file import averaged_weights, hub_classes, hub_config, read_state
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.converters.rtdetr_families import DEIM, DFINE, FAMILIES, RTDETR, Family, has_more_positions
 from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, bare_names, layout_of
@@ -91,7 +90,7 @@ def _convert(
     names: str | Path | None,
 ) -> list[str]:
     check_paths(Path(source), Path(target))
-    return load_family(family, source, configs, config, names).save(Path(target))
+    return load_family(source, family, configs, config, names).save(Path(target))
 
 
 @dataclass(frozen=True)
@@ -120,9 +119,10 @@ class _File:
         return {name: tuple(value.shape) for name, value in self.tensors.items() if not name.endswith(_COUNTER)}
 
 
+@names_the_file
 def load_family(
-    family: Family,
     source: str | Path,
+    family: Family,
     configs: str | Path,
     config: str | Path | None = None,
     names: str | Path | None = None,
@@ -341,11 +341,8 @@ def _state(found: _File, expected: Mapping[str, Tensor], what: str) -> dict[str,
         found.keys,
         what,
     )
-    state: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for ours in expected:
-        if ours.endswith(_COUNTER):
-            counter = found.find(ours)
-            state[ours] = torch.zeros((), dtype=torch.int64) if counter is None else counter.to(torch.int64)
-        else:
-            state[ours] = found.tensors[names[ours]].float()
-    return state
+        tensor = found.find(ours) if ours.endswith(_COUNTER) else found.tensors[names[ours]]
+        tensors[ours] = torch.zeros((), dtype=torch.int64) if tensor is None else tensor
+    return stored_state(tensors, expected, found.path)

@@ -16,15 +16,14 @@ from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
-    check_paths,
     is_checkpoint,
-    match_tensors,
     read_names,
     resolve_config,
     set_classes,
     shown_classes,
 )
 from detkit.converters.detr_file import read_state
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.torchvision_keys import TORCHVISION_KEYS
 from detkit.converters.torchvision_model import COUNTER, NAMES, TorchvisionModel, current_names, find_model
 from detkit.datasets.class_names import COCO80, COCO91
@@ -89,6 +88,7 @@ def convert_torchvision(
     return load_torchvision(source, configs, config, names, classes).save(target)
 
 
+@names_the_file
 def load_torchvision(
     source: str | Path,
     configs: str | Path,
@@ -104,12 +104,12 @@ def load_torchvision(
     digest = file_sha256(source)[:8]
     file = configs / found.family / FILES[found.family][0] if config is None else Path(config)
     options = {} if config else _options(found, digest)
-    resolved = _resolve(file, options, found)
+    resolved = _resolve(file, options, found, source)
     differences = ['classes'] if chosen.names != tuple(resolved['classes']) else []
     set_classes(resolved, chosen.names)
     keypoints: dict[str, Any] = {}
     if found.num_keypoints:
-        keypoints = _set_keypoints(resolved, found.num_keypoints)
+        keypoints = _set_keypoints(resolved, found.num_keypoints, source)
         differences += ['keypoints'] if found.num_keypoints != len(COCO_KEYPOINTS) else []
     description = Description(resolved, file, options, tuple(differences), not differences)
     model = description.build()
@@ -122,8 +122,7 @@ def load_torchvision(
         keys,
         f'{source} does not fit the {found.label()}',
     )
-    state = {ours: tensors[theirs] for ours, theirs in file_names.items()}
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    state = stored_state({ours: tensors[theirs] for ours, theirs in file_names.items()}, expected, source)
     inside = file.resolve().is_relative_to(configs.resolve())
     eps = ', no eps, as the published weights were trained' if options.get('norm_eps') == 0.0 else ''
     return Conversion(
@@ -142,6 +141,7 @@ def load_torchvision(
     )
 
 
+@names_the_file
 def export_torchvision(source: Path, target: Path) -> list[str]:
     """Write the weights of a detkit checkpoint under torchvision's names, for ``load_state_dict``.
 
@@ -191,13 +191,14 @@ def _options(found: TorchvisionModel, digest: str) -> dict[str, Any]:
     return options
 
 
-def _resolve(file: Path, options: dict[str, Any], found: TorchvisionModel) -> dict[str, Any]:
+def _resolve(file: Path, options: dict[str, Any], found: TorchvisionModel, source: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
     sizes = execute(file, {}).values.get('sizes') or {}
     if 'size' in options and options['size'] not in sizes:
         raise CheckpointError(
-            f'{found.label()} has none of the sizes {", ".join(sizes)}; give a config of the same model with --config.'
+            f'{source} is a {found.label()}, which is none of the sizes {", ".join(sizes)} of {file.name}; give a '
+            'config of the same model with --config.'
         )
     try:
         resolved = resolve_config(file, options)
@@ -211,11 +212,11 @@ def _resolve(file: Path, options: dict[str, Any], found: TorchvisionModel) -> di
     return resolved
 
 
-def _set_keypoints(config: dict[str, Any], count: int) -> dict[str, Any]:
+def _set_keypoints(config: dict[str, Any], count: int, source: Path) -> dict[str, Any]:
     """Set the number of keypoints; return what the checkpoint says about them."""
     config['model']['head']['keypoint_shape'] = (count, 3)
     names = {'keypoint_names': COCO_KEYPOINTS if count == len(COCO_KEYPOINTS) else None}
-    return fill_metainfo(names, count, 'the file')
+    return fill_metainfo(names, count, str(source))
 
 
 @dataclass(frozen=True)

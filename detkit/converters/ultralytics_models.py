@@ -105,8 +105,8 @@ class UltralyticsModel(PickledModel):
             model['batch_norm']['eps'] = self.norm_eps
         elif self.norm_eps != NORM_EPS:
             raise CheckpointError(
-                f'The batch normalisations have eps {self.norm_eps:g}, where detectors of {self.family} have '
-                f'{NORM_EPS:g}.'
+                f'{self.path} has batch normalisations of eps {self.norm_eps:g}, where detectors of {self.family} have '
+                f'{NORM_EPS:g}; train it with that.'
             )
         differs = {
             'keypoints': self.task == 'pose' and self.keypoint_shape != COCO_KEYPOINT_SHAPE,
@@ -141,7 +141,7 @@ class UltralyticsModel(PickledModel):
         if names is None and count == len(COCO_KEYPOINTS) and self.classes == ('person',):
             names = COCO_KEYPOINTS
         stated = {'keypoint_names': names if names and len(names) == count else None}
-        return {'licence': self.licence}, fill_metainfo(stated, count, 'the file')
+        return {'licence': self.licence}, fill_metainfo(stated, count, str(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +173,8 @@ class YOLO11Model(UltralyticsModel):
         inner = 'c3k' if 'model.2.m.0.cv3.conv.weight' in file.tensors() else 'bottleneck'
         return dict(inner=inner, linear_pooling=file.activation('model.9.cv1') == 'Identity')
 
-    def find_scale(self, file: Path, source: Path) -> Scale:
-        scale = super().find_scale(file, source)
+    def find_scale(self, file: Path) -> Scale:
+        scale = super().find_scale(file)
         if scale.letter is not None and resolve_config(file)['sizes'][scale.letter][3] != self.inner:
             scale = replace(scale, letter=None)
         return scale
@@ -254,8 +254,8 @@ class YOLOv10Model(UltralyticsModel):
             large_kernel=any('.cv1.2.conv1.' in name for name in file.tensors()),
         )
 
-    def find_scale(self, file: Path, source: Path) -> Scale:
-        scale = super().find_scale(file, source)
+    def find_scale(self, file: Path) -> Scale:
+        scale = super().find_scale(file)
         if scale.letter and resolve_config(file)['sizes'][scale.letter][3:] != (self.compact, self.large_kernel):
             scale = replace(scale, letter=None)
         return scale
@@ -297,7 +297,9 @@ class WorldModel(UltralyticsModel):
         texts = file.tensor('txt_feats')
         texts = texts[0] if texts is not None and texts.ndim == 3 and len(texts) == 1 else texts
         if texts is None or texts.ndim != 2 or not texts.is_floating_point() or not texts.isfinite().all():
-            raise CheckpointError(f"{file.path} has no embeddings of its classes' names (txt_feats).")
+            raise CheckpointError(
+                f"{file.path} has no embeddings of its classes' names (txt_feats); set its classes, and save it again."
+            )
         return dict(texts=texts.float())
 
     def size_options(self, scale: Scale) -> dict[str, Any]:
@@ -306,16 +308,20 @@ class WorldModel(UltralyticsModel):
     def describe(self, scale: Scale, file: Path) -> Description:
         description = super().describe(scale, file)
         if len(self.texts) != len(self.classes):
-            raise CheckpointError(f'The file names {len(self.classes)} classes, but has {len(self.texts)} embeddings.')
+            raise CheckpointError(
+                f'{self.path} names {len(self.classes)} classes, but has {len(self.texts)} embeddings; set its classes '
+                'anew, and save it again.'
+            )
         if self.texts.shape[1] != TEXT_DIMS:
             raise CheckpointError(
-                f'The file has embeddings of {self.texts.shape[1]} numbers, where {self.family} has {TEXT_DIMS}.'
+                f'{self.path} has embeddings of {self.texts.shape[1]} numbers, where {self.family} has {TEXT_DIMS}; '
+                "set its classes by CLIP's ViT-B/32, and save it again."
             )
         description.config['model']['classes'] = self.classes
         return description
 
-    def match(self, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
-        return super().match({name: tensor for name, tensor in expected.items() if name != 'texts'}, source)
+    def match(self, expected: Mapping[str, Tensor]) -> dict[str, str]:
+        return super().match({name: tensor for name, tensor in expected.items() if name != 'texts'})
 
     def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {**state, 'texts': self.texts}

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
-    check_paths,
-    match_tensors,
     read_names,
     resolve_config,
     set_classes,
     shown_classes,
 )
 from detkit.converters.detr_file import read_state
+from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.yolox_keys import STEM_WEIGHT, YOLOX_KEYS, is_darknet, stem_kernel
 from detkit.datasets.class_names import COCO80
 from detkit.models.layers import scale_channels
@@ -59,6 +57,7 @@ def convert_yolox(
     return load_yolox(source, configs, config, names).save(Path(target))
 
 
+@names_the_file
 def load_yolox(
     source: str | Path, configs: str | Path, config: str | Path | None = None, names: str | Path | None = None
 ) -> Conversion:
@@ -98,8 +97,8 @@ def load_yolox(
     model = description.build()
     what = f'{source} does not fit the YOLOX {size or f"of {file.name}"}'
     found = match_tensors(shapes, model.state_dict(), keys, what)
-    state = {ours: _plain(tensors[theirs]) for ours, theirs in found.items()}
-    state[STEM_WEIGHT] = stem_kernel(state[STEM_WEIGHT]).contiguous()
+    kernels = {**tensors, stem: stem_kernel(tensors[stem]).contiguous()}
+    state = stored_state({ours: kernels[theirs] for ours, theirs in found.items()}, model.state_dict(), source)
     inside = file.resolve().is_relative_to(configs.resolve())
     return Conversion(
         state,
@@ -113,10 +112,6 @@ def load_yolox(
         size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
         advice=lambda target: description.advice(target, 'det_custom.py' if options else None),
     )
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor.to(torch.int64)
 
 
 def _find_size(channels: int, darknet: bool, file: Path, source: Path) -> str:

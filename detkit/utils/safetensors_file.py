@@ -48,17 +48,51 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file cannot be read or is damaged: its header names a tensor twice, or tensors overlap, or
+            leave bytes between them or at the end, or have another data type than PyTorch's plain ones.
     """
-    data = bytearray(path.read_bytes())
+    try:
+        data = bytearray(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from error
     try:
         (length,) = _LENGTH.unpack_from(data)
         begin = _LENGTH.size + length
-        header = json.loads(data[_LENGTH.size : begin].decode('utf-8'))
-        return {name: _tensor(data, begin, entry) for name, entry in header.items() if name != '__metadata__'}
+        header = json.loads(data[_LENGTH.size : begin].decode('utf-8'), object_pairs_hook=_without_twins)
+        entries = {name: entry for name, entry in header.items() if name != '__metadata__'}
+        _check_offsets([entry['data_offsets'] for entry in entries.values()], len(data) - begin)
+        other = {name: entry['dtype'] for name, entry in entries.items() if entry['dtype'] not in _DTYPES}
+        if not other:
+            return {name: _tensor(data, begin, entry) for name, entry in entries.items()}
     except _FORGED as error:
         reason = str(error)[:200] or type(error).__name__
         raise CheckpointError(f'{path} is damaged ({reason}); copy the file again.') from error
+    name, dtype = next(iter(other.items()))
+    raise CheckpointError(
+        f'{path} has {len(other)} tensors of other data types than {", ".join(_DTYPES)}, such as {name!r} of '
+        f'{dtype!r}; save the weights as F32.'
+    )
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the entries of a JSON object, in which programs that read a name twice differ in the one they take."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f'{name!r} is there twice')
+        found[name] = value
+    return found
+
+
+def _check_offsets(offsets: list[list[int]], length: int) -> None:
+    """Check that tensors lie in a row that fills the file: a few bytes cannot be many tensors."""
+    position = 0
+    for start, end in sorted(offsets):
+        if start != position:
+            raise ValueError(f'a tensor begins at {start:,}, where the one before ends at {position:,}')
+        position = end
+    if position != length:
+        raise ValueError(f'{length:,} bytes of tensors, of which {position:,} are described')
 
 
 def _tensor(data: bytearray, begin: int, entry: dict[str, Any]) -> Tensor:

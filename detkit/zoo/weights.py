@@ -47,8 +47,8 @@ _LOADERS: dict[str, Callable[[Path, Entry], Conversion]] = {
     'yolox': lambda path, entry: load_yolox(path, configs_folder()),
     'detr': lambda path, entry: load_detr(path, configs_folder(), entry.size or None),
     'rfdetr': lambda path, entry: load_rfdetr(path, configs_folder()),
-    'rtdetr': lambda path, entry: load_family(FAMILIES['rtdetr'], path, configs_folder()),
-    'dfine': lambda path, entry: load_family(FAMILIES['dfine'], path, configs_folder()),
+    'rtdetr': lambda path, entry: load_family(path, FAMILIES['rtdetr'], configs_folder()),
+    'dfine': lambda path, entry: load_family(path, FAMILIES['dfine'], configs_folder()),
     'torchvision': lambda path, entry: load_torchvision(path, configs_folder()),
 }
 

@@ -46,7 +46,7 @@ def test_pickles(tmp_path, cases):
         finally:
             assert not mark.exists()
 
-    run_fuzz(cases, damaged(st.sampled_from([plain, *forged])), check)
+    run_fuzz(cases, damaged(st.sampled_from([plain, *forged])), check, named=tmp_path / 'x.pt')
 
 
 def places(content: object) -> list[tuple[object, object]]:
@@ -100,14 +100,14 @@ def test_values_in_pickled_models(request, monkeypatch, family, read, cases):
             try:
                 pickled = read_model(archive, read)
                 assert all(isinstance(name, str) for name in pickled.classes)
-                pickled.find_scale(CONFIGS / pickled.config, path)
+                pickled.find_scale(CONFIGS / pickled.config)
             finally:
                 if isinstance(container, StandIn):
                     container.state = before
                 else:
                     container[key] = before
 
-        run_fuzz(cases, st.tuples(st.sampled_from(own) | st.sampled_from(telling), others), check)
+        run_fuzz(cases, st.tuples(st.sampled_from(own) | st.sampled_from(telling), others), check, named=path)
 
 
 def _refs(own):
@@ -133,9 +133,9 @@ def test_safetensors(tmp_path, cases):
             found = read_safetensors(path)
             assert sum(tensor.numel() for tensor in found.values()) <= len(changed)
         else:
-            raise CheckpointError('no such file')
+            raise CheckpointError(f'{path} is none')
 
-    run_fuzz(cases, files, check)
+    run_fuzz(cases, files, check, named=path)
 
 
 @pytest.mark.parametrize('cases', AMOUNTS)
@@ -164,7 +164,7 @@ def test_detr_files(tmp_path, cases):
         found = read_detr(path)
         assert all(isinstance(tensor, torch.Tensor) for tensor in found.tensors.values())
 
-    run_fuzz(cases, st.tuples(contents, st.booleans(), damaged(beside)), check)
+    run_fuzz(cases, st.tuples(contents, st.booleans(), damaged(beside)), check, named=tmp_path)
 
 
 @pytest.mark.parametrize('cases', AMOUNTS)
@@ -189,7 +189,7 @@ def test_torchvision_s_tensors(cases):
         assert found.num_labels > 0 and found.num_anchors >= 0
 
     states = replaced(tensors, odd).filter(lambda state: isinstance(state, dict))
-    run_fuzz(cases, st.tuples(states, names), check)
+    run_fuzz(cases, st.tuples(states, names), check, named='x.pth')
 
 
 @pytest.mark.parametrize('cases', AMOUNTS)
@@ -204,7 +204,7 @@ def test_darknet_weights(tmp_path, cases):
         header, numbers = read_stream(path)
         assert 0 < 4 * len(numbers) <= len(changed) and header.major < 1000
 
-    run_fuzz(cases, damaged(st.just(data)) | headers, check)
+    run_fuzz(cases, damaged(st.just(data)) | headers, check, named=path)
 
 
 @pytest.mark.parametrize('cases', AMOUNTS)
@@ -228,7 +228,7 @@ def test_darknet_cfgs(cases):
         net, layers = parse_cfg(drawn, 'x.cfg')
         assert net.number('width', 0) < 1e9 and all(layer.facts() is not None for layer in layers)
 
-    run_fuzz(cases, texts() | bytes_of, check)
+    run_fuzz(cases, texts() | bytes_of, check, named='x.cfg')
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,7 @@ def test_damaged_safetensors_are_refused(old, new, tmp_path):
     data = path.read_bytes()
     assert old in data
     path.write_bytes(data.replace(old, new))
-    with pytest.raises(CheckpointError, match='is damaged'):
+    with pytest.raises(CheckpointError, match='is damaged|of other data types'):
         read_safetensors(path)
 
 

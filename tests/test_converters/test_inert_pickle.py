@@ -154,8 +154,19 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path):
                 archive.read(TensorRef(*ref)._replace(**wrong))
         with pytest.raises(CheckpointError, match='is damaged'):
             archive.read(ref._replace(storage=ref.storage._replace(key='7')))
-        with pytest.raises(CheckpointError, match='unknown data type'):
+        with pytest.raises(CheckpointError, match='a data type that no model has'):
             archive.read(ref._replace(storage=ref.storage._replace(dtype=None)))
+
+
+def test_few_bytes_are_not_many_tensors(tmp_path):
+    shared = torch.zeros(1000)
+    torch.save({str(i): shared[i % 10 :] for i in range(20)}, tmp_path / 'x.pt')
+    with TorchArchive(tmp_path / 'x.pt') as archive:
+        refs = list(archive.content.values())
+        assert all(archive.read(ref).numel() > 980 for ref in refs[:8])
+        with pytest.raises(CheckpointError, match=r'x\.pt is damaged .*more than 8 times the memory'):
+            for ref in refs[8:]:
+                archive.read(ref)
 
 
 def test_what_is_no_such_file(tmp_path):

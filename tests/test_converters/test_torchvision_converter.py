@@ -135,6 +135,7 @@ def loaded(state: dict[str, Tensor], monkeypatch, digest: str = '00000000', **ar
     """Convert tensors, of which only the shapes count."""
     monkeypatch.setattr(torchvision_converter, 'read_state', lambda path: ({}, state))
     monkeypatch.setattr(torchvision_converter, 'file_sha256', lambda path: digest)
+    monkeypatch.setattr(torchvision_converter, 'stored_state', lambda tensors, *_: tensors)  # which has no values
     return load_torchvision('model.pth', CONFIGS, **arguments)
 
 

@@ -159,13 +159,14 @@ def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py'
     shapes = ultralytics_shapes(task, 7, size=size)
     found = UltralyticsModel(
+        path=Path('x.pt'),
         task=task,
         classes=tuple('abcdefg'),
         tensors=tensor_refs(shapes),
         norm_eps=1e-5 if task == 'cls' else 1e-3,
         keypoint_shape=(17, 3) if task == 'pose' else None,
     )
-    scale = found.find_scale(config, Path('x.pt'))
+    scale = found.find_scale(config)
     assert scale.letter == size
     description = found.describe(scale, config)
     as_theirs = {} if task == 'cls' else {'prefilter_above': None}
@@ -173,13 +174,15 @@ def test_every_size_of_every_task_is_recognised(task, size):
     assert description.differences == ('classes',)
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(shapes)
+    assert len(found.match(model.state_dict())) == len(shapes)
 
 
 def test_factors_without_a_letter(narrow_ultralytics):
     def found_scale(factors, shapes):
-        found = UltralyticsModel(task='det', classes=CLASSES, tensors=tensor_refs(shapes), factors=factors)
-        return found.find_scale(CONFIGS / 'yolov8' / 'det_coco.py', Path('x.pt'))
+        found = UltralyticsModel(
+            task='det', path=Path('x.pt'), classes=CLASSES, tensors=tensor_refs(shapes), factors=factors
+        )
+        return found.find_scale(CONFIGS / 'yolov8' / 'det_coco.py')
 
     shapes = narrow_ultralytics['det']
     assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
@@ -249,7 +252,7 @@ def cut_to(count: int) -> Change:
         (set_attribute('model.9.m', 'kernel_size', 3), 'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv8 has 5'),
         (set_attribute('model.2.m.0', 'add', False), 'model.2.m.0 (Bottleneck) has add False'),
         (set_attribute('model.12.m.0', 'add', True), 'model.12.m.0 (Bottleneck) has add True'),
-        (set_attribute('model.10', 'mode', 'bilinear'), 'mode bilinear'),
+        (set_attribute('model.10', 'mode', 'bilinear'), "mode 'bilinear'"),
         (set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
         (set_attribute('model.22', 'nc', 4), 'names 3 classes, but its head has 4'),
     ],

@@ -34,6 +34,7 @@ def shapes_of(task: str, size: str, inner: str) -> dict[str, tuple[int, ...]]:
 
 def model_of(task: str, size: str, inner: str) -> YOLO11Model:
     return YOLO11Model(
+        path=Path('x.pt'),
         task=task,
         classes=tuple('abcdefg'),
         tensors=tensor_refs(shapes_of(task, size, inner)),
@@ -47,25 +48,25 @@ def model_of(task: str, size: str, inner: str) -> YOLO11Model:
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolo11' / f'{task}_{DATASETS[task]}.py'
     found = model_of(task, size, INNER[size])
-    scale = found.find_scale(config, Path('x.pt'))
+    scale = found.find_scale(config)
     assert scale.letter == size
     description = found.describe(scale, config)
     as_theirs = {} if task == 'cls' else {'prefilter_above': None}
     assert description.options == {**({} if size == 'n' else {'size': size}), **as_theirs}
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(found.tensors)
+    assert len(found.match(model.state_dict())) == len(found.tensors)
 
 
 def test_blocks_of_another_size_are_an_option():
     config = CONFIGS / 'yolo11' / 'det_coco.py'
     found = model_of('det', 'n', 'c3k')
-    scale = found.find_scale(config, Path('x.pt'))
+    scale = found.find_scale(config)
     description = found.describe(scale, config)
     assert scale.letter is None and description.options['inner'] == 'c3k' and 'size' not in description.options
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(found.tensors)
+    assert len(found.match(model.state_dict())) == len(found.tensors)
 
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])

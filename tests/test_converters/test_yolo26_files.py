@@ -33,14 +33,16 @@ def shapes_of(size: str, task: str = 'det') -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize('size', INNER)
 def test_every_size_is_recognised(size):
-    found = YOLO26Model(classes=tuple('abcdefg'), tensors=tensor_refs(shapes_of(size)), inner=INNER[size])
-    scale = found.find_scale(CONFIG, Path('x.pt'))
+    found = YOLO26Model(
+        path=Path('x.pt'), classes=tuple('abcdefg'), tensors=tensor_refs(shapes_of(size)), inner=INNER[size]
+    )
+    scale = found.find_scale(CONFIG)
     assert scale.letter == size
     description = found.describe(scale, CONFIG)
     assert description.options == {**({} if size == 'n' else {'size': size}), 'prefilter_above': None}
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(found.tensors)
+    assert len(found.match(model.state_dict())) == len(found.tensors)
 
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])

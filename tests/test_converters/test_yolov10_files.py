@@ -34,31 +34,35 @@ def shapes_of(**options) -> dict[str, tuple[int, ...]]:
 
 def found_model(compact: tuple[str, ...], large_kernel: bool, shapes: dict) -> YOLOv10Model:
     return YOLOv10Model(
-        classes=tuple('abcdefg'), tensors=tensor_refs(shapes), compact=compact, large_kernel=large_kernel
+        path=Path('x.pt'),
+        classes=tuple('abcdefg'),
+        tensors=tensor_refs(shapes),
+        compact=compact,
+        large_kernel=large_kernel,
     )
 
 
 @pytest.mark.parametrize('size', SIZES)
 def test_every_size_is_recognised(size):
     found = found_model(*SIZES[size][3:], shapes_of(size=size))
-    scale = found.find_scale(CONFIG, Path('x.pt'))
+    scale = found.find_scale(CONFIG)
     assert scale.letter == size
     description = found.describe(scale, CONFIG)
     assert description.options == {**({} if size == 'n' else {'size': size}), 'prefilter_above': None}
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(found.tensors)
+    assert len(found.match(model.state_dict())) == len(found.tensors)
 
 
 def test_a_size_of_its_own_has_its_blocks_as_options():
     blocks = dict(compact=('stage4', 'up'), large_kernel=True)
     found = found_model(**blocks, shapes=shapes_of(size='s', **blocks))
-    scale = found.find_scale(CONFIG, Path('x.pt'))
+    scale = found.find_scale(CONFIG)
     description = found.describe(scale, CONFIG)
     assert scale.letter is None and description.options.items() >= blocks.items()
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(found.tensors)
+    assert len(found.match(model.state_dict())) == len(found.tensors)
 
 
 @pytest.mark.parametrize('size', ['n', 'm'])

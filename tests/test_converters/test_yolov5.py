@@ -140,7 +140,7 @@ def test_the_report_names_the_config_that_fits(yolov5_layouts, tmp_path, monkeyp
 def test_every_size_is_recognised(size, focus):
     shapes = yolov5_shapes(size, focus, 7)
     found = yolov5_model(tuple('abcdefg'), tensor_refs(shapes), focus)
-    scale = found.find_scale(CONFIG, Path('x.pt'))
+    scale = found.find_scale(CONFIG)
     assert scale.letter == size
     description = found.describe(scale, CONFIG)
     as_theirs = {'prefilter_above': None, 'predict_cfg.iou_thr': 0.45, 'predict_cfg.max_per_img': 1000}
@@ -149,12 +149,12 @@ def test_every_size_is_recognised(size, focus):
     assert description.config['model'] == yolov5_config(size, focus, 7)
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(shapes)
+    assert len(found.match(model.state_dict())) == len(shapes)
 
 
 def test_factors_without_a_letter(narrow_yolov5):
     def found_scale(factors, shapes):
-        return yolov5_model(CLASSES, tensor_refs(shapes), factors=factors).find_scale(CONFIG, Path('x.pt'))
+        return yolov5_model(CLASSES, tensor_refs(shapes), factors=factors).find_scale(CONFIG)
 
     shapes = narrow_yolov5[False]
     assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)

@@ -17,7 +17,6 @@ from detkit.inference.vocabulary import names_of
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.models.text_encoders import (
-    CLIPTextEncoder,
     EmbeddingFile,
     NgramTextEncoder,
     read_embeddings,
@@ -25,7 +24,7 @@ from detkit.models.text_encoders import (
 )
 from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError
+from detkit.utils.errors import ConfigError, DataError
 
 NAMES = ('red bolt', 'nut', 'washer')
 SMALL = dict(deepen_factor=0.33, widen_factor=0.125)
@@ -327,54 +326,6 @@ def test_a_missing_name_and_another_length_are_named(tmp_path):
             read_embeddings(tmp_path / name)
     with pytest.raises(ConfigError, match='must end in .npz'):
         save_embeddings(tmp_path / 'names.txt', NAMES, torch.randn(3, 8))
-
-
-# ---- CLIP
-
-
-def small_clip(folder) -> str:
-    """A CLIP text encoder of random weights with its tokenizer, as a folder."""
-    transformers = pytest.importorskip('transformers')
-    letters = [chr(code) for code in range(97, 123)]
-    words = [*letters, *(f'{letter}</w>' for letter in letters), '<|startoftext|>', '<|endoftext|>']
-    folder.mkdir()
-    (folder / 'vocab.json').write_text('{' + ', '.join(f'"{word}": {i}' for i, word in enumerate(words)) + '}')
-    (folder / 'merges.txt').write_text('#version: 0.2\n')
-    tokenizer = transformers.CLIPTokenizer(str(folder / 'vocab.json'), str(folder / 'merges.txt'))
-    torch.manual_seed(0)
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        projection_dim=24, eos_token_id=len(words) - 1, bos_token_id=len(words) - 2,
-    )  # fmt: skip
-    transformers.CLIPTextModelWithProjection(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
-def test_clip_is_asked_once_for_a_name(tmp_path, monkeypatch):
-    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
-    encoder = CLIPTextEncoder(small_clip(tmp_path / 'clip'), dims=24)
-    first = encoder(NAMES)
-    assert first.shape == (3, 24) and torch.allclose(first.norm(dim=1), torch.ones(3))
-    again = CLIPTextEncoder(encoder.model, dims=24)
-    monkeypatch.setattr(again, '_load', lambda: pytest.fail('the cache has all names'))
-    torch.testing.assert_close(again(NAMES[::-1]), first.flip(0))
-    assert copy.deepcopy(encoder)._loaded is None
-    with pytest.raises(ConfigError, match='vectors of 24 numbers, but dims is 512'):
-        CLIPTextEncoder(encoder.model)(['pin'])
-
-
-def test_without_the_package_or_the_model_there_is_a_remedy(tmp_path, monkeypatch):
-    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
-    with monkeypatch.context() as patch:
-        patch.setitem(__import__('sys').modules, 'transformers', None)
-        with pytest.raises(MissingPackageError, match=r'pip install detkit\[text\]'):
-            CLIPTextEncoder()(['pin'])
-    pytest.importorskip('transformers')
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(CheckpointError, match='cannot be loaded'):
-        CLIPTextEncoder(str(tmp_path / 'empty'))(['pin'])
 
 
 def test_models_of_the_base_config_in_both_versions():

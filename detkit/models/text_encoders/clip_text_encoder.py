@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from detkit.protocols import TextEncoder
 from detkit.registry import TEXT_ENCODERS
 from detkit.utils.cache import cache_folder
-from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError, first_line
+from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError, first_line, shorten
 
-from .embedding_file import read_embeddings, save_embeddings
+from .embedding_file import read_vectors, save_embeddings, unit_rows
 
 _AT_A_TIME = 256
 _MOST_KEPT = 20000  # names in a file of the cache; the oldest go first
@@ -64,14 +63,15 @@ class CLIPTextEncoder(TextEncoder):
             CheckpointError: the model cannot be loaded.
             ConfigError: its vectors have another length than ``dims``.
         """
-        known = read_embeddings(self.cache_file) if self.cache_file.is_file() else {}
+        # The cache holds what the model returns, so that a name has the same vector when it is read from there.
+        known = read_vectors(self.cache_file) if self.cache_file.is_file() else {}
         known = {name: vector for name, vector in known.items() if len(vector) == self.dims}
         missing = [name for name in dict.fromkeys(names) if name not in known]
         if missing:
             known |= dict(zip(missing, self._encode(missing), strict=True))
             kept = dict(list(known.items())[-_MOST_KEPT:])
             save_embeddings(self.cache_file, list(kept), torch.stack(list(kept.values())))
-        return torch.stack([known[name] for name in names]) if names else torch.zeros(0, self.dims)
+        return unit_rows(torch.stack([known[name] for name in names])) if names else torch.zeros(0, self.dims)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), '_loaded': None}  # copies of a detector need not hold the transformer
@@ -84,7 +84,7 @@ class CLIPTextEncoder(TextEncoder):
             texts = [self.template.format(name) for name in names[start : start + _AT_A_TIME]]
             tokens = tokenizer(texts, padding=True, truncation=True, return_tensors='pt')
             parts.append(encoder(**tokens).text_embeds.float())
-        vectors = F.normalize(torch.cat(parts), dim=1)
+        vectors = torch.cat(parts)
         if vectors.shape[1] != self.dims:
             raise ConfigError(
                 f'CLIPTextEncoder: {self.model} has vectors of {vectors.shape[1]} numbers, but dims is {self.dims}; '
@@ -96,18 +96,29 @@ class CLIPTextEncoder(TextEncoder):
         if self._loaded is None:
             try:
                 from transformers import AutoTokenizer, CLIPTextModelWithProjection
+                from transformers.utils import logging
             except ImportError as error:
                 raise MissingPackageError(
                     'CLIPTextEncoder needs the package transformers: pip install detkit[text]. Without it, give the '
                     "embeddings as a file: text_encoder=dict(type='EmbeddingFile', path='names.npz')"
                 ) from error
+            verbosity = logging.get_verbosity()
+            logging.set_verbosity_error()  # it would list the weights of the images' half, which are not needed here
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.model)
-                encoder = CLIPTextModelWithProjection.from_pretrained(self.model).eval()
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                encoder, info = CLIPTextModelWithProjection.from_pretrained(self.model, output_loading_info=True)
+            except Exception as error:  # of the packages below transformers, some of which raise Exception itself
                 raise CheckpointError(
                     f'the CLIP text encoder {self.model!r} cannot be loaded ({first_line(error)}). Give a folder with '
                     'the model and its tokenizer, or the name of a model on the Hugging Face Hub'
                 ) from error
-            self._loaded = tokenizer, encoder
+            finally:
+                logging.set_verbosity(verbosity)
+            missing = [name for name in info['missing_keys'] if not name.endswith('position_ids')]
+            if missing:  # transformers gives these random values
+                raise CheckpointError(
+                    f'{self.model!r} is no CLIP text encoder with a projection: it lacks {shorten(sorted(missing))}. '
+                    'Give a folder with a whole CLIP model, or the name of one on the Hugging Face Hub'
+                )
+            self._loaded = tokenizer, encoder.eval().float()
         return self._loaded

@@ -60,7 +60,19 @@ class EmbeddingFile(TextEncoder):
 
 
 def read_embeddings(path: str | Path) -> dict[str, Tensor]:
-    """Return the vectors of names, ``(D,)`` float32 of length 1.
+    """Return the vectors of names, ``(D,)`` float32 of length 1; arguments and errors are those of ``read_vectors``."""
+    vectors = read_vectors(path)
+    return dict(zip(vectors, unit_rows(torch.stack(list(vectors.values()))), strict=True)) if vectors else {}
+
+
+def unit_rows(matrix: Tensor) -> Tensor:
+    """Return rows ``(N, D)`` of finite numbers other than zero, scaled to length 1, in float32."""
+    # divided by the largest number first: the squares of very large or small numbers are no floats
+    return F.normalize((matrix / matrix.abs().amax(1, keepdim=True)).float(), dim=1)
+
+
+def read_vectors(path: str | Path) -> dict[str, Tensor]:
+    """Return the vectors of names as a file has them, of any length other than 0, ``(D,)`` in float32 or float64.
 
     Args:
         path: a ``.npz`` file of NumPy with the arrays ``names`` (N texts) and ``embeddings (N, D)``, or a
@@ -85,10 +97,10 @@ def read_embeddings(path: str | Path) -> dict[str, Tensor]:
     for name, row in zip(names, matrix, strict=True):
         if not np.isfinite(row).all() or not row.any():
             raise DataError(f'{path}: the embedding of {name!r} is zero or has numbers that are not finite')
-    # divided by the largest number first: the squares of very large or small numbers are no floats
     matrix = matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
-    matrix = (matrix / np.abs(matrix).max(axis=1, keepdims=True)).astype(np.float32) if matrix.size else matrix
-    return dict(zip(names, F.normalize(torch.from_numpy(matrix), dim=1), strict=True))
+    if matrix.dtype.itemsize > 8 and matrix.size:  # longdouble, which PyTorch lacks, and whose numbers may be larger
+        matrix = (matrix / np.abs(matrix).max(axis=1, keepdims=True)).astype(np.float64)
+    return dict(zip(names, torch.from_numpy(matrix), strict=True))
 
 
 def save_embeddings(path: str | Path, names: Sequence[str], embeddings: Tensor) -> None:

@@ -1,0 +1,111 @@
+"""Checks that every converter makes of a file: its path, its tensors against those of a model, and what errors name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from detkit.converters.common import KeyTable
+from detkit.engine.checkpoint import refuse_nan
+from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.printable import printable
+
+P, T = ParamSpec('P'), TypeVar('T')
+
+
+def names_the_file(convert: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Wrap a function whose first argument is the file to convert, so that every error names that file."""
+
+    @wraps(convert)
+    def wrapper(source: str | Path, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return convert(source, *args, **kwargs)
+        except (CheckpointError, ConfigError) as error:
+            if printable(str(source)) in str(error):
+                raise
+            raise CheckpointError(f'{source} cannot be converted: {error}') from error
+
+    return wrapper
+
+
+def check_paths(source: Path, target: Path) -> None:
+    """Refuse to write over the file that is read.
+
+    Raises:
+        CheckpointError: they are the same file.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
+
+
+def match_tensors(
+    shapes: Mapping[str, Sequence[int]], expected: Mapping[str, Tensor], keys: KeyTable, what: str
+) -> dict[str, str]:
+    """Return the file's name of each of detkit's parameters and buffers, in detkit's order.
+
+    Args:
+        shapes: the shape of each tensor of the file, as it is once converted.
+        expected: detkit's state dict, whose shapes they must have.
+        keys: the names on both sides.
+        what: 'FILE does not fit THE MODEL', for the error.
+
+    Raises:
+        CheckpointError: some are unknown, missing or of another shape; it lists them all.
+    """
+    names, unknown = {}, []
+    for theirs in shapes:
+        try:
+            ours = keys.to_detkit(theirs)
+        except KeyError:
+            ours = ''
+        if ours in expected and ours not in names:
+            names[ours] = theirs
+        elif ours is not None:
+            unknown.append(theirs)
+    missing = [keys.to_theirs(ours) for ours in expected if ours not in names]
+    other = [
+        f'{theirs} {tuple(shapes[theirs])} instead of {tuple(expected[ours].shape)}'
+        for ours, theirs in names.items()
+        if tuple(shapes[theirs]) != tuple(expected[ours].shape)
+    ]
+    kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
+    problems = [f'{len(listed)} {kind}:\n  ' + '\n  '.join(listed) for listed, kind in kinds if listed]
+    if problems:
+        raise CheckpointError(
+            f'{what} model of its size. These of its parameters do not match:\n' + '\n'.join(problems)
+        )
+    return {ours: names[ours] for ours in expected}
+
+
+def stored_state(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """Return tensors as a checkpoint holds them, floats in single precision and whole numbers in 64 bits.
+
+    Args:
+        tensors: a file's, by detkit's names.
+        expected: detkit's state dict; its order is that of the result.
+        source: the file, for the error.
+
+    Raises:
+        CheckpointError: some are of another kind or shape than the model's, or hold NaN; it lists them all.
+    """
+    state, other = {}, []
+    for name, wanted in expected.items():
+        tensor = tensors[name]
+        fits = tensor.is_floating_point() if wanted.is_floating_point() else not tensor.is_complex()
+        state[name] = tensor.to(torch.float32 if wanted.is_floating_point() else torch.int64) if fits else tensor
+        if not fits or tensor.shape != wanted.shape:
+            other.append(f'{name} is {_kind(tensor)} instead of {_kind(wanted)}')
+    if other:
+        listed = '\n  '.join(other)
+        raise CheckpointError(f'{source} holds {len(other)} tensors of another kind than its model:\n  {listed}')
+    refuse_nan(state, str(source))
+    return state
+
+
+def _kind(tensor: Tensor) -> str:
+    return f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)}'

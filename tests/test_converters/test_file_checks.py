@@ -1,0 +1,140 @@
+"""What every converter checks of a file, and that each of their errors names it."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from builders import CONFIGS
+from detr_files import published_state, small_detr, write_safetensors
+from pickled_files import set_attribute, set_epsilon
+
+from detkit.cli.convert import CONVERTERS
+from detkit.converters import darknet, deim, detr, pickled_model, rfdetr, rtdetr, torchvision, yolox
+from detkit.converters.any_file import load_foreign
+from detkit.converters.detr import load_detr
+from detkit.converters.detr_file import read_state
+from detkit.converters.file_checks import names_the_file, stored_state
+from detkit.converters.ultralytics import convert_ultralytics
+from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.safetensors_file import read_safetensors
+
+EXPECTED = {'a.weight': torch.zeros(2, 3), 'a.bias': torch.zeros(2), 'a.num_batches_tracked': torch.tensor(0)}
+
+
+def test_tensors_are_stored_in_single_precision_and_in_the_model_s_order():
+    tensors = {'a.num_batches_tracked': torch.tensor(7, dtype=torch.int32), 'a.bias': torch.ones(2).half()}
+    found = stored_state({**tensors, 'a.weight': torch.ones(2, 3).double()}, EXPECTED, Path('x.pth'))
+    assert [(name, value.dtype) for name, value in found.items()] == [
+        ('a.weight', torch.float32),
+        ('a.bias', torch.float32),
+        ('a.num_batches_tracked', torch.int64),
+    ]
+    assert found['a.num_batches_tracked'] == 7
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'expected'),
+    [
+        (torch.zeros(2, 3, dtype=torch.uint8), r'a\.weight is uint8 \(2, 3\) instead of float32 \(2, 3\)'),
+        (torch.zeros(2, 3, dtype=torch.complex64), 'complex64'),
+        (torch.zeros(3, 2), r'float32 \(3, 2\)'),
+        (torch.full((2, 3), float('nan')), r'\(NaN\) in 1 of its 3 tensors \(a\.weight\)'),
+    ],
+    ids=['integers', 'complex', 'shape', 'nan'],
+)
+def test_tensors_of_another_kind_are_listed(wrong, expected):
+    with pytest.raises(CheckpointError, match=rf'(?s)x\.pth .*{expected}'):
+        stored_state({**EXPECTED, 'a.weight': wrong}, EXPECTED, Path('x.pth'))
+
+
+def test_an_error_names_the_file():
+    @names_the_file
+    def convert(source, error):
+        raise error
+
+    with pytest.raises(CheckpointError, match=r'^in\.pth cannot be converted: embed_dims is 65'):
+        convert('in.pth', ConfigError('embed_dims is 65'))
+    with pytest.raises(CheckpointError, match=r'^in\.pth is none$'):
+        convert(Path('in.pth'), CheckpointError('in.pth is none'))
+    with pytest.raises(ValueError, match='^a fault$'):  # which is no mistake of a file
+        convert('in.pth', ValueError('a fault'))
+
+
+def test_every_converter_names_the_file():
+    functions = [
+        getattr(module, name)
+        for module in (darknet, deim, detr, pickled_model, rfdetr, rtdetr, torchvision, yolox)
+        for name in vars(module)
+        if name.startswith(('load_', 'export_')) and getattr(module, name).__module__ == module.__name__
+    ]
+    assert len(functions) == 10 and len({CONVERTERS[name][1] for name in CONVERTERS}) == 9
+    assert all(hasattr(function, '__wrapped__') for function in (*functions, load_foreign))
+
+
+def test_weights_that_make_no_model_name_their_file(tmp_path):
+    """Nothing beside them says the number of heads, and 2 heads fit no layers of masks."""
+    path = write_safetensors(
+        tmp_path / 'model.safetensors', published_state(small_detr(masks=True, num_heads=8), 'hugging_face')
+    )
+    with pytest.raises(CheckpointError, match=r'model\.safetensors cannot be converted: .*num_heads=2'):
+        load_detr(path, CONFIGS)
+
+
+def test_a_model_of_another_epsilon_names_its_file(write_ultralytics, tmp_path):
+    path = write_ultralytics(change=set_epsilon(1e-5))
+    with pytest.raises(CheckpointError, match=r'in\.pt has batch normalisations of eps 1e-05, .* have 0\.001'):
+        convert_ultralytics(path, tmp_path / 'out.pth', CONFIGS)
+
+
+def test_layers_that_hold_themselves_name_their_file(write_ultralytics, tmp_path):
+    knot = torch.nn.Module()
+    knot._modules['again'] = knot
+    path = write_ultralytics(change=set_attribute('model.0', '_modules', {'knot': knot}))
+    with pytest.raises(CheckpointError, match=r'in\.pt is damaged: it has more than 10,000 layers'):
+        convert_ultralytics(path, tmp_path / 'out.pth', CONFIGS)
+
+
+def test_tensors_that_are_not_plain_are_refused(tmp_path):
+    path = tmp_path / 'x.pth'
+    for tensor in (torch.zeros(1).expand(1 << 40), torch.eye(2).to_sparse()):
+        torch.save({'class_embed.weight': tensor}, path, _use_new_zipfile_serialization=False)
+        with pytest.raises(CheckpointError, match=r'x\.pth holds tensors that are not dense .*class_embed\.weight'):
+            read_state(path)
+
+
+@pytest.mark.parametrize(
+    ('header', 'expected'),
+    [
+        ({'a': [0, 8], 'b': [0, 8]}, 'begins at 0, where the one before ends at 8'),
+        ({'a': [0, 4], 'b': [8, 16]}, 'begins at 8, where the one before ends at 4'),
+        ({'a': [0, 8]}, '16 bytes of tensors, of which 8 are described'),
+    ],
+    ids=['overlap', 'hole', 'rest'],
+)
+def test_safetensors_lie_in_a_row(tmp_path, header, expected):
+    entries = {
+        name: {'dtype': 'F32', 'shape': [(end - start) // 4], 'data_offsets': [start, end]}
+        for name, (start, end) in header.items()
+    }
+    _write(tmp_path / 'x.safetensors', json.dumps(entries))
+    with pytest.raises(CheckpointError, match=rf'x\.safetensors is damaged \(.*{expected}'):
+        read_safetensors(tmp_path / 'x.safetensors')
+
+
+def test_a_name_that_a_header_has_twice_is_refused(tmp_path):
+    entry = '{"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}'
+    _write(tmp_path / 'x.safetensors', f'{{"a": {entry}, "a": {entry}}}')
+    with pytest.raises(CheckpointError, match="'a' is there twice"):
+        read_safetensors(tmp_path / 'x.safetensors')
+
+
+def test_a_data_type_that_models_have_not_is_named(tmp_path):
+    _write(tmp_path / 'x.safetensors', '{"a": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}}')
+    with pytest.raises(CheckpointError, match=r"such as 'a' of 'F8_E4M3'; save the weights as F32"):
+        read_safetensors(tmp_path / 'x.safetensors')
+
+
+def _write(path: Path, header: str) -> None:
+    path.write_bytes(struct.pack('<Q', len(header)) + header.encode() + bytes(16))
