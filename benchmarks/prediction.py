@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from arguments import device, positive, run
 from comparison import Comparison, report
-from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
+from sides import END_TO_END, answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
     image = image.permute(2, 0, 1)[None].flip(1).float() / 255
     head = model.model.model[-1]
     branches = head.cv3
-    if args.family == 'yolo26':
+    if args.family in END_TO_END:
         branches = head.one2one_cv3  # by which it predicts
         head.end2end = True  # for the forward passes below
     last_layers = [layers[-1] for layers in branches]
@@ -73,8 +73,8 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         if type(module).__name__ == 'Attention':  # random ones let one cell take all, and logits explode
             module.qkv.bn.weight.data *= 0.1
     network = with_statistics(model.model, image)
-    # detkit reports the best class of a box, and ultralytics' YOLO26 each class.
-    found_classes = 1 if args.family == 'yolo26' else None
+    # Of one-to-one branches detkit reports the best class of a box, and ultralytics each class.
+    found_classes = 1 if args.family in END_TO_END else None
 
     @torch.no_grad()
     def logits() -> torch.Tensor:
@@ -111,8 +111,8 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
 
 
 def end_to_end(args: argparse.Namespace) -> dict[str, bool]:
-    """Return the arguments by which ultralytics predicts with YOLO26's one-to-one branches."""
-    return {'nms': False} if args.family == 'yolo26' else {}
+    """Return the arguments by which ultralytics predicts with one-to-one branches."""
+    return {'nms': False} if args.family in END_TO_END else {}
 
 
 def with_statistics(network: torch.nn.Module, image: torch.Tensor) -> torch.nn.Module:

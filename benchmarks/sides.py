@@ -39,8 +39,12 @@ FAMILIES = {
     'yolov8': Family('YOLOv8', 'n_coco8', 'yolov8{}'),
     'yolo11': Family('YOLO11', 'n_coco8', 'yolo11{}'),
     'yolo26': Family('YOLO26', 'n_coco8', 'yolo26{}'),
+    'yolov10': Family('YOLOv10', 'n_coco8', 'yolov10{}', 'nsmblx', ('det',)),
     'yolo_world': Family('YOLO-World-', 's_coco8', 'yolov8{}-worldv2', 'smlx', ('det',)),
 }
+
+# Families that predict by one-to-one branches, without suppression.
+END_TO_END = ('yolo26', 'yolov10')
 
 
 def output_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Any:
@@ -91,7 +95,7 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--family', choices=list(FAMILIES), default='yolov8')
     parser.add_argument('--task', choices=['det', 'seg'], help='seg by default, where the family has it')
-    parser.add_argument('--size', choices=list('nsmlx'), help='the smallest by default')
+    parser.add_argument('--size', choices=list('nsmblx'), help='the smallest by default')
     parser.add_argument('--batch-size', type=positive, default=batch_size)
     parser.add_argument('--img-size', type=image_side, default=640)
     parser.add_argument('--threads', type=thread_count, default=2)

@@ -262,6 +262,7 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
         pytest.param('--no-amp', 'yolo11', 'YOLO11n seg', marks=pytest.mark.slow),
         pytest.param('--no-amp', 'yolo26', 'YOLO26n det', marks=pytest.mark.slow),
         ('--no-amp', 'yolo_world', 'YOLO-World-s det'),
+        pytest.param('--no-amp', 'yolov10', 'YOLOv10n det', marks=pytest.mark.slow),
     ],
 )
 def test_training_steps_are_timed(in_this_process, amp, family, name):
@@ -282,8 +283,9 @@ def test_training_steps_are_timed(in_this_process, amp, family, name):
         ['--amp'],
         pytest.param(['--family', 'yolo26', '--task', 'det'], marks=pytest.mark.slow),
         ['--family', 'yolo_world'],
+        pytest.param(['--family', 'yolov10'], marks=pytest.mark.slow),
     ],
-    ids=['float32', 'bf16', 'yolo26', 'yolo_world'],
+    ids=['float32', 'bf16', 'yolo26', 'yolo_world', 'yolov10'],
 )
 def test_predictions_are_timed(in_this_process, options):
     import prediction

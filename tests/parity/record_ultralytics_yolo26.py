@@ -84,8 +84,10 @@ def record_outputs(name: str, mode: str, both: dict[str, dict], recorded: dict) 
             recorded[f'{name}.{mode}.semantic'] = fingerprint(semantic[0])
 
 
-def record_detector(name: str, task: str, model: nn.Module, recorded: dict) -> None:
-    batch = reference_batch(task)
+def record_detector(
+    name: str, task: str, model: nn.Module, recorded: dict, batch: dict[str, torch.Tensor] | None = None
+) -> None:
+    batch = batch or reference_batch(task)
     model.model[-1].end2end = True
     with torch.no_grad():
         tables, raw = model.eval()(batch['img'])

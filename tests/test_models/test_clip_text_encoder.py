@@ -143,7 +143,14 @@ def test_classes_by_name_are_embedded_by_clip(tmp_path, capsys):
     save_checkpoint({'meta': meta, 'state_dict': model.state_dict()}, tmp_path / 'world.pth')
     assert load_checkpoint(tmp_path / 'world.pth')['state_dict']['texts'].shape == (80, DIMS)
     cv2.imwrite(str(tmp_path / 'x.png'), np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
-    arguments = ['predict', '-', str(tmp_path / 'world.pth'), str(tmp_path / 'x.png'), '--out', str(tmp_path / 'out')]
+    arguments = [
+        'predict',
+        '-',
+        str(tmp_path / 'world.pth'),
+        str(tmp_path / 'x.png'),
+        '--out-dir',
+        str(tmp_path / 'out'),
+    ]
     main([*arguments, '--device', 'cpu', '--classes', 'red bolt', 'nut'])
     assert CLIPTextEncoder(str(folder), DIMS).cache_file.is_file()
     assert 'x.png' in capsys.readouterr().out

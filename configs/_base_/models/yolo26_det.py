@@ -3,13 +3,14 @@
 _base_ = './yolo11_sizes.py'
 
 neck_channels = (256, 512, 1024)  # of each level, before the factor
+pooling_shortcut = True  # around the pyramid pooling
 
 model = dict(
     type='SingleStageDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
     backbone=_base_.backbone,
     neck=[
-        dict(type='SPP', linear_in=True, shortcut=True),
+        dict(type='SPP', linear_in=True, shortcut=pooling_shortcut),
         _base_.attention,
         dict(
             type='PAN',

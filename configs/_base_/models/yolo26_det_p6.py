@@ -3,6 +3,7 @@
 _base_ = './yolo26_det.py'
 
 neck_channels = (256, 512, 768, 1024)
+pooling_shortcut = False
 
 model = dict(
     backbone=dict(
