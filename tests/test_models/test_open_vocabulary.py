@@ -15,6 +15,7 @@ from detkit.engine.finetune import load_weights
 from detkit.evaluation.evaluator import Evaluator
 from detkit.inference.vocabulary import names_of
 from detkit.models.detectors import ModelInfo
+from detkit.models.layers import ImagePoolingAttention
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.models.text_encoders import (
     EmbeddingFile,
@@ -326,6 +327,19 @@ def test_a_missing_name_and_another_length_are_named(tmp_path):
             read_embeddings(tmp_path / name)
     with pytest.raises(ConfigError, match='must end in .npz'):
         save_embeddings(tmp_path / 'names.txt', NAMES, torch.randn(3, 8))
+
+
+@pytest.mark.parametrize('size', [(3, 6), (4, 5), (1, 2), (13, 20)])
+def test_traced_image_pooling_divides_maps_of_any_size(size):
+    """ONNX has pooling to three cells for multiples of three alone."""
+    torch.manual_seed(0)
+    pooling = ImagePoolingAttention((8, 16), text_dims=12, embed_dims=16, num_heads=2).eval().requires_grad_(False)
+    texts, feats = torch.randn(5, 12), (torch.randn(2, 8, *size), torch.randn(2, 16, 4, 4))
+    traced = torch.jit.trace(lambda *maps: pooling(maps, texts), feats, check_trace=False)
+    assert 'adaptive' not in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(*feats), pooling(feats, texts))
+    others = torch.randn(3, 8, 7, 5), torch.randn(3, 16, 11, 2)  # an exported file may be given other sizes
+    torch.testing.assert_close(traced(*others), pooling(others, texts))
 
 
 def test_models_of_the_base_config_in_both_versions():

@@ -39,11 +39,10 @@ class ImagePoolingAttention(nn.Module):
     def forward(self, feats: Sequence[Tensor], texts: Tensor) -> Tensor:
         """Return the texts of each image, ``(B, T, D)``, of texts ``(T, D)`` and maps ``(B, in_channels[i], h, w)``."""
         pooled = [
-            F.adaptive_max_pool2d(projection(feat), _POOLED).flatten(2)
-            for projection, feat in zip(self.projections, feats, strict=True)
+            _largest(projection(feat)).flatten(2) for projection, feat in zip(self.projections, feats, strict=True)
         ]
         cells = torch.cat(pooled, 2).transpose(1, 2)  # (B, 9 * levels, embed_dims)
-        texts = texts.expand(len(cells), *texts.shape[-2:])
+        texts = texts.expand(cells.shape[0], *texts.shape[-2:])
 
         def heads(vectors: Tensor) -> Tensor:  # (B, n, embed_dims) -> (B, heads, n, d)
             return vectors.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -52,3 +51,16 @@ class ImagePoolingAttention(nn.Module):
             heads(self.query(texts)), heads(self.key(cells)), heads(self.value(cells))
         )
         return texts + self.proj(attended.transpose(1, 2).flatten(2))
+
+
+def _largest(feat: Tensor) -> Tensor:
+    """Return the largest values ``(B, C, 3, 3)`` of a map in 3 x 3 parts, as ``adaptive_max_pool2d`` divides it."""
+    if not torch.jit.is_tracing():
+        return F.adaptive_max_pool2d(feat, _POOLED)
+    # ONNX has pooling to a number of cells for sizes alone that it divides; parts of others share a row or a column.
+    for dim in (2, 3):
+        size = feat.shape[dim]
+        parts = [(size * i // _POOLED, (size * (i + 1) + _POOLED - 1) // _POOLED) for i in range(_POOLED)]
+        slices = [feat[:, :, start:stop] if dim == 2 else feat[..., start:stop] for start, stop in parts]
+        feat = torch.stack([each.amax(dim) for each in slices], dim)
+    return feat
