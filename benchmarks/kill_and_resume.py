@@ -1,4 +1,4 @@
-"""Kill and disturb training runs of seven recipes, repeat their command, and compare the ends bit for bit.
+"""Kill and disturb training runs of nine recipes, repeat their command, and compare the ends bit for bit.
 
     python benchmarks/kill_and_resume.py --seed 0
     python benchmarks/kill_and_resume.py --only seg detr --kills 20 --faults 12
@@ -108,6 +108,12 @@ RECIPES = {
             '+model.head.loss_dice': dict(type='MaskDiceLoss'),
             'model.head.transformer.dropout': 0.1,
         },
+    ),
+    'deim': Recipe(
+        'deim/det_n_coco8.py', 'coco8-seg', {**EVERYTHING, 'img_size': 96, 'single_class': True, 'repeat_times': 6}
+    ),
+    'rfdetr': Recipe(
+        'rfdetr/seg_tiny_coco8.py', 'coco8-seg', {**EVERYTHING, 'img_size': 96, 'single_class': True, 'repeat_times': 6}
     ),
 }
 
