@@ -226,6 +226,7 @@ def test_every_benchmark_is_named():
         'equal_runs.py',
         'measured.py',
         'moving_scene.py',
+        'realtime_peers.py',
         'sides.py',
     }
     assert named | parts == {path.name for path in (REPO / 'benchmarks').glob('*.py')}
