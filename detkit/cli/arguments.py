@@ -1,7 +1,9 @@
 """Arguments that several commands have, of one name and meaning."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields
+from pathlib import PurePath
 from typing import Any
 
 from detkit.utils.call_options import CallOptions
@@ -13,6 +15,24 @@ class Switch(argparse.BooleanOptionalAction):
     def __init__(self, *args: Any, help: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, help=help, **kwargs)
         self.help = help
+
+
+def output_file(*suffixes: str) -> Callable[[str], str]:
+    """Return the ``type`` of an argument that names a file to write: refuses the suffix of another kind of file.
+
+    So ``--out best.pth`` replaces no checkpoint by what is no checkpoint. A name without a suffix is taken.
+    """
+
+    def path_of(text: str) -> str:
+        path = PurePath(text)
+        if path.suffix and path.suffix.lower() not in suffixes:
+            names = ' or '.join(suffixes)
+            raise argparse.ArgumentTypeError(
+                f"{text!r} would be a {suffixes[0]} file: its name ends in {names}, such as '{path.stem}{suffixes[0]}'"
+            )
+        return text
+
+    return path_of
 
 
 _ARGUMENTS = {

@@ -6,7 +6,7 @@ detkit check yolov8/seg_coco --cfg-options data_root=/data/coco batch_size=32
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, output_file
 from detkit.cli.command import CommandParser
 
 
@@ -21,7 +21,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--seconds', type=float, default=10.0, help='time to measure training for (default: 10)')
     parser.add_argument('--strict', action='store_true', help='exit with code 1 after a warning, too')
-    parser.add_argument('--json', metavar='FILE', help='write the results of the checks')
+    parser.add_argument('--json', type=output_file('.json'), metavar='FILE', help='write the results of the checks')
     parser.mistake = _mistake
 
 

@@ -9,7 +9,7 @@ detkit test yolov8/obb_dota work_dirs/obb_dota/best.pth --tile 1024 --tta plain 
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options
+from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options, output_file
 from detkit.cli.command import CommandParser
 from detkit.inference import ViewOptions
 
@@ -29,6 +29,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--out',
+        type=output_file('.json'),
         metavar='JSON',
         help="write the predictions as json, in COCO's results format (a classifier: one entry for each image)",
     )

@@ -82,8 +82,9 @@ def convert_darknet(
         CheckpointError: a file is missing, damaged, or of another model.
     """
     source, target = Path(source), Path(target)
-    check_paths(source, target)
-    if is_zip(source):
+    back = is_zip(source)
+    check_paths(source, target, ('.weights',) if back else ())
+    if back:
         if cfg or names:
             raise CheckpointError(
                 f'{source} is a checkpoint of detkit, which holds what a .cfg and a .names file say; '

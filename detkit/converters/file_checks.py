@@ -12,10 +12,13 @@ from torch import Tensor
 
 from detkit.converters.common import KeyTable
 from detkit.engine.checkpoint import refuse_nan
+from detkit.export.format import format_of
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.printable import printable
 
 P, T = ParamSpec('P'), TypeVar('T')
+# What commands take a file for by its suffix, beside exported files.
+_OTHER_SUFFIXES = {'.py': 'a config', '.weights': "Darknet's weights", '.safetensors': 'plain tensors'}
 
 
 def names_the_file(convert: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
@@ -33,14 +36,31 @@ def names_the_file(convert: Callable[Concatenate[Any, P], T]) -> Callable[Concat
     return wrapper
 
 
-def check_paths(source: Path, target: Path) -> None:
-    """Refuse to write over the file that is read.
+def check_paths(source: Path, target: Path, suffixes: Sequence[str] = ()) -> None:
+    """Refuse to write over the file that is read, or under a name that other commands take for another kind of file.
+
+    Args:
+        source: the file to convert.
+        target: the file to write.
+        suffixes: those that its kind of file must have; by default, a checkpoint, any that no other kind has.
 
     Raises:
-        CheckpointError: they are the same file.
+        CheckpointError: they are the same file, or the suffix is another kind's.
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
+    fmt = format_of(target)
+    other = f'files of {fmt.title}' if fmt else _OTHER_SUFFIXES.get(target.suffix.lower())
+    if suffixes and not target.name.lower().endswith(tuple(suffixes)):
+        raise CheckpointError(
+            f"{target} would be a file that ends in {' or '.join(suffixes)}: write '{target.with_suffix(suffixes[0])}'."
+        )
+    if not suffixes and other:
+        then = f', and export that with `detkit export --format {fmt.name}`' if fmt else ''
+        raise CheckpointError(
+            f'{target} would be a checkpoint, but its suffix is that of {other}: '
+            f"write '{target.with_suffix('.pth')}'{then}."
+        )
 
 
 def match_tensors(

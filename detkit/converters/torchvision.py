@@ -77,8 +77,9 @@ def convert_torchvision(
             another shape are listed.
     """
     source, target = Path(source), Path(target)
-    check_paths(source, target)
-    if is_checkpoint(source):
+    back = is_checkpoint(source)
+    check_paths(source, target, ('.pth', '.pt') if back else ())
+    if back:
         if config or names or classes:
             raise CheckpointError(
                 f'{source} is a checkpoint of detkit, which holds its config and its class names; leave out --config, '

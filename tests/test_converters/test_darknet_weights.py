@@ -83,6 +83,8 @@ def test_there_and_back_is_the_same_file(tiny, tmp_path):
     lines = convert_darknet(tmp_path / 'a.pth', tmp_path / 'b.weights', CONFIGS)
     assert [line.split()[0] for line in lines] == ['read', 'wrote', 'wrote', 'wrote']
     assert (tmp_path / 'b.weights').read_bytes() == tiny.read_bytes()
+    with pytest.raises(CheckpointError, match=r"ends in \.weights: write '.*d\.weights'"):
+        convert_darknet(tmp_path / 'a.pth', tmp_path / 'd.pth', CONFIGS)
     assert (tmp_path / 'b.cfg').read_text() == TINY.read_text().replace('608', '416')
     names = (tmp_path / 'b.names').read_text().splitlines()
     assert len(names) == 80 and names[0] == 'person'

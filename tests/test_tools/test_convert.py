@@ -36,6 +36,18 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch, capsys):
     assert not (tmp_path / 'out.pth').exists()
 
 
+@pytest.mark.parametrize('name', ['out.onnx', 'OUT.XML', 'out.ncnn.param', 'out.weights', 'out.safetensors', 'out.py'])
+def test_a_name_that_other_commands_take_for_another_file_is_refused(
+    name: str, source: Path, tmp_path, monkeypatch, capsys
+):
+    target = tmp_path / name
+    assert run_tool(monkeypatch, 'convert', 'ultralytics', source, target) == 2
+    error = capsys.readouterr().err
+    assert f'{target} would be a checkpoint, but' in error and f"write '{target.with_suffix('.pth')}'" in error
+    assert ('detkit export --format' in error) == (name.lower().endswith(('.onnx', '.xml', '.param')))
+    assert not target.exists()
+
+
 def test_an_unknown_project_is_told_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         load_tool('convert').parse_args(['tensorflow', 'a', 'b'])

@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 
 from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.main import COMMANDS, find_command
 
 _MAX_COMMON = 9  # lines in a row that two commands may have in common
 
@@ -26,3 +27,20 @@ def test_arguments_come_in_the_order_asked_for():
     assert (args.config, args.checkpoint, args.iou_thr) == ('a.py', 'b.pth', 0.7)
     with pytest.raises(KeyError):
         add_shared_arguments(parser, '--unheard-of')
+
+
+def test_files_of_results_refuse_the_name_of_another_kind_of_file(tmp_path, capsys):
+    """``--out best.pth`` and ``--csv notes.txt`` would replace what is there by a file that is nothing of the kind."""
+    found = set()
+    for name in COMMANDS:
+        parser = find_command(name).parser()
+        for action in parser._actions:
+            option = next((text for text in action.option_strings if text in ('--out', '--json', '--csv')), None)
+            if option is None or action.metavar in ('FOLDER', 'DIR') or name == 'export':  # export has a format to ask
+                continue
+            found.add((name, option))
+            with pytest.raises(SystemExit):
+                parser.parse_args([option, 'runs/best.pth'])
+            assert f"argument {option}: 'runs/best.pth' would be a " in capsys.readouterr().err
+            assert action.type('/dev/stdout') == '/dev/stdout'
+    assert {name for name, _ in found} >= {'test', 'check', 'analyze compare', 'analyze benchmark'} and len(found) == 14

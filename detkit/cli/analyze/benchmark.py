@@ -11,7 +11,7 @@ first: the ratio of their times has a confidence interval, which contains 1 for 
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, output_file
 from detkit.cli.command import CommandParser
 
 
@@ -69,8 +69,10 @@ def add_arguments(parser: CommandParser) -> None:
         action='store_false',
         help='do not measure memory, which needs another process for each variant',
     )
-    parser.add_argument('--json', metavar='FILE', help='write all results')
-    parser.add_argument('--csv', metavar='FILE', help='write a row for each variant and batch size')
+    parser.add_argument('--json', type=output_file('.json'), metavar='FILE', help='write all results')
+    parser.add_argument(
+        '--csv', type=output_file('.csv'), metavar='FILE', help='write a row for each variant and batch size'
+    )
     parser.mistake = _mistake
 
 

@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, output_file
 from detkit.cli.command import CommandParser
 
 
@@ -30,7 +30,9 @@ def add_arguments(parser: CommandParser) -> None:
 def add_comparison_arguments(parser: CommandParser) -> None:
     """Add what ``show_comparison`` reads."""
     add_shared_arguments(parser, '--labels', '--split', '--confidence', '--device', '--batch-size', '--cfg-options')
-    parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
+    parser.add_argument(
+        '--out', type=output_file('.html', '.htm'), metavar='HTML', help='write a page that opens without a network'
+    )
     parser.add_argument('--replicates', type=int, default=1000, help='number of bootstrap replicates (default: 1000)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
     parser.add_argument(

@@ -6,7 +6,7 @@ detkit analyze complexity yolov8/seg_coco --under head --depth 1
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, output_file
 from detkit.cli.command import CommandParser
 
 
@@ -29,8 +29,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--rounds', type=int, default=20, help='number of timed passes, whose median is listed (default: 20)'
     )
-    parser.add_argument('--json', metavar='FILE', help='write all modules')
-    parser.add_argument('--csv', metavar='FILE', help='write all modules')
+    parser.add_argument('--json', type=output_file('.json'), metavar='FILE', help='write all modules')
+    parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='write all modules')
     parser.mistake = _mistake
 
 

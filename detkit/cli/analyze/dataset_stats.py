@@ -7,7 +7,7 @@ detkit analyze dataset-stats yolov8/det_coco --split val --checkpoint best.pth -
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, output_file
 from detkit.cli.command import CommandParser
 
 
@@ -20,8 +20,10 @@ def add_arguments(parser: CommandParser) -> None:
         default=['train', 'val'],
         help='data loaders to report on (default: train val)',
     )
-    parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
-    parser.add_argument('--csv', metavar='FILE', help='write a list of what was found')
+    parser.add_argument(
+        '--out', type=output_file('.html', '.htm'), metavar='HTML', help='write a page that opens without a network'
+    )
+    parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='write a list of what was found')
     parser.add_argument(
         '--no-near-duplicates',
         dest='near_duplicates',

@@ -6,7 +6,7 @@ detkit analyze plot-schedule yolov8/det_coco --num-images 118287 --processes 8
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, output_file
 from detkit.cli.command import CommandParser
 
 
@@ -24,9 +24,13 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--log', action='store_true', help='use a logarithmic scale for the learning rate')
     parser.add_argument(
-        '--out', metavar='FILE', default='schedule.png', help='PNG, SVG or PDF, by its suffix (default: schedule.png)'
+        '--out',
+        type=output_file('.png', '.svg', '.pdf'),
+        metavar='FILE',
+        default='schedule.png',
+        help='PNG, SVG or PDF, by its suffix (default: schedule.png)',
     )
-    parser.add_argument('--csv', metavar='FILE', help='also write the values')
+    parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='also write the values')
     parser.mistake = _mistake
 
 
