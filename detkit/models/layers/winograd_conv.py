@@ -34,8 +34,8 @@ class WinogradConv2d(nn.Conv2d):
     The map is cut into tiles of 6x6 cells that overlap by 2. Linear combinations of a tile's cells and of a kernel's
     weights are multiplied, and combinations of these 36 products for each pair of channels are the 4x4 outputs, which
     take 144 products otherwise (Lavin and Gray, arXiv:1509.09308, section 4). Gradients are computed in the same way.
-    The results are those of ``nn.Conv2d`` but for rounding, whose errors are about as large, and about twice as large in
-    gradients of weights. Elsewhere, and for small maps or few channels, this is ``nn.Conv2d``.
+    The results are those of ``nn.Conv2d`` but for rounding, whose errors are about as large, and about twice as large
+    in gradients of weights. Elsewhere, and for small maps or few channels, this is ``nn.Conv2d``.
 
     Args:
         in_channels, out_channels: channels before and after.
