@@ -15,6 +15,7 @@ from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
 from ..layers import MultiHeadAttention
+from ..layers.linear import Linear
 from .pretrained import load_backbone, read_weights
 
 # B images, h x w patches, C embed_dims, W = num_windows² windows, T tokens of a window: its patches and a class token.
@@ -224,8 +225,8 @@ class ViTBlock(nn.Module):
         self.attn = MultiHeadAttention(embed_dims, num_heads)
         self.scale1 = nn.Parameter(torch.ones(embed_dims))
         self.norm2 = nn.LayerNorm(embed_dims, eps=_EPS)
-        self.linear1 = nn.Linear(embed_dims, hidden)
-        self.linear2 = nn.Linear(hidden, embed_dims)
+        self.linear1 = Linear(embed_dims, hidden)
+        self.linear2 = Linear(hidden, embed_dims)
         self.scale2 = nn.Parameter(torch.ones(embed_dims))
 
     def forward(self, tokens: Tensor, together: int) -> Tensor:

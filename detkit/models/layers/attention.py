@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .keyed_dropout import draws_are_keyed, dropout
+from .linear import Linear
 from .sliced_attention import can_slice, sliced_attention
 
 
@@ -24,10 +25,10 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
         self.num_heads = num_heads
         self.dropout = dropout
-        self.query_proj = nn.Linear(embed_dims, embed_dims)
-        self.key_proj = nn.Linear(embed_dims, embed_dims)
-        self.value_proj = nn.Linear(embed_dims, embed_dims)
-        self.out_proj = nn.Linear(embed_dims, embed_dims)
+        self.query_proj = Linear(embed_dims, embed_dims)
+        self.key_proj = Linear(embed_dims, embed_dims)
+        self.value_proj = Linear(embed_dims, embed_dims)
+        self.out_proj = Linear(embed_dims, embed_dims)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -92,8 +93,8 @@ class AttentionMaps(nn.Module):
         if num_heads < 1 or embed_dims % num_heads:
             raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
         self.num_heads = num_heads
-        self.query_proj = nn.Linear(embed_dims, embed_dims)
-        self.key_proj = nn.Linear(embed_dims, embed_dims)
+        self.query_proj = Linear(embed_dims, embed_dims)
+        self.key_proj = Linear(embed_dims, embed_dims)
         for layer in (self.query_proj, self.key_proj):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

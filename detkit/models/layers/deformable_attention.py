@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from detkit.utils.errors import ConfigError
 
+from .linear import Linear
 from .turned_boxes import turn
 
 # B images, Q queries, H heads of D channels each, S cells of all maps together, P points of all maps together.
@@ -122,8 +123,8 @@ class DeformableAttention(nn.Module):
         total = sum(self.num_points)
         self.offsets = nn.Linear(embed_dims, num_heads * total * 2)
         self.weights = nn.Linear(embed_dims, num_heads * total)
-        self.value_proj = nn.Linear(embed_dims, embed_dims) if project else nn.Identity()
-        self.out_proj = nn.Linear(embed_dims, embed_dims) if project else nn.Identity()
+        self.value_proj = Linear(embed_dims, embed_dims) if project else nn.Identity()
+        self.out_proj = Linear(embed_dims, embed_dims) if project else nn.Identity()
         shares = [1 / count for count in self.num_points for _ in range(count)]
         self.register_buffer('point_scale', torch.tensor(shares).unsqueeze(-1), persistent=False)  # (P, 1)
         self._init_weights()

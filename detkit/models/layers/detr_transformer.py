@@ -14,6 +14,7 @@ from detkit.registry import LAYERS
 from .attention import MultiHeadAttention
 from .conv_module import Activation, build_activation
 from .keyed_dropout import KeyedDropout
+from .linear import Linear
 from .normalization import build_vector_norm
 from .swiglu import SwiGLU
 
@@ -119,9 +120,9 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.act = None if act == 'ReLU' else SwiGLU() if act == 'SwiGLU' else build_activation(act)
         self.dropout = KeyedDropout(dropout)
-        self.linear1 = nn.Linear(embed_dims, feedforward_dims)
+        self.linear1 = Linear(embed_dims, feedforward_dims)
         width = feedforward_dims // 2 if isinstance(self.act, SwiGLU) else feedforward_dims
-        self.linear2 = nn.Linear(width, embed_dims)
+        self.linear2 = Linear(width, embed_dims)
         self.norm_ffn = build_vector_norm(norm, embed_dims)
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)

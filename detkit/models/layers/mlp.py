@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .conv_module import Activation, build_activation
+from .linear import Linear
 
 
 class MLP(nn.Module):
@@ -24,7 +25,7 @@ class MLP(nn.Module):
             raise ValueError(f'an MLP has at least 1 layer, not {num_layers}')
         widths = (in_dims, *[hidden_dims] * (num_layers - 1), out_dims)
         self.layers = nn.ModuleList(
-            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
+            Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
         )
         self.act = build_activation(act)
 

@@ -20,3 +20,15 @@ def in_cpu_autocast() -> bool:
         return torch.is_autocast_enabled('cpu')
     except TypeError:  # before PyTorch 2.4
         return torch.is_autocast_cpu_enabled()
+
+
+def runs_plainly_in_float32(x: Tensor, weight: Tensor) -> bool:
+    """Return whether a layer of these tensors computes in float32 on a CPU, and is neither traced nor compiled."""
+    return (
+        type(x) is Tensor  # and no subclass, which may record operations
+        and x.dtype == weight.dtype == torch.float32
+        and x.device.type == 'cpu'
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+        and not in_cpu_autocast()
+    )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from .precision import in_cpu_autocast
+from .precision import runs_plainly_in_float32
 
 # Fewer cells do not repay the transform of the weights, and fewer channels not that of the maps. Measured on a CPU with
 # AVX-512.
@@ -54,15 +54,10 @@ class WinogradConv2d(nn.Conv2d):
 def is_faster(x: Tensor, weight: Tensor) -> bool:
     """Tell whether ``winograd_conv`` may replace a convolution that keeps the size, and is faster."""
     return (
-        not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
-        and type(x) is Tensor  # and no subclass, which may record operations
-        and x.device.type == 'cpu'
+        runs_plainly_in_float32(x, weight)
         and tuple(weight.shape[2:]) == (3, 3)
-        and x.dtype == weight.dtype == torch.float32
         and min(weight.shape[:2]) >= _MIN_CHANNELS
         and x.shape[0] * x.shape[2] * x.shape[3] >= _MIN_CELLS
-        and not in_cpu_autocast()
         and _get_current_dispatch_mode() is None  # which may count operations
     )
 
