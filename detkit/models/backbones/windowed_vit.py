@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
@@ -16,6 +15,7 @@ from detkit.utils.errors import ConfigError
 from ..base_module import BaseModule
 from ..layers import MultiHeadAttention
 from ..layers.linear import Linear
+from ..layers.recomputed import recomputed
 from .pretrained import load_backbone, read_weights
 
 # B images, h x w patches, C embed_dims, W = num_windows² windows, T tokens of a window: its patches and a class token.
@@ -239,13 +239,8 @@ class ViTBlock(nn.Module):
         normed = self.norm1(tokens).unflatten(0, (-1, together)).flatten(1, 2)  # (B * W / together, together * T, C)
         attended = self.attn(normed, normed, normed).unflatten(1, (together, -1)).flatten(0, 1)
         tokens = tokens + attended * self.scale1
-        hidden = self.linear1(self.norm2(tokens))
-        if hidden.requires_grad and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-            # GELU is computed again for the gradient: what it makes are the largest tensors of a block.
-            changed = checkpoint(self._shrink, hidden, use_reentrant=False, preserve_rng_state=False)
-        else:
-            changed = self._shrink(hidden)
-        return tokens + changed * self.scale2
+        # What GELU makes are the largest tensors of a block.
+        return tokens + recomputed(self._shrink, self.linear1(self.norm2(tokens))) * self.scale2
 
     def _shrink(self, hidden: Tensor) -> Tensor:
         """Return ``(B * W, T, C)`` of the MLP's hidden values."""

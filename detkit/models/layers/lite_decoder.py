@@ -17,6 +17,7 @@ from .deformable_decoder import Decoded, DeformableDecoderLayer
 from .mlp import MLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
+from .recomputed import recomputed
 from .turned_boxes import box_dims, box_features, feature_dims
 
 # B images, Q queries, C embed_dims, S cells of all maps, L decoder layers.
@@ -113,7 +114,7 @@ class LiteDecoder(nn.Module, QueryDecoder):
             outputs.append(self.norm(queries))
         decoded = torch.stack(outputs)
         with full_precision(bboxes):
-            return Decoded(decoded, change_boxes(bboxes, self.bbox_mlp(decoded.to(bboxes.dtype))))
+            return Decoded(decoded, change_boxes(bboxes, recomputed(self.bbox_mlp, decoded.to(bboxes.dtype))))
 
 
 def change_boxes(bboxes: Tensor, change: Tensor) -> Tensor:
