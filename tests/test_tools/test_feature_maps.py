@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import CONFIGS
+import torch
+from builders import CONFIGS, model_config
 from small_models import write_checkpoint, write_images
 from tool_helpers import modules_loaded_by_help, run_tool
 
 from detkit.analysis.features import feature_maps
+from detkit.engine.checkpoint import save_checkpoint
+from detkit.registry import DETECTORS
 
 
 def record_drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
@@ -81,6 +84,30 @@ def test_the_command_line(task, method, tmp_path: Path, monkeypatch, capsys):
     contrasts = [np.ptp(values) for values in drawn]
     # Grad-CAM leaves a level blank where the gradients of all its channels are negative.
     assert min(contrasts) > 0 if method == 'maps' else max(contrasts) > 0.5
+
+
+@pytest.mark.parametrize(
+    ('name', 'task'), [('faster_rcnn', 'det'), ('mask_rcnn', 'seg'), ('keypoint_rcnn', 'pose'), ('yolox', 'det')]
+)
+def test_a_class_of_regions_and_of_objectness(name, task, tmp_path: Path, monkeypatch, capsys):
+    base = 'yolox_nano' if name == 'yolox' else f'{name}_r18'
+    classes = ('person',) if task == 'pose' else ('cat', 'dog', 'bird')
+    torch.manual_seed(0)
+    config = model_config(base, len(classes)).to_dict()
+    more = {'keypoint_shape': (17, 3)} if task == 'pose' else {}
+    config['head'].update(more)
+    text = f'task = {task!r}\nclasses = {classes}\nmodel = {config}\n'
+    meta = {'format': 'detkit', 'format_version': 1, 'classes': list(classes), 'task': task, 'config': text}
+    save_checkpoint({'meta': meta, 'state_dict': DETECTORS.build(config).state_dict()}, tmp_path / 'x.pth')
+    (tmp_path / 'config.py').write_text(text)
+    image = write_images(tmp_path / 'images', 1)[0]
+    drawn = record_drawn(monkeypatch)
+    options = ['--class', classes[-1], '--out', tmp_path / 'out', '--device', 'cpu', '--img-size', 64]
+    assert (
+        run_tool(monkeypatch, 'analyze/feature_maps', tmp_path / 'config.py', tmp_path / 'x.pth', image, *options) == 0
+    )
+    assert 'gradcam of neck' in capsys.readouterr().out
+    assert (tmp_path / 'out' / '0_gradcam.jpg').is_file() and max(np.ptp(values) for values in drawn) > 0.5
 
 
 def test_mistakes_are_sentences(tmp_path: Path, monkeypatch, capsys):

@@ -49,12 +49,22 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> tuple[Tensor, Tensor]:
     """Return the class logits of all N locations of the first image; N is 1 for a classifier.
 
+    Args:
+        preds: what the head returns; of two stages also ``region_logits (N, 1 + C)``, those of the regions that the
+            second one looked at, background first.
+        num_classes: C.
+
     Returns:
         Logits ``(N, num_classes)``, with objectness added if the head predicts it, and the probabilities.
 
     Raises:
-        ConfigError: the head returns no known class logits.
+        ConfigError: the head returns no known class logits, or found no region.
     """
+    if 'region_logits' in preds:
+        logits = preds['region_logits']
+        if not len(logits):
+            raise ConfigError('Grad-CAM needs a region that the first stage proposes, but there is none; use eigencam')
+        return logits[:, 1:], logits.softmax(-1)[:, 1:]
     if 'anchor_preds' in preds:  # four numbers of the box, objectness, classes
         locations = torch.cat([_by_location(level[0], 5 + num_classes) for level in preds['anchor_preds']])
         classes, objectness = locations[:, 5:], locations[:, 4:5]
@@ -62,7 +72,10 @@ def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> t
     logits = preds.get('cls_logits')
     if isinstance(logits, list | tuple):
         logits = torch.cat([_by_location(level[0], num_classes) for level in logits])
-        return logits, logits.sigmoid()
+        if 'obj_logits' not in preds:
+            return logits, logits.sigmoid()
+        objectness = torch.cat([_by_location(level[0], 1) for level in preds['obj_logits']])
+        return logits + objectness, logits.sigmoid() * objectness.sigmoid()
     if isinstance(logits, Tensor) and logits.dim() == 2:  # a classifier's (B, C)
         return logits[:1], logits[:1].softmax(-1)
     if isinstance(logits, Tensor) and logits.dim() == 4:  # a decoder's (L, B, Q, C + 1), of which the last layer counts
@@ -72,6 +85,8 @@ def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> t
 
 def _by_location(values: Tensor, count: int) -> Tensor:
     """Reshape ``(A * count, h, w)`` to ``(A * h * w, count)``."""
+    if len(values) % count:
+        raise ConfigError(f'Grad-CAM needs {count} logits a location from the head, not {len(values)}; use eigencam')
     return values.unflatten(0, (-1, count)).movedim(1, -1).flatten(0, -2)
 
 

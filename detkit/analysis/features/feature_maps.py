@@ -17,6 +17,7 @@ from detkit.datasets.collate import collate
 from detkit.inference import Predictor
 from detkit.inference.sources import Source, find_images, require_images
 from detkit.models.detectors.base_detector import BaseDetector
+from detkit.models.heads.two_stage_head import TwoStageHead
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.pictures import UniqueNames, write_picture
@@ -206,16 +207,27 @@ def _explain(
     """Return numbered maps ``(h, w)`` from 0 to 1, the predictions, and the class that is explained."""
     model: nn.Module = predictor.model
     raw: list[dict] = []
-    handle = model.head.register_forward_hook(lambda module, arguments, output: raw.append(output))
+
+    def keep(module: nn.Module, arguments: tuple, output: Any) -> None:
+        if module is model.head:
+            raw.append(dict(output))
+        else:
+            raw[0]['regions'] = arguments[1]
+
+    watched = [model.head, *([model.head.bbox_head] if isinstance(model.head, TwoStageHead) else [])]
+    handles = [module.register_forward_hook(keep) for module in watched]
     with torch.enable_grad(), record_activations(model, [name]) as found:
         inputs = model.data_preprocessor(batch, training=False)
         inputs['inputs'].requires_grad_(True)  # so that there are gradients where every weight is frozen
         try:
             sample = model(**inputs, mode='predict')[0]
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         logits = probabilities = None
         if method == 'gradcam':
+            if 'regions' in raw[0]:  # the predictions are those of the second stage, which had no gradients
+                raw[0]['region_logits'] = model.head.bbox_head(raw[0]['feats'], raw[0]['regions'])[0]
             logits, probabilities = class_logits(raw[0], len(predictor.classes))
         if logits is not None and label is None:
             label = _best_label(sample, probabilities)

@@ -74,6 +74,19 @@ def test_logits_of_every_kind_of_head():
     logits, probabilities = class_logits({'cls_logits': layers}, classes)
     assert torch.equal(logits, layers[1, 0, :, :3])
     assert probabilities[:, 2].tolist() == pytest.approx([0.23688] * 5, 1e-3)
+    objects = torch.full((1, 1, 2, 2), -2.0)
+    logits, probabilities = class_logits({'cls_logits': [level[:, :3]], 'obj_logits': [objects]}, classes)
+    assert logits[1].tolist() == [-1.0, 3.0, 7.0]
+    assert torch.equal(probabilities, level[0, :3].flatten(1).T.sigmoid() * torch.tensor(-2.0).sigmoid())
+    regions = {'cls_logits': [torch.zeros(1, 1, 2, 2)], 'region_logits': torch.tensor([[1.0, 0, 2, 0], [9, 0, 0, 0]])}
+    logits, probabilities = class_logits(regions, classes)  # background first
+    assert (
+        logits.tolist() == [[0, 2, 0], [0, 0, 0]] and probabilities[0].argmax() == 1 and probabilities[1].max() < 1e-3
+    )
+    with pytest.raises(ConfigError, match='needs a region that the first stage proposes'):
+        class_logits({'region_logits': torch.zeros(0, 4)}, classes)
+    with pytest.raises(ConfigError, match='needs 3 logits a location from the head, not 4'):
+        class_logits({'cls_logits': [level[:, :4]]}, classes)
     with pytest.raises(ConfigError, match='which gives masks; use eigencam'):
         class_logits({'masks': level}, classes)
 
