@@ -208,6 +208,26 @@ def test_a_backbone_of_ones_own_under_a_neck_that_takes_texts(write, tiny_data, 
         train_from_config(path, options('backbone', tiny_data, work_dir='run'))
 
 
+@pytest.mark.parametrize('weight', [0.0, 1.0])
+def test_a_head_of_ones_own_need_not_compute_a_loss_without_weight(write, tiny_data, weight):
+    """YOLOX's fifth loss has no weight, and so no gradient, before the last epochs."""
+    path = write('loss', base='yolox/det_nano_coco8.py')
+    Path('own_1.py').write_text(
+        'from detkit.models.heads.yolox_head import YOLOXHead\n'
+        'from detkit.registry import HEADS\n\n\n'
+        '@HEADS.register_module()\nclass OwnHead(YOLOXHead):\n'
+        '    def _raw_loss(self, raw, *rest):\n        return super()._raw_loss(raw, *rest).detach()\n'
+    )
+    setting = f"model = dict(head=dict(type='OwnHead', loss_l1=dict(loss_weight={weight})))"
+    Path(path).write_text(Path(path).read_text().replace(SETTINGS['loss'], setting))
+    settings = options('loss', tiny_data, work_dir='run') | {'default_hooks.l1': None}
+    if weight:
+        with pytest.raises(ConfigError, match='OwnHead: no gradient flows back from loss_l1'):
+            train_from_config(path, settings)
+    else:
+        assert train_from_config(path, settings).train_loop.epoch == 1
+
+
 def test_a_dataset_class_without_peek_is_refused():
     class Plain:
         pass

@@ -229,8 +229,10 @@ class _Rehearsal:
         if not isinstance(gt, GtBatch) or not len(gt.flat_index) or head is None:
             return
         for name, value in losses.items():
-            owner = next((part for part in (getattr(head, name, None), head) if type(part) in self.parts), None)
-            if name.startswith('loss_') and owner is not None and not value.requires_grad:
+            part = getattr(head, name, None)
+            owner = next((own for own in (part, head) if type(own) in self.parts), None)
+            is_on = getattr(part, 'loss_weight', 1.0) != 0  # a head need not compute what counts for nothing
+            if name.startswith('loss_') and owner is not None and is_on and not value.requires_grad:
                 text = f'{type(owner).__name__}: no gradient flows back from {name}, so that nothing learns from it'
                 raise ComponentError(f'{text}; drop detach(), item() and torch.no_grad() in it', type(owner).__name__)
 

@@ -1,6 +1,7 @@
 """Hooks of the last epochs: going on from the best weights, one size of images, another assigner."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -132,7 +133,7 @@ def test_images_have_one_size_in_the_last_epochs(tmp_path, epochs):
 
 
 def test_a_preprocessor_without_sizes_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match='is a DummyPreprocessor; leave the hook out'):
+    with pytest.raises(ConfigError, match=r'is a DummyPreprocessor; leave the hook out \(default_hooks\.sizes=None\)'):
         Runner(config(tmp_path / 'run', sizes=dict(type='CloseMultiScaleHook', num_epochs=2))).train()
 
 
@@ -142,6 +143,8 @@ class Loop:
 
 class FakeRunner:
     """What the hook reads of a runner."""
+
+    cfg: ClassVar[dict] = dict(default_hooks=dict(l1=dict(type='LossWeightHook'), other=None))
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.train_loop = model, Loop()
@@ -202,6 +205,8 @@ def test_a_weight_of_a_loss_that_is_not_there_is_refused():
     runner = FakeRunner(build_model('yolox_det', 3, 'meta', size='nano'))
     with pytest.raises(ConfigError, match="has 'loss_l2', but the losses of YOLOXHead are .*'loss_l1'"):
         LossWeightHook(1, dict(loss_l2=1.0)).before_train(runner)
+    with pytest.raises(ConfigError, match=r'Name one of them, or leave the hook out \(default_hooks\.l1=None\)'):
+        LossWeightHook(1, dict(weight=1.0)).before_train(runner)
 
 
 @pytest.mark.parametrize('decay', [-0.1, 1.5])

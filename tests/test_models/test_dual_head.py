@@ -91,7 +91,7 @@ def test_the_share_of_the_losses_falls_with_the_epoch():
 
 
 def runner_of(model):
-    return SimpleNamespace(model=model, train_loop=SimpleNamespace(epoch=1, max_epochs=3))
+    return SimpleNamespace(cfg={}, model=model, train_loop=SimpleNamespace(epoch=1, max_epochs=3))
 
 
 def test_the_share_is_set_on_any_head_that_has_one():

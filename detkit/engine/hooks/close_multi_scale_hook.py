@@ -36,6 +36,6 @@ class CloseMultiScaleHook(Hook):
         if not isinstance(preprocessor, DetDataPreprocessor):
             raise ConfigError(
                 f'CloseMultiScaleHook turns off multi_scale of a DetDataPreprocessor, but model.data_preprocessor is a '
-                f'{type(preprocessor).__name__}; leave the hook out'
+                f'{type(preprocessor).__name__}; {self.omission(runner)}'
             )
         preprocessor.multi_scale = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -134,3 +134,10 @@ class Hook:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of a run that is resumed."""
+
+    @classmethod
+    def omission(cls, runner: Runner) -> str:
+        """Return how the config of a run leaves this hook out, for an error that says so."""
+        hooks = runner.cfg.get('default_hooks') or {}
+        keys = [key for key, hook in hooks.items() if isinstance(hook, Mapping) and hook.get('type') == cls.__name__]
+        return f'leave the hook out (default_hooks.{keys[0]}=None)' if keys else 'leave the hook out'

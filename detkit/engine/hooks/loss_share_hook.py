@@ -38,7 +38,7 @@ class LossShareHook(Hook):
         if not hasattr(head, 'many_weight'):
             raise ConfigError(
                 f'LossShareHook: {type(head).__name__} has no many_weight, which every DualAssignmentHead has '
-                '(detkit.protocols); leave the hook out, or give the model a head with two assignments'
+                f'(detkit.protocols); {self.omission(runner)}, or give the model a head with two assignments'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:

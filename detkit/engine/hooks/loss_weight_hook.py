@@ -37,9 +37,10 @@ class LossWeightHook(Hook):
         losses = [name for name in head.takes if name.startswith('loss_')]
         for name in self.weights:
             if name not in losses:
+                remedy = nearest(name, losses) or f' Name one of them, or {self.omission(runner)}.'
                 raise ConfigError(
                     f'LossWeightHook.weights has {name!r}, but the losses of {type(head).__name__} are '
-                    f'{", ".join(losses) or "none"}.{nearest(name, losses)}'
+                    f'{", ".join(losses) or "none"}.{remedy}'
                 )
 
     def before_train_epoch(self, runner: Runner) -> None:

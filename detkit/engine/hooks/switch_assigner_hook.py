@@ -33,13 +33,13 @@ class SwitchAssignerHook(Hook):
         self.assigner = assigner
 
     def before_train(self, runner: Runner) -> None:
-        self._late = self._build(getattr(unwrap(runner.model), 'head', None))
+        self._late = self._build(getattr(unwrap(runner.model), 'head', None), runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         if runner.train_loop.epoch >= self.epoch:
             unwrap(runner.model).head.assigner = self._late
 
-    def _build(self, head: BaseHead | None) -> object:
+    def _build(self, head: BaseHead | None, runner: Runner) -> object:
         if not hasattr(head, 'build_part') or 'assigner' not in head.takes:
-            raise ConfigError(f'SwitchAssignerHook: {type(head).__name__} has no assigner; leave the hook out')
+            raise ConfigError(f'SwitchAssignerHook: {type(head).__name__} has no assigner; {self.omission(runner)}')
         return head.build_part(ASSIGNERS, 'assigner', self.assigner)
