@@ -17,6 +17,14 @@ class Switch(argparse.BooleanOptionalAction):
         self.help = help
 
 
+def share(text: str) -> float:
+    """Return a number from 0 to 1, such as a score; the ``type`` of an argument, which refuses 25 for 0.25."""
+    value = float(text)
+    if not 0 <= value <= 1:  # NaN is refused, too
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 0 to 1')
+    return value
+
+
 def output_file(*suffixes: str) -> Callable[[str], str]:
     """Return the ``type`` of an argument that names a file to write: refuses the suffix of another kind of file.
 
@@ -47,7 +55,7 @@ _ARGUMENTS = {
         choices=['bbox', 'segm', 'keypoints', 'rbbox'],
         help="kind of overlap (default: the one that the config's metric evaluates last)",
     ),
-    '--iou-thr': dict(type=float, default=0.5, help='least overlap of a match (default: 0.5)'),
+    '--iou-thr': dict(type=share, default=0.5, help='least overlap of a match (default: 0.5)'),
     '--labels': dict(nargs='+', help="names to show (default: the configs' names)"),
     '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
     '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),

@@ -9,7 +9,7 @@ detkit test yolov8/obb_dota work_dirs/obb_dota/best.pth --tile 1024 --tta plain 
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options, output_file
+from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options, output_file, share
 from detkit.cli.command import CommandParser
 from detkit.inference import ViewOptions
 
@@ -37,7 +37,7 @@ def add_arguments(parser: CommandParser) -> None:
         '--show-dir', metavar='FOLDER', help='write a picture of each image, ground truth beside predictions'
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
+        '--score-thr', type=share, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
     )
     add_shared_arguments(parser, '--device', '--runtime')
     parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")

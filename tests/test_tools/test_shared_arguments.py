@@ -44,3 +44,34 @@ def test_files_of_results_refuse_the_name_of_another_kind_of_file(tmp_path, caps
             assert f"argument {option}: 'runs/best.pth' would be a " in capsys.readouterr().err
             assert action.type('/dev/stdout') == '/dev/stdout'
     assert {name for name, _ in found} >= {'test', 'check', 'analyze compare', 'analyze benchmark'} and len(found) == 14
+
+
+def test_thresholds_are_numbers_from_0_to_1(capsys):
+    """25 for 0.25 would leave every prediction out."""
+    found = set()
+    for name in COMMANDS:
+        if name in (
+            'predict',
+            'track',
+            'count',
+            'serve',
+            'export',
+        ):  # whose options are checked where Python gives them
+            continue
+        parser = find_command(name).parser()
+        for option in {'--score-thr', '--iou-thr'} & parser._option_string_actions.keys():
+            found.add((name, option))
+            for value in ('25', '-0.1', 'nan'):
+                with pytest.raises(SystemExit):
+                    parser.parse_args([f'{option}={value}'])
+                assert f'argument {option}: {value!r} is no number from 0 to 1' in capsys.readouterr().err
+            assert parser._option_string_actions[option].type('0.5') == 0.5
+    assert {name for name, option in found if option == '--score-thr'} == {
+        'test',
+        'analyze benchmark',
+        'analyze compare',
+        'analyze confusion-matrix',
+        'analyze error-analysis',
+        'analyze feature-maps',
+        'compare',
+    }

@@ -11,7 +11,7 @@ first: the ratio of their times has a confidence interval, which contains 1 for 
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file
+from detkit.cli.arguments import add_shared_arguments, output_file, share
 from detkit.cli.command import CommandParser
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: CommandParser) -> None:
         metavar='PATH',
         help='files, folders or patterns to predict on (default: drawn pictures of 640 x 640)',
     )
-    parser.add_argument('--score-thr', type=float, default=0.25, help='least score of a prediction (default: 0.25)')
+    parser.add_argument('--score-thr', type=share, default=0.25, help='least score of a prediction (default: 0.25)')
     parser.add_argument('--amp', action='store_true', help='also in mixed precision')
     parser.add_argument('--compile', action='store_true', help='also compiled by torch.compile')
     parser.add_argument(

@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from detkit.cli.arguments import add_shared_arguments, output_file
+from detkit.cli.arguments import add_shared_arguments, output_file, share
 from detkit.cli.command import CommandParser
 
 
@@ -37,7 +37,7 @@ def add_comparison_arguments(parser: CommandParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=share,
         default=0.25,
         help='least score of the predictions that choose the pictures and are drawn (default: 0.25)',
     )

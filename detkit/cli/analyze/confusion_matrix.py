@@ -5,7 +5,7 @@ detkit analyze confusion-matrix yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pt
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, share
 from detkit.cli.command import CommandParser
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--out', metavar='FOLDER', default='confusion', help='folder of the files (default: confusion)')
     parser.add_argument(
-        '--score-thr', type=float, default=0.25, help='least score of a prediction that counts (default: 0.25)'
+        '--score-thr', type=share, default=0.25, help='least score of a prediction that counts (default: 0.25)'
     )
 
 

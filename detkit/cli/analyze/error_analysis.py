@@ -5,7 +5,7 @@ detkit analyze error-analysis yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth 
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, share
 from detkit.cli.command import CommandParser
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--out', metavar='FOLDER', default='errors', help='folder of the files (default: errors)')
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=share,
         default=0.25,
         help='least score of a prediction that is counted and drawn (default: 0.25)',
     )

@@ -7,7 +7,7 @@ detkit analyze feature-maps yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth ph
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, share
 from detkit.cli.command import CommandParser
 
 
@@ -43,7 +43,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--img-size', type=int, help="longer side of the images (default: the config's test size)")
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=share,
         default=0.25,
         help='least score of a prediction that is drawn or explained (default: 0.25)',
     )
