@@ -416,7 +416,9 @@ def test_detectors_of_torchvision_are_timed(in_this_process, monkeypatch, model,
     found = torchvision_step.main([*arguments, '--weights', str(weights)])
     assert [each.own for each in found] == [[own[column] for own in served[1:]] for column in range(3)]
     assert all(f'{model} r50' in each.what for each in found)
-    args = SimpleNamespace(model=model, job=job, batch_size=1, img_size=64, amp=False, weights=weights)
+    args = SimpleNamespace(
+        model=model, job=job, batch_size=1, img_size=64, amp=False, weights=weights, peer_keeps_memory=False
+    )
     theirs, results = torchvision_step.peer_side(args)[1](), [own[3] for own in served]
     if job == 'predict':
         assert 0 <= theirs <= 100 and max(results) <= 100
