@@ -122,8 +122,9 @@ def test_plot_schedule(root, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert code == 0 and 'iterations an epoch; 100 epochs' in printed and '| weight ' in printed
     assert printed.endswith(f'schedule in {out}, values in {values}\n') and '<svg' in out.read_text()
-    assert run_tool(monkeypatch, 'analyze/plot_schedule', CONFIG, '--num-images', 8, '--out', tmp_path / 'x.txt') == 2
-    assert 'name ends in .png, .svg, .pdf' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        run_tool(monkeypatch, 'analyze/plot_schedule', CONFIG, '--num-images', 8, '--out', tmp_path / 'x.txt')
+    assert 'its name ends in .png or .svg or .pdf' in capsys.readouterr().err
 
 
 def test_plot_logs(tmp_path, monkeypatch, capsys):
