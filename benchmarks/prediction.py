@@ -73,7 +73,7 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
         if type(module).__name__ == 'Attention':  # random ones let one cell take all, and logits explode
             module.qkv.bn.weight.data *= 0.1
     network = with_statistics(model.model, image)
-    # Of one-to-one branches detkit reports the best class of a box, and ultralytics each class.
+    # A head without suppression: detkit reports a box with its best class, ultralytics with every class.
     found_classes = 1 if args.family in END_TO_END else None
 
     @torch.no_grad()

@@ -102,6 +102,18 @@ def given_options(args: argparse.Namespace, kind: type[CallOptions]) -> dict[str
     return {name: True if value == [] else value for name, value in values.items()}
 
 
+def add_plot_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the files of a plot: its picture, named ``default`` where no name is given, and its values."""
+    parser.add_argument(
+        '--out',
+        type=output_file('.png', '.svg', '.pdf'),
+        metavar='FILE',
+        default=default,
+        help=f'PNG, SVG or PDF, by its suffix (default: {default})',
+    )
+    parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='also write the values')
+
+
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is chosen of a video."""
     parser.add_argument('--frame-stride', type=int, default=1, metavar='N', help='use one frame of N (default: 1)')

@@ -17,7 +17,7 @@ from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.printable import printable
 
 P, T = ParamSpec('P'), TypeVar('T')
-# What commands take a file for by its suffix, beside exported files.
+# Suffixes by which commands recognise files that are no checkpoints, and what such files are.
 _OTHER_SUFFIXES = {'.py': 'a config', '.weights': "Darknet's weights", '.safetensors': 'plain tensors'}
 
 

@@ -76,7 +76,7 @@ def name_of_bboxes(decoded: Mapping[str, Tensor]) -> str:
 
 def takes_every_class(head: nn.Module) -> bool:
     """Return whether predictions report a prior with every class above the threshold, as those of queries may."""
-    return head.SUPPRESSION == 'none' and getattr(head, 'MULTI_LABEL', False)
+    return head.SUPPRESSION == 'none' and head.MULTI_LABEL
 
 
 def _kept_by_iou(bboxes: Tensor, best: Tensor, labels: Tensor, num_classes: int, options: Suppression) -> Tensor:

@@ -7,7 +7,7 @@ Run in an environment that has ultralytics 8.4.190 (it is no dependency of detki
 Weights and what is recorded are those of ``record_ultralytics_yolo26.py``, for the models p2_n and p6_n (80
 classes); images and ground truth are twice as large as there, as a stride of 64 needs.
 
-What to know of this release: the pyramid pooling of the model with a stride of 64 has no shortcut.
+In this release SPPF of the model with a stride of 64 has no shortcut; that of the other models has one.
 """
 
 from __future__ import annotations

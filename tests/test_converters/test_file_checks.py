@@ -1,4 +1,4 @@
-"""What every converter checks of a file, and that each of their errors names it."""
+"""The checks that all converters make of a file; each of their errors names the file."""
 
 import json
 import struct

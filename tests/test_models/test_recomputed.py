@@ -1,4 +1,4 @@
-"""What is computed again for the gradient is not kept, and the gradient is the same."""
+"""``recomputed`` keeps no intermediate values for the gradient, which stays the same."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ A star marks the best value of each metric.
 
 import argparse
 
-from detkit.cli.arguments import output_file
+from detkit.cli.arguments import add_plot_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -40,14 +40,7 @@ def add_arguments(parser: CommandParser) -> None:
         default='epoch',
         help="horizontal axis; 'iter' reads scalars.json (default: epoch)",
     )
-    parser.add_argument(
-        '--out',
-        type=output_file('.png', '.svg', '.pdf'),
-        metavar='FILE',
-        default='logs.png',
-        help='PNG, SVG or PDF, by its suffix (default: logs.png)',
-    )
-    parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='also write the values')
+    add_plot_arguments(parser, 'logs.png')
     parser.mistake = _mistake
 
 

@@ -6,7 +6,7 @@ detkit analyze plot-schedule yolov8/det_coco --num-images 118287 --processes 8
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file
+from detkit.cli.arguments import add_plot_arguments, add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -23,14 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
         '--processes', type=int, default=1, metavar='N', help='processes of a distributed run (default: 1)'
     )
     parser.add_argument('--log', action='store_true', help='use a logarithmic scale for the learning rate')
-    parser.add_argument(
-        '--out',
-        type=output_file('.png', '.svg', '.pdf'),
-        metavar='FILE',
-        default='schedule.png',
-        help='PNG, SVG or PDF, by its suffix (default: schedule.png)',
-    )
-    parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='also write the values')
+    add_plot_arguments(parser, 'schedule.png')
     parser.mistake = _mistake
 
 

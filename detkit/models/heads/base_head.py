@@ -46,6 +46,7 @@ class BaseHead(BaseModule):
         TEST_KEYS: the keys that ``test_cfg`` may have; empty where unknown.
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
+        MULTI_LABEL: whether predictions report a prior with each class above the threshold; of 'none' alone.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.
         SELECTS: whether the network goes on with the cells of the highest scores, see ``ExportFormat.selects``.
         NO_EXPORT: why the network cannot be exported; empty where it can.
@@ -66,6 +67,7 @@ class BaseHead(BaseModule):
     added_parts: tuple[str, ...] = ()
     TEST_KEYS: tuple[str, ...] = ()
     SUPPRESSION: str | None = None
+    MULTI_LABEL: bool = False
     HALF_GRAPH: bool = True
     SELECTS: bool = False
     NO_EXPORT: str = ''

@@ -99,7 +99,6 @@ class QueryHead(BaseHead):
     A child builds the parts in ``takes``.
 
     Attributes:
-        MULTI_LABEL: whether a query may be reported with several classes.
         MAX_PER_IMG: the number of detections of an image, where ``test_cfg`` has none.
         num_queries: Q, the greatest number of objects that can be detected in an image.
         rotated: whether boxes have an angle as fifth coordinate, see ``QueryRBBoxes``.
@@ -124,7 +123,6 @@ class QueryHead(BaseHead):
     HALF_GRAPH = False  # ONNX's attention mixes the two precisions
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
     num_queries: int
-    MULTI_LABEL: bool = False
     MAX_PER_IMG: int = 100
     rotated: bool = False
     BBOXES: str = 'bboxes'
