@@ -99,11 +99,11 @@ def write_weights(args: argparse.Namespace, path: Path) -> None:
                 module.weight.fill_(0.2)  # residuals do not add up to infinity
         if args.model.endswith('_rcnn'):
             predictor = model.roi_heads.box_predictor.cls_score
-            nn.init.normal_(predictor.weight, std=0.02)
+            nn.init.normal_(predictor.weight, std=0.5)
             predictor.bias[0] = 2.0
         else:
             layer = model.head.classification_head.cls_logits
-            nn.init.normal_(layer.weight, std=0.03)
+            nn.init.normal_(layer.weight, std=3.0 if args.model == 'retinanet' else 0.03)  # behind small maps
     torch.save(model.state_dict(), path)
 
 
@@ -111,6 +111,7 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     """Return the model, and a function that does one training step of it or one prediction."""
     from detkit.config import load_config
     from detkit.converters.torchvision_keys import TORCHVISION_KEYS
+    from detkit.inference.model import PREDICTION_KEYS
     from detkit.models.layers.fuse import fuse_conv_bn
     from detkit.models.layers.keyed_dropout import keyed_dropout
     from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -120,7 +121,8 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
 
     keep_freed_memory()  # as a run and a predictor do
     name, _, table, _ = MODELS[args.model]
-    cfg = load_config(ROOT / 'configs' / name, {'pretrained': None, 'base_lr': LEARNING_RATE})
+    checked = PREDICTION_KEYS if args.job == 'predict' else None  # as a prediction and a training do
+    cfg = load_config(ROOT / 'configs' / name, {'pretrained': None, 'base_lr': LEARNING_RATE}, checked=checked)
     model = DETECTORS.build(cfg.model)
     state = torch.load(args.weights, weights_only=True, mmap=True)
     model.load_state_dict(TORCHVISION_KEYS[table].convert(state))
@@ -139,7 +141,7 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
                 found = model.test_step(batch)
             for sample in found:
                 if 'masks' in sample.pred_instances:
-                    np.asarray(sample.pred_instances.masks)
+                    sample.pred_instances.masks.to_bool()
             return float(sum(len(sample.pred_instances) for sample in found))
 
         return model, predict
@@ -221,6 +223,17 @@ def peer_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]
     return model, step
 
 
+def check_objects(counts: dict[str, float]) -> None:
+    """End the script if a side detects nothing, or another number of objects than the other.
+
+    Args:
+        counts: of each side, in a batch.
+    """
+    if not min(counts.values()) or max(counts.values()) > 1.05 * min(counts.values()):
+        shown = ', '.join(f'{side} {count:.0f}' for side, count in counts.items())
+        raise SystemExit(f'the sides detect other objects, or none, so that the ratio says nothing: {shown}')
+
+
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -248,6 +261,9 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     if args.peer_keeps_memory:
         title += ', freed memory kept on both sides'
     job = 'training step' if args.job == 'train' else 'prediction'
+    if args.job == 'predict':
+        check_objects({side: own[-1][3] for side, own in found.items()})
+        title += f', {found["detkit"][-1][3]:.0f} objects'
     comparisons = []
     for column, (what, unit) in enumerate(
         ((job, 's'), (f'peak memory, {job}', 'MiB'), (f'added memory, {job}', 'MiB'))

@@ -421,9 +421,18 @@ def test_detectors_of_torchvision_are_timed(in_this_process, monkeypatch, model,
     )
     theirs, results = torchvision_step.peer_side(args)[1](), [own[3] for own in served]
     if job == 'predict':
-        assert 0 <= theirs <= 100 and max(results) <= 100
+        assert 0 < theirs <= 100 and 0 < max(results) <= 100
     else:
         assert abs(theirs - results[0]) < 1e-3 * theirs and results[2] != results[0]
+
+
+@pytest.mark.parametrize('counts', [dict(detkit=0, torchvision=0), dict(detkit=200, torchvision=180)])
+def test_predictions_of_other_objects_are_not_compared(counts):
+    import torchvision_step
+
+    torchvision_step.check_objects(dict(detkit=199, torchvision=200))
+    with pytest.raises(SystemExit, match=f'detkit {counts["detkit"]}'):
+        torchvision_step.check_objects(counts)
 
 
 def test_steps_of_detr_are_measured(monkeypatch):

@@ -89,6 +89,37 @@ def test_a_first_prediction_imports_what_it_runs(tmp_path):
     assert done.stdout.splitlines()[-1] == '[]'
 
 
+DETECTORS_OF_RESNET = """
+import sys
+import numpy as np
+import torch
+before = set(sys.modules)
+from detkit.config import load_config
+from detkit.inference.model import PREDICTION_KEYS
+from detkit.registry import DETECTORS
+from detkit.structures.data_sample import DetDataSample
+config = load_config(sys.argv[1], need_classes=False, checked=PREDICTION_KEYS)
+model = DETECTORS.build(config.model).eval()
+meta = dict(matrix=np.eye(3), ori_shape=(64, 64), img_shape=(64, 64))
+with torch.inference_mode():
+    (result,) = model.test_step(
+        dict(inputs=torch.zeros(1, 3, 64, 64, dtype=torch.uint8), gt=None, data_samples=[DetDataSample(metainfo=meta)])
+    )
+assert 'bboxes' in result.pred_instances
+print(sorted({'torchvision', 'torch._dynamo', 'sympy'} & (set(sys.modules) - before)))
+"""
+
+
+@pytest.mark.parametrize(
+    'config',
+    ['retinanet/det_r18_coco8', 'fcos/det_r18_coco8', 'mask_rcnn/seg_r18_coco8', 'keypoint_rcnn/pose_r18_coco8'],
+)
+def test_detectors_of_resnet_need_no_torchvision_to_predict(config):
+    done = run_python('-c', DETECTORS_OF_RESNET, config)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == '[]'
+
+
 # Each of these takes a tenth of a second to a second, and a run begins without them.
 UNUSED_BY_A_START = ('matplotlib', 'mmengine.hooks', 'mmengine.model', 'mmengine.optim', 'mmengine.runner', 'pandas')
 START = """

@@ -12,7 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import ResNet
-from detkit.models.backbones.pretrained import _SHA256
+from detkit.models.backbones.pretrained import _FILES, _SHA256, find_weights
 from detkit.models.layers import FrozenBatchNorm2d, fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.utils import download
@@ -64,6 +64,15 @@ def test_names_and_shapes_are_torchvisions(depth):
         }
         found = {name: value.shape for name, value in ResNet(depth).state_dict().items()}
     assert found == expected
+
+
+@pytest.mark.parametrize('depth', BUILDERS)
+def test_a_seed_gives_torchvisions_initial_weights(depth):
+    torch.manual_seed(3)
+    expected = BUILDERS[depth](num_classes=1).state_dict()
+    torch.manual_seed(3)
+    found = ResNet(depth, norm='bn').state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
 def test_trainable_parameters_of_detr():
@@ -281,6 +290,15 @@ def test_checksums_are_those_of_torchvisions_names(depth):
     for weights in getattr(torchvision.models, f'ResNet{depth}_Weights'):
         digits = Path(weights.url).stem.rpartition('-')[2]
         assert len(digits) == 8 and (digits in _SHA256 or weights.url.endswith('resnet152-f82ba261.pth'))
+
+
+@pytest.mark.parametrize('family', _FILES)
+def test_weights_by_name_are_torchvisions(family):
+    theirs = getattr(torchvision.models, family)
+    assert set(_FILES[family]) | {'DEFAULT'} == set(theirs.__members__)
+    for name, weights in theirs.__members__.items():
+        assert find_weights(name, family) == (str(weights), weights.url)
+        assert str(find_weights(f'{family}.{name}', family)) == str(weights)
 
 
 def test_offline_the_remedy_is_named(hub, monkeypatch):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torchvision.models import MobileNet_V3_Large_Weights, WeightsEnum, mobilenet_v3_large
+from torchvision.models import mobilenet_v3_large
 
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
-from .pretrained import fetch_weights, find_weights, load_backbone, read_weights
+from .pretrained import NamedWeights, fetch_weights, find_weights, load_backbone, read_weights
 from .staged import NORMS, keep_statistics
 
 # Channels and stride of the output of each of the 17 modules, and the first module of each stage.
@@ -70,7 +70,7 @@ class MobileNetV3(BaseModule):
                 f'MobileNetV3: frozen_stages is {frozen_stages}; it must lie within -1 (nothing) … {len(stages) - 1} '
                 '(the last stage that is built).'
             )
-        self.weights: WeightsEnum | str | None = weights and find_weights(weights, MobileNet_V3_Large_Weights)
+        self.weights = weights and find_weights(weights, 'MobileNet_V3_Large_Weights')
         self.out_indices = tuple(out_indices)
         self.features = nn.Sequential(
             *mobilenet_v3_large(weights=None, num_classes=1, norm_layer=NORMS[norm]).features[: last + 1]
@@ -89,7 +89,7 @@ class MobileNetV3(BaseModule):
         """Load ``weights``, if there are any; otherwise torchvision's random initialisation stays."""
         super().init_weights()
         if self.weights is not None:
-            path = fetch_weights(self.weights) if isinstance(self.weights, WeightsEnum) else self.weights
+            path = fetch_weights(self.weights) if isinstance(self.weights, NamedWeights) else self.weights
             load_backbone(self, read_weights(path), str(path))
 
     def train(self, mode: bool = True) -> MobileNetV3:

@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,6 @@ from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import DownloadError, download_once
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, load_plain, open_stored
-
-if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
 
 _MAX_BYTES = 1_000_000_000
 # SHA-256 of torchvision's files, whose names hold its first digits. Of a file that is not here, those alone count.
@@ -35,31 +32,65 @@ _SHA256 = {
 }
 
 
-def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path:
+# torchvision's weights of architectures trained on ImageNet, under the names of its documentation. The package has them
+# too, but its import takes as long as PyTorch's, and 150 MiB.
+_ADDRESS = 'https://download.pytorch.org/models/'
+_FILES = {
+    'ResNet18_Weights': {'IMAGENET1K_V1': 'resnet18-f37072fd.pth'},
+    'ResNet34_Weights': {'IMAGENET1K_V1': 'resnet34-b627a593.pth'},
+    'ResNet50_Weights': {'IMAGENET1K_V1': 'resnet50-0676ba61.pth', 'IMAGENET1K_V2': 'resnet50-11ad3fa6.pth'},
+    'ResNet101_Weights': {'IMAGENET1K_V1': 'resnet101-63fe2227.pth', 'IMAGENET1K_V2': 'resnet101-cd907fc2.pth'},
+    'MobileNet_V3_Large_Weights': {
+        'IMAGENET1K_V1': 'mobilenet_v3_large-8738ca79.pth',
+        'IMAGENET1K_V2': 'mobilenet_v3_large-5c1a4163.pth',
+    },
+}
+
+
+class NamedWeights(NamedTuple):
+    """Weights of torchvision.
+
+    Attributes:
+        name: in full, as in torchvision's documentation.
+        url: where they are.
+    """
+
+    name: str
+    url: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def find_weights(weights: str, family: str) -> NamedWeights | Path:
     """Return torchvision's weights, or the path, that a config's ``weights`` names.
 
     Args:
-        weights: one of ``choices`` by its name, such as ``'IMAGENET1K_V1'``, ``'DEFAULT'``, or in full as torchvision's
-            documentation has it, ``'ResNet50_Weights.IMAGENET1K_V1'``; or the path of a file; or a name of the zoo.
-        choices: torchvision's weights of the architecture.
+        weights: one of ``family`` by its name, such as ``'IMAGENET1K_V1'``, ``'DEFAULT'`` for the newest, or in full as
+            torchvision's documentation has it, ``'ResNet50_Weights.IMAGENET1K_V1'``; or the path of a file; or a name
+            of the zoo.
+        family: torchvision's name for the weights of the architecture, such as ``'ResNet50_Weights'``.
 
     Raises:
         ConfigError: it is neither one of the names nor looks like a path.
     """
-    family, _, name = weights.rpartition('.')
-    if family in ('', choices.__name__) and name in choices.__members__:
-        return choices[name]
+    files = _FILES[family]
+    names = (*files, 'DEFAULT')
+    given, _, name = weights.rpartition('.')
+    if given in ('', family) and name in names:
+        name = list(files)[-1] if name == 'DEFAULT' else name
+        return NamedWeights(f'{family}.{name}', _ADDRESS + files[name])
     if Path(weights).suffix in ('.pth', '.pt', '.bin', '.tar') or os.sep in weights:
         return Path(weights)
     if WEIGHTS_BY_NAME.get('is_name')(weights):
         return Path(weights)
     raise ConfigError(
-        f'weights is {weights!r}, which is neither a path (*.pth) nor one of {choices.__name__} of '
-        f'torchvision: {", ".join(choices.__members__)}.{nearest(name, choices.__members__)}'
+        f'weights is {weights!r}, which is neither a path (*.pth) nor one of {family} of '
+        f'torchvision: {", ".join(names)}.{nearest(name, names)}'
     )
 
 
-def fetch_weights(weights: WeightsEnum) -> Path:
+def fetch_weights(weights: NamedWeights) -> Path:
     """Return the file of torchvision's ``weights`` in the cache of ``torch.hub``, after a download if it is not there.
 
     Raises:

@@ -1,32 +1,107 @@
-"""``ResNet``: torchvision's residual networks as a backbone."""
+"""``ResNet``: residual networks as a backbone, module by module those of torchvision, without its import."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
-from torchvision.models import (
-    ResNet18_Weights,
-    ResNet34_Weights,
-    ResNet50_Weights,
-    ResNet101_Weights,
-    WeightsEnum,
-    resnet,
-)
 
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
 from ..layers.norm_max_pool import can_join_pool, norm_max_pool
-from .pretrained import fetch_weights, find_weights, load_backbone, read_weights
+from .pretrained import NamedWeights, fetch_weights, find_weights, load_backbone, read_weights
 from .staged import StagedBackbone
 
-# Block, blocks of each stage, and where torchvision lists the weights.
-_DEPTHS = {
-    18: (resnet.BasicBlock, (2, 2, 2, 2), ResNet18_Weights),
-    34: (resnet.BasicBlock, (3, 4, 6, 3), ResNet34_Weights),
-    50: (resnet.Bottleneck, (3, 4, 6, 3), ResNet50_Weights),
-    101: (resnet.Bottleneck, (3, 4, 23, 3), ResNet101_Weights),
+
+class ResidualBlock(nn.Module):
+    """Base of convolutions beside a shortcut: ``(B, in_channels, h, w) -> (B, width * expansion, h', w')``.
+
+    Args:
+        in_channels: channels before.
+        width: channels between.
+        stride: that of the first 3x3 convolution, which halves the size where it is 2.
+        dilation: that of this convolution.
+        shortcut: the layers beside it, None for the input itself.
+        norm: class of the normalisation.
+    """
+
+    expansion: ClassVar[int]
+    downsample: nn.Module | None
+
+    def _residual(self, x: Tensor) -> Tensor:
+        """Return the output of the convolutions, which nobody else holds."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._residual(x)
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions, see ``ResidualBlock``."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        dilation: int,
+        shortcut: nn.Module | None,
+        norm: type[nn.Module],
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv(in_channels, width, 3, stride, dilation)
+        self.bn1 = norm(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = _conv(width, width, 3)
+        self.bn2 = norm(width)
+        self.downsample = shortcut
+
+    def _residual(self, x: Tensor) -> Tensor:
+        return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+
+
+class Bottleneck(ResidualBlock):
+    """A 3x3 convolution between two 1x1 convolutions, see ``ResidualBlock``."""
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        dilation: int,
+        shortcut: nn.Module | None,
+        norm: type[nn.Module],
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv(in_channels, width, 1)
+        self.bn1 = norm(width)
+        self.conv2 = _conv(width, width, 3, stride, dilation)
+        self.bn2 = norm(width)
+        self.conv3 = _conv(width, width * self.expansion, 1)
+        self.bn3 = norm(width * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut
+
+    def _residual(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.bn3(self.conv3(x))
+
+
+# Block, and blocks of each stage.
+_DEPTHS: dict[int, tuple[type[ResidualBlock], tuple[int, ...]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
 }
 _VARIANTS = ('b', 'd')
 
@@ -40,8 +115,8 @@ class ResNet(StagedBackbone):
         image ── stem /2 ── pool, layer1 /4 ── layer2 /8 ── layer3 /16 ── layer4 /32
         index      0              1                2             3             4
 
-    Its modules are torchvision's under torchvision's names, so that weights of either load into the other. In the
-    blocks of 50 and 101 the 3×3 convolution has the stride.
+    Its modules are torchvision's under torchvision's names, so that weights of either load into the other, and a seed
+    gives its network of one class the same weights. In the blocks of 50 and 101 the 3×3 convolution has the stride.
 
     Variant 'd' (He et al., https://arxiv.org/abs/1812.01187; 'vd' in PaddleDetection and RT-DETR) has a stem of three
     3×3 convolutions instead of one of 7×7, and halves the size of a shortcut by average pooling before its 1×1
@@ -88,29 +163,35 @@ class ResNet(StagedBackbone):
             raise ConfigError(f'ResNet: depth is {depth!r}; it must be one of {", ".join(map(str, _DEPTHS))}.')
         if variant not in _VARIANTS:
             raise ConfigError(f"ResNet: variant is {variant!r}; it must be 'b' or 'd'.")
-        block, blocks, choices = _DEPTHS[depth]
-        if dilate_last and block is resnet.BasicBlock:
+        block, blocks = _DEPTHS[depth]
+        if dilate_last and block is BasicBlock:
             raise ConfigError(f'ResNet: dilate_last needs depth 50 or 101; the blocks of {depth} are not made for it.')
-        self.weights: WeightsEnum | str | None = weights and find_weights(weights, choices)
-        if variant != 'b' and isinstance(self.weights, WeightsEnum):
+        self.weights = weights and find_weights(weights, f'ResNet{depth}_Weights')
+        if variant != 'b' and isinstance(self.weights, NamedWeights):
             raise ConfigError(
                 f'ResNet: weights is {weights!r}, but torchvision has no weights of variant {variant!r}; give a file, '
                 'or None for random weights.'
             )
 
-        net = resnet.ResNet(
-            block,
-            list(blocks),
-            num_classes=1,
-            norm_layer=self.norm,
-            replace_stride_with_dilation=[False, False, dilate_last],
-        )
+        self.conv1 = _conv(3, 64, 7, 2)
+        self.bn1 = self.norm(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        before = 64
+        for index, count in enumerate(blocks, start=1):
+            dilated = dilate_last and index == len(blocks)
+            stage = _stage(block, before, count, index, dilated, self.norm)
+            self.add_module(f'layer{index}', stage)
+            before = 32 * 2**index * block.expansion
+        nn.Linear(before, 1)  # whose initial weights torchvision draws from the same generator
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                _init_conv(module)
         if variant == 'd':
-            _set_variant_d(net)
-        self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
+            self._set_variant_d()
         self.stage_names = tuple(f'layer{index}' for index in range(1, out_indices[-1] + 1))
-        for name in self.stage_names:
-            setattr(self, name, getattr(net, name))
+        for index in range(out_indices[-1] + 1, len(blocks) + 1):
+            delattr(self, f'layer{index}')
         channels = (64, *(64 * 2**stage * block.expansion for stage in range(4)))
         strides = (2, 4, 8, 16, 16 if dilate_last else 32)
         self.out_channels = tuple(channels[i] for i in self.out_indices)
@@ -122,7 +203,7 @@ class ResNet(StagedBackbone):
         super().init_weights()
         if self.weights is None:
             return
-        path = fetch_weights(self.weights) if isinstance(self.weights, WeightsEnum) else self.weights
+        path = fetch_weights(self.weights) if isinstance(self.weights, NamedWeights) else self.weights
         load_backbone(self, read_weights(path), str(path))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -141,27 +222,49 @@ class ResNet(StagedBackbone):
                 outputs.append(x)
         return tuple(outputs)
 
-
-def _set_variant_d(net: resnet.ResNet) -> None:
-    """Replace the stem's convolution and the shortcuts of torchvision's ``net`` by those of variant 'd'."""
-    norm = type(net.bn1)
-    layers = []
-    for before, after, stride in ((3, 32, 2), (32, 32, 1)):
-        layers += [_conv(before, after, 3, stride), norm(after), nn.ReLU(inplace=True)]
-    net.conv1 = nn.Sequential(*layers, _conv(32, 64, 3))
-    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-        block = stage[0]
-        if block.downsample is None:  # of a basic block that keeps size and channels
-            conv, bn = _conv(64, 64, 1), norm(64)
-        else:
-            conv, bn = block.downsample
-        pool = nn.AvgPool2d(2, ceil_mode=True) if conv.stride == (2, 2) else nn.Identity()
-        conv.stride = (1, 1)
-        block.downsample = nn.Sequential(pool, conv, bn)
+    def _set_variant_d(self) -> None:
+        """Replace the stem's convolution and the shortcuts by those of variant 'd'."""
+        layers = []
+        for before, after, stride in ((3, 32, 2), (32, 32, 1)):
+            layers += [_init_conv(_conv(before, after, 3, stride)), self.norm(after), nn.ReLU(inplace=True)]
+        self.conv1 = nn.Sequential(*layers, _init_conv(_conv(32, 64, 3)))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            block = stage[0]
+            if block.downsample is None:  # of a basic block that keeps size and channels
+                conv, bn = _init_conv(_conv(64, 64, 1)), self.norm(64)
+            else:
+                conv, bn = block.downsample
+            pool = nn.AvgPool2d(2, ceil_mode=True) if conv.stride == (2, 2) else nn.Identity()
+            conv.stride = (1, 1)
+            block.downsample = nn.Sequential(pool, conv, bn)
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution with the initialisation of torchvision's residual networks."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
+def _stage(
+    block: type[ResidualBlock], before: int, count: int, index: int, dilated: bool, norm: type[nn.Module]
+) -> nn.Sequential:
+    """Return stage ``index`` of ``count`` blocks, whose input has ``before`` channels.
+
+    The first block halves the size, from the second stage on; in a dilated stage the convolutions of the others are
+    dilated instead.
+    """
+    width = 32 * 2**index
+    after, stride = width * block.expansion, 1 if index == 1 or dilated else 2
+    shortcut = None
+    if stride != 1 or before != after:
+        shortcut = nn.Sequential(_conv(before, after, 1, stride), norm(after))
+    blocks = [block(before, width, stride, 1, shortcut, norm)]
+    blocks += [block(after, width, 1, 2 if dilated else 1, None, norm) for _ in range(1, count)]
+    return nn.Sequential(*blocks)
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """Return a convolution without bias that keeps the size at stride 1."""
+    padding = dilation * (kernel_size // 2)
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
+
+
+def _init_conv(conv: nn.Conv2d) -> nn.Conv2d:
+    """Draw the weights of a convolution as torchvision's residual networks do; return it."""
+    if not conv.weight.is_meta:  # whose draw would import torch._dynamo, which takes as long as PyTorch itself
+        nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
     return conv

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from detkit.protocols import PixelMaskLoss
 from detkit.registry import LOSSES, ROI_HEADS
@@ -81,6 +80,8 @@ class MaskRoIHead(BaseRoIHead):
         Raises:
             ValueError: the batch has objects without masks.
         """
+        from torchvision.ops import roi_align  # whose import takes as long as PyTorch's; a prediction needs none
+
         if gt.masks is None and gt.max_instances:
             raise ValueError(
                 f'{type(self).__name__} learns masks, but the batch has none. Use a dataset that has outlines, and '

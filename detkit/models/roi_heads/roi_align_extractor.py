@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from detkit.protocols import RoIExtractor
 from detkit.registry import ROI_EXTRACTORS
@@ -103,4 +102,6 @@ class RoIAlignExtractor(nn.Module, RoIExtractor):
         )
 
     def _align(self, feat: Tensor, regions: Tensor, stride: int) -> Tensor:
+        from torchvision.ops import roi_align  # whose import takes as long as PyTorch's; a CPU needs it in exports
+
         return roi_align(feat, regions, self.out_size, 1 / stride, self.sampling_ratio)
