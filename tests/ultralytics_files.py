@@ -19,13 +19,14 @@ RECORDED = {
     'yolo11': PARITY / 'ultralytics_yolo11_pt.npz',
     'yolo26': PARITY / 'ultralytics_yolo26_pt.npz',
     'yolov10': PARITY / 'ultralytics_yolov10_pt.npz',
+    'levels': PARITY / 'ultralytics_levels_pt.npz',
 }
 TASK_NAMES = {'det': 'detect', 'seg': 'segment', 'pose': 'pose', 'obb': 'obb', 'cls': 'classify'}
 SCALES = {'n': [0.33, 0.25, 1024], 'm': [0.67, 0.75, 768]}
 
 
 def read_recorded(family: str = 'yolov8') -> dict[str, Any]:
-    """Return what ``parity/record_ultralytics_pt.py`` recorded."""
+    """Return what ``parity/record_ultralytics_pt.py``, of 'levels' ``record_ultralytics_levels.py``, recorded."""
     return read_layouts(RECORDED[family])
 
 

@@ -156,11 +156,13 @@ class ModelFile:
         value = self.model.get(attribute)
         return self._archive.read(value) if isinstance(value, TensorRef) else None
 
-    def check_strides(self) -> None:
+    def check_strides(self, expected: Sequence[int] = STRIDES) -> None:
         """Compare the strides that the model states, if it does."""
         stride = self.model.get('stride')
-        if isinstance(stride, TensorRef) and (strides := self._archive.read(stride).tolist()) != STRIDES:
-            raise CheckpointError(f'{self._changed}: its strides are {strides}, where {self.family} has {STRIDES}.')
+        if isinstance(stride, TensorRef) and (strides := self._archive.read(stride).tolist()) != list(expected):
+            raise CheckpointError(
+                f'{self._changed}: its strides are {strides}, where {self.family} has {list(expected)}.'
+            )
 
     def description(self) -> dict[str, Any]:
         """Return the attributes of ``PickledModel`` that every file states in the same way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -31,8 +31,6 @@ TASK_NAMES = {
     'obb': 'oriented boxes',
     'cls': 'classification',
 }
-# Channels of the stem and of each stage, before the width factor.
-_STAGE_CHANNELS = (64, 128, 256, 512, 1024)
 _MAX_FACTOR = 100.0
 
 
@@ -53,11 +51,11 @@ class Scale:
             )
         return {} if self.letter == default else {'size': self.letter}
 
-    def fits(self, widths: tuple[int, ...], repeats: tuple[int, ...], stage_blocks: Sequence[int]) -> bool:
+    def fits(self, widths: tuple[int, ...], repeats: tuple[int, ...], stages: Stages) -> bool:
         """Return whether these factors give the channels and repeats of a file."""
         return (
-            tuple(scale_channels(c, self.widen_factor, self.max_channels) for c in _STAGE_CHANNELS) == widths
-            and tuple(scale_blocks(n, self.deepen_factor) for n in stage_blocks) == repeats
+            tuple(scale_channels(c, self.widen_factor, self.max_channels) for c in stages.channels) == widths
+            and tuple(scale_blocks(n, self.deepen_factor) for n in stages.stage_blocks) == repeats
         )
 
 
@@ -71,6 +69,7 @@ class Stages(NamedTuple):
         narrow_classifiers: whether the limit of channels concerns classifiers too; otherwise their last stage is as
             wide in every size.
         convs: the convolution of each stage that gives its map its channels.
+        channels: those of the stem and of each stage, before the width factor.
     """
 
     stem: str
@@ -78,6 +77,7 @@ class Stages(NamedTuple):
     stage_blocks: tuple[int, ...]
     narrow_classifiers: bool = False
     convs: tuple[str, ...] = ('model.1', 'model.3', 'model.5', 'model.7')
+    channels: tuple[int, ...] = (64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,7 @@ class PickledModel(ABC):
     Attributes:
         writer: the project that writes the files.
         family: the family's name, such as 'YOLOv8'.
+        variant: what its name ends in behind the size, such as '-p6'.
         classes: the names, by label.
         task: 'det', 'seg', 'pose', 'obb' or 'cls'.
         tensors: parameters and buffers by the project's names, not yet read.
@@ -100,6 +101,7 @@ class PickledModel(ABC):
 
     writer: ClassVar[str]
     family: ClassVar[str]
+    variant: ClassVar[str] = ''
 
     classes: tuple[str, ...]
     task: str = 'det'
@@ -120,6 +122,11 @@ class PickledModel(ABC):
     @abstractmethod
     def config(self) -> str:
         """Return the config of the model's task, as a path in the folder ``configs``."""
+
+    @property
+    def custom(self) -> str:
+        """Return the config beside it for data of one's own."""
+        return f'{self.task}_custom.py'
 
     @property
     @abstractmethod
@@ -156,25 +163,25 @@ class PickledModel(ABC):
         Raises:
             CheckpointError: no factors do.
         """
-        stem, block_layers, stage_blocks, narrow_classifiers, convs = self.stages
-        weights = [stem, *(f'{conv}.conv.weight' for conv in convs)]
+        stages = self.stages
+        weights = [stages.stem, *(f'{conv}.conv.weight' for conv in stages.convs)]
         widths = tuple(self.tensors[name].size[0] if name in self.tensors else 0 for name in weights)
-        prefixes = [f'model.{layer}.m.' for layer in block_layers]
+        prefixes = [f'model.{layer}.m.' for layer in stages.block_layers]
         repeats = tuple(
             len({name[len(prefix) :].split('.')[0] for name in self.tensors if name.startswith(prefix)})
             for prefix in prefixes
         )
-        used = slice(2 if self.task == 'cls' and not narrow_classifiers else 3)
+        used = slice(2 if self.task == 'cls' and not stages.narrow_classifiers else 3)
         scales = [Scale(letter, *factors[used]) for letter, factors in resolve_config(file)['sizes'].items()]
-        widen = widths[0] / _STAGE_CHANNELS[0]
+        widen = widths[0] / stages.channels[0]
         pairs = [self.factors] if self.factors else []
         depths = [scale.deepen_factor for scale in scales]
-        pairs += [(deepen, widen) for deepen in (*depths, repeats[1] / stage_blocks[1])]
+        pairs += [(deepen, widen) for deepen in (*depths, repeats[1] / stages.stage_blocks[1])]
         for deepen, widen in pairs:
             if widen > 0:
                 scales.append(Scale(None, deepen, widen, max(round(widths[-1] / widen), 1)))
         for scale in scales:
-            if scale.fits(widths, repeats, stage_blocks):
+            if scale.fits(widths, repeats, stages):
                 return scale
         raise CheckpointError(
             f'{self.path} is a {self.family} with {widths} channels and {repeats} repeats of its stages, which no '
@@ -280,12 +287,12 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
         f'configs/{pickled.config}',
         origin,
         report=(
-            f'read     {source}: {pickled.family}{scale.letter or ""} {TASK_NAMES[pickled.task]}, '
+            f'read     {source}: {pickled.family}{scale.letter or ""}{pickled.variant} {TASK_NAMES[pickled.task]}, '
             f"{shown_classes(pickled.classes)}, weights '{pickled.entry}' in {'half' if half else 'single'} precision, "
             f'by {pickled.writer} {pickled.version}',
             *([f'licence  {origin["licence"]} (says the file)'] if origin.get('licence') else []),
         ),
         size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
-        advice=lambda target: description.advice(target, f'{pickled.task}_custom.py', data),
+        advice=lambda target: description.advice(target, pickled.custom, data),
         keypoints=keypoints,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from detkit.converters.inert_pickle import StandIn, TorchArchive
 from detkit.converters.model_file import ModelFile
 from detkit.converters.pickled_model import convert_pickled
+from detkit.converters.ultralytics_levels import YOLO26P2Model, YOLO26P6Model, YOLOv8P2Model, YOLOv8P6Model
 from detkit.converters.ultralytics_models import (
     TASKS,
     FirstWorldModel,
@@ -33,7 +34,7 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
         CheckpointError: it is not.
     """
     cls = _family(ModelFile(archive, 'YOLOv8', 'ultralytics'))
-    file = ModelFile(archive, cls.family, 'ultralytics')
+    file = ModelFile(archive, f'{cls.family}{cls.variant}', 'ultralytics')
     path, model = file.path, file.model
     if not model.path.startswith('ultralytics.'):
         family = ' of the YOLOv5 repository or one of its descendants' if 'models.yolo.' in model.path else ''
@@ -55,7 +56,7 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
     norm_eps = file.check_attributes(cls.attributes, cls.shortcut_layers, linear)
     task = TASKS[head.kind]
     if task != 'cls':
-        file.check_strides()
+        file.check_strides(cls.strides)
     return cls(
         task=task,
         **layout,
@@ -77,10 +78,16 @@ def _family(file: ModelFile) -> type[UltralyticsModel]:
         return FirstWorldModel if 'ImagePoolingAttn' in blocks else WorldModel
     if 'SCDown' in blocks:
         return YOLOv10Model
+    has_four_levels = blocks.count('Upsample') == 3
+    has_five_stages = 'SPPF' in blocks and blocks.index('SPPF') == len(YOLOv8P6Model.stages.convs) * 2 + 1
     if 'C3k2' not in blocks or 'C2f' in blocks:
+        if has_four_levels:
+            return YOLOv8P6Model if has_five_stages else YOLOv8P2Model
         return UltralyticsModel
     # YOLO26's head has one-to-one branches, and distances without bins
     is_yolo26 = layers[-1].get('reg_max') == 1 or any('.one2one_' in name for name in file.tensors())
+    if is_yolo26 and has_four_levels:
+        return YOLO26P6Model if has_five_stages else YOLO26P2Model
     return YOLO26Model if is_yolo26 else YOLO11Model
 
 

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from detkit.converters.common import KeyTable, Rows
 from detkit.converters.model_file import Layer
 from detkit.converters.pickled_model import Stages
 
+# Returns the rows of a block, given its names on both sides.
+_BlockRows = Callable[[str, str], Rows]
+
 # Each layer's class and its input layers; -1 is the layer before.
 
 
-def _stage_layers(block: str) -> tuple[Layer, ...]:
-    return (('Conv', -1), *(('Conv', -1), (block, -1)) * 4)
+def _stage_layers(block: str, count: int = 4) -> tuple[Layer, ...]:
+    return (('Conv', -1), *(('Conv', -1), (block, -1)) * count)
 
 
-def _neck_layers(block: str, coarsest: int) -> tuple[Layer, ...]:
-    """Return the layers of the ``PAN`` behind layer ``coarsest``."""
-    fine = coarsest + 3
-    return (
-        ('Upsample', -1), ('Concat', [-1, 6]), (block, -1), ('Upsample', -1), ('Concat', [-1, 4]), (block, -1),
-        ('Conv', -1), ('Concat', [-1, fine]), (block, -1), ('Conv', -1), ('Concat', [-1, coarsest]), (block, -1),
-    )  # fmt: skip
+def _neck_layers(block: str, coarsest: int, finer: Sequence[int] = (6, 4)) -> tuple[Layer, ...]:
+    """Return the layers of the ``PAN`` behind layer ``coarsest``, which joins it with the layers ``finer``."""
+    layers: list[Layer] = []
+    for stage in finer:
+        layers += [('Upsample', -1), ('Concat', [-1, stage]), (block, -1)]
+    for step in reversed(range(len(finer))):
+        layers += [('Conv', -1), ('Concat', [-1, coarsest + 3 * step]), (block, -1)]
+    return tuple(layers)
 
 
 YOLOV8_CLASSIFIER = (*_stage_layers('C2f'), ('Classify', -1))
 YOLOV8_DETECTOR = (*_stage_layers('C2f'), ('SPPF', -1), *_neck_layers('C2f', 9))
 YOLOV8_STAGES = Stages('model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(3, 6, 6, 3))
+YOLOV8_P2_DETECTOR = (*_stage_layers('C2f'), ('SPPF', -1), *_neck_layers('C2f', 9, (6, 4, 2)))
+YOLOV8_P6_DETECTOR = (*_stage_layers('C2f', 5), ('SPPF', -1), *_neck_layers('C2', 11, (8, 6, 4)))
+_P6_STAGES = dict(
+    block_layers=(2, 4, 6, 8, 10),
+    convs=('model.1', 'model.3', 'model.5', 'model.7', 'model.9'),
+    channels=(64, 128, 256, 512, 768, 1024),
+)
+YOLOV8_P6_STAGES = YOLOV8_STAGES._replace(stage_blocks=(3, 6, 6, 3, 3), **_P6_STAGES)
 _WORLD_LAYERS = (*_stage_layers('C2f'), ('SPPF', -1), *_neck_layers('C2fAttn', 9))
 WORLD_V2_DETECTOR = (*_WORLD_LAYERS[:16], ('Conv', 15), *_WORLD_LAYERS[17:])
 WORLD_V1_DETECTOR = (*WORLD_V2_DETECTOR[:16], ('ImagePoolingAttn', [15, 12, 9]), *WORLD_V2_DETECTOR[16:])
@@ -35,6 +49,9 @@ YOLO11_DETECTOR = (*_stage_layers('C3k2'), ('SPPF', -1), ('C2PSA', -1), *_neck_l
 YOLO11_STAGES = Stages(
     'model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(2, 2, 2, 2), narrow_classifiers=True
 )
+YOLO26_P2_DETECTOR = (*_stage_layers('C3k2'), ('SPPF', -1), ('C2PSA', -1), *_neck_layers('C3k2', 10, (6, 4, 2)))
+YOLO26_P6_DETECTOR = (*_stage_layers('C3k2', 5), ('SPPF', -1), ('C2PSA', -1), *_neck_layers('C3k2', 12, (8, 6, 4)))
+YOLO26_P6_STAGES = YOLO11_STAGES._replace(stage_blocks=(2, 2, 2, 2, 2), **_P6_STAGES)
 # Layers whose blocks are bottlenecks in the small sizes, and C3k in the others; all other blocks are C3k.
 YOLO11_CHOICES = (2, 4, 13, 16, 19)
 # Convolutions without an activation.
@@ -96,7 +113,7 @@ _DETECTOR_KEYS: Rows = (
     *_c2f('model.21', 'neck.1.down_blocks.1'),
 )
 
-_DFL = r'model\.2[23]\.dfl\.'  # the fixed weights of its integral, which detkit computes without parameters
+_DFL = r'model\.\d+\.dfl\.'  # the fixed weights of its integral, which detkit computes without parameters
 _TASK_BRANCHES = {'seg': 'coeff_branches', 'pose': 'keypoint_branches', 'obb': 'angle_branches'}
 
 
@@ -181,11 +198,11 @@ def _attention(theirs: str, ours: str) -> Rows:
     )
 
 
-def _yolo26_head(task: str) -> Rows:
+def _yolo26_head(task: str, layer: int = 23) -> Rows:
     """Return the rows of a head with two kinds of branches; what both share is not named after either."""
     rows: Rows = ()
     for prefix, ours in (('', 'head'), ('one2one_', 'head.one_to_one')):
-        theirs = f'model.23.{prefix}'
+        theirs = f'model.{layer}.{prefix}'
         rows += (
             (f'{theirs}cv2.{{}}.{{}}', f'{ours}.bbox_branches.{{}}.{{}}'),
             (f'{theirs}cv3.{{}}.{{}}', f'{ours}.cls_branches.{{}}.{{}}'),
@@ -280,6 +297,50 @@ def yolo11_keys(task: str, inner: str) -> KeyTable:
         head = ('model.10.conv', 'head.conv'), ('model.10.linear', 'head.fc_cls')
         return KeyTable((*_CONV_KEYS, *blocks, *_c2psa('model.9', 'neck.0.block'), *head))
     return KeyTable((*_YOLO11_LAYERS, *blocks, *_head(task, 23)), _DFL)
+
+
+def _levels(
+    num_stages: int,
+    neck: int,
+    stages: Sequence[Callable[[str, str], Rows]],
+    blocks: Sequence[Callable[[str, str], Rows]],
+) -> tuple[Rows, int]:
+    """Return the rows of a detector with four levels but for its head's and its attention's, and its head's layer.
+
+    Args:
+        num_stages: 4, or 5 with one of stride 64.
+        neck: index of the PAN; each neck is a layer.
+        stages: return the rows of each stage's block.
+        blocks: likewise of the six blocks of the neck, in the order in which they run.
+    """
+    rows: Rows = (('model.0', 'backbone.stem'),)
+    for index, block in enumerate(stages[:num_stages]):
+        layer, ours = 2 * index + 1, f'backbone.stages.{index}'
+        rows += ((f'model.{layer}', f'{ours}.0'), *block(f'model.{layer + 1}', f'{ours}.1'))
+    layer = 2 * num_stages + 1
+    rows += ((f'model.{layer}.cv1', 'neck.0.in_conv'), (f'model.{layer}.cv2', 'neck.0.out_conv'))
+    layer += neck - 1
+    for step, block in zip((2, 1, 0), blocks[:3], strict=True):
+        layer += 3
+        rows += block(f'model.{layer}', f'neck.{neck}.up_blocks.{step}')
+    for step, block in enumerate(blocks[3:]):
+        layer += 3
+        rows += ((f'model.{layer - 2}', f'neck.{neck}.down_convs.{step}'),)
+        rows += block(f'model.{layer}', f'neck.{neck}.down_blocks.{step}')
+    return rows, layer + 1
+
+
+def yolov8_level_keys(num_stages: int) -> KeyTable:
+    """Return the names of a YOLOv8 detector of four levels, with 4 stages (P2) or 5 (P6)."""
+    rows, head = _levels(num_stages, 1, [_c2f] * 5, [_c2f] * 6)
+    return KeyTable((*rows, *_head('det', head)), _DFL)
+
+
+def yolo26_level_keys(num_stages: int, inner: str) -> KeyTable:
+    """Return the names of a YOLO26 detector of four levels; ``num_stages`` as above, ``inner`` as ``yolo26_keys``."""
+    first = _c2f if inner == 'bottleneck' else _c3k2
+    rows, head = _levels(num_stages, 2, [first] * 2 + [_c3k2] * 3, [_c3k2] * 5 + [_attention])
+    return KeyTable((*rows, *_c2psa(f'model.{2 * num_stages + 2}', 'neck.1.block'), *_yolo26_head('det', head)))
 
 
 def _text_c2f(theirs: str, ours: str) -> Rows:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from detkit.converters.common import Description, KeyTable, resolve_config, set_classes
-from detkit.converters.model_file import Layer, ModelFile
+from detkit.converters.model_file import STRIDES, Layer, ModelFile
 from detkit.converters.pickled_model import NORM_EPS, PickledModel, Scale, Stages
 from detkit.converters.ultralytics_keys import (
     WORLD_LINEAR,
@@ -57,6 +57,7 @@ class UltralyticsModel(PickledModel):
         detector_layers: the layers before a detector's head.
         classifier_layers: all layers of a classifier.
         heads: the classes of a detector's head.
+        strides: those of a detector's levels.
         attributes, shortcut_layers, linear: see ``ModelFile.check_attributes``.
         keypoint_shape: the number of keypoints and of values each, of a pose model.
         keypoint_names: the names of the keypoints, where the file states them.
@@ -76,6 +77,7 @@ class UltralyticsModel(PickledModel):
     shortcut_layers: ClassVar[tuple[int, ...]] = YOLOV8_STAGES.block_layers
     linear: ClassVar[str] = r'(?!)'
     heads: ClassVar[tuple[str, ...]] = ('Detect', 'Segment', 'Pose', 'OBB')
+    strides: ClassVar[tuple[int, ...]] = tuple(STRIDES)
 
     keypoint_shape: tuple[int, int] | None = None
     keypoint_names: tuple[str, ...] | None = None
@@ -122,7 +124,7 @@ class UltralyticsModel(PickledModel):
     def head_inputs(cls) -> list[int]:
         """Return the layers that a detector's head takes, fine to coarse."""
         last = len(cls.detector_layers) - 1
-        return [last - 6, last - 3, last]
+        return [last - 3 * level for level in reversed(range(len(cls.strides)))]
 
     @classmethod
     def layers_before_head(cls, file: ModelFile) -> tuple[Layer, ...]:

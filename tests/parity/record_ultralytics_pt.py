@@ -44,7 +44,7 @@ SCORE_THR = 0.05
 SUFFIXES = {'det': '', 'seg': '-seg', 'pose': '-pose', 'obb': '-obb', 'cls': '-cls'}
 
 
-def build(task: str, size: str, family: str = 'yolov8') -> nn.Module:
+def build(task: str, size: str, family: str = 'yolov8', level: str = '') -> nn.Module:
     from ultralytics.nn import tasks
 
     cls = {
@@ -55,7 +55,7 @@ def build(task: str, size: str, family: str = 'yolov8') -> nn.Module:
         'cls': tasks.ClassificationModel,
     }[task]
     more = {'data_kpt_shape': KEYPOINT_SHAPE} if task == 'pose' else {}
-    model = cls(f'{family}{size}{SUFFIXES[task]}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
+    model = cls(f'{family}{size}{level}{SUFFIXES[task]}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if '.dfl.' not in key}
     model.load_state_dict(loss_state(shapes, SEED), strict=False)
     return model
@@ -70,8 +70,8 @@ def saved_and_loaded(model: nn.Module, folder: str) -> tuple[dict, nn.Module]:
     return content, content['model'].double()
 
 
-def detections(task: str, model: nn.Module) -> list[torch.Tensor]:
-    images = seeded_tensor((IMAGES, 3, *IMG_SHAPE), 'image', SEED)
+def detections(task: str, model: nn.Module, shape: tuple[int, int] = IMG_SHAPE) -> list[torch.Tensor]:
+    images = seeded_tensor((IMAGES, 3, *shape), 'image', SEED)
     one_to_one = hasattr(model.model[-1], 'one2one_cv2')
     if one_to_one:
         model.model[-1].end2end = True
@@ -81,14 +81,14 @@ def detections(task: str, model: nn.Module) -> list[torch.Tensor]:
         output = output[0]
     if one_to_one and task != 'cls':
         tables = [table[table[:, 4] > SCORE_THR] for table in output]
-        return [canonical(task, table if task == 'obb' else ordered(table)) for table in tables]
+        return [canonical(task, table if task == 'obb' else ordered(table), shape) for table in tables]
     if task == 'cls':
         return list(output)
     # The reference gives up after a time limit, which is lifted here.
     tables = non_max_suppression(
         output, SCORE_THR, 0.7, max_det=300, nc=NUM_CLASSES, max_time_img=1e3, rotated=task == 'obb'
     )
-    return [canonical(task, table) for table in tables]
+    return [canonical(task, table, shape) for table in tables]
 
 
 def ordered(table: torch.Tensor) -> torch.Tensor:
@@ -97,14 +97,14 @@ def ordered(table: torch.Tensor) -> torch.Tensor:
     return torch.cat([*corners, table[:, 4:]], 1)
 
 
-def canonical(task: str, table: torch.Tensor) -> torch.Tensor:
+def canonical(task: str, table: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     """The table as predictors report it."""
     if task == 'obb':
         along = table[:, 2] >= table[:, 3]
         angles = torch.where(along, table[:, 6], table[:, 6] + np.pi / 2)
         sides = table[:, 2:4].sort(1, descending=True).values
         return torch.cat([table[:, :2], sides, table[:, 4:6], (angles.unsqueeze(1) + np.pi / 4) % np.pi - np.pi / 4], 1)
-    size = torch.tensor(IMG_SHAPE[::-1])
+    size = torch.tensor(shape[::-1])
     boxes = table[:, :4].clamp(min=0).minimum(size.repeat(2))
     keypoints = [table[:, 6:].clamp(min=0).minimum(size.repeat(KEYPOINT_SHAPE[0]))] if task == 'pose' else []
     return torch.cat([boxes, table[:, 4:6], *keypoints], 1)

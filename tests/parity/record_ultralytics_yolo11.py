@@ -97,7 +97,9 @@ def record_gradients(name: str, model: nn.Module, recorded: dict, samples: int =
             recorded[f'{name}.grad.{key}'] = fingerprint(parameter.grad, samples).astype(np.float32)
 
 
-def record_detections(name: str, task: str, decoded: torch.Tensor, recorded: dict) -> None:
+def record_detections(
+    name: str, task: str, decoded: torch.Tensor, recorded: dict, shape: tuple[int, int] = IMG_SHAPE
+) -> None:
     tables = non_max_suppression(
         decoded,
         0.01 if task == 'obb' else 0.001,
@@ -109,16 +111,16 @@ def record_detections(name: str, task: str, decoded: torch.Tensor, recorded: dic
         rotated=task == 'obb',
     )
     for image, table in enumerate(tables):
-        recorded[f'{name}.detections.{image}'] = fingerprint(clipped(task, table))
+        recorded[f'{name}.detections.{image}'] = fingerprint(clipped(task, table, shape))
         recorded[f'{name}.detections.{image}.count'] = len(table)
     print(name, 'detections', [len(table) for table in tables])
 
 
-def clipped(task: str, table: torch.Tensor) -> torch.Tensor:
+def clipped(task: str, table: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     """The table with boxes and keypoints clipped to the image; masks' coefficients are left out."""
     if task == 'obb':
         return table
-    size = torch.tensor(IMG_SHAPE[::-1])
+    size = torch.tensor(shape[::-1])
     boxes = table[:, :4].clamp(min=0).minimum(size.repeat(2))
     if task != 'pose':
         return torch.cat([boxes, table[:, 4:6]], 1)
@@ -127,12 +129,19 @@ def clipped(task: str, table: torch.Tensor) -> torch.Tensor:
     return torch.cat([boxes, table[:, 4:6], keypoints.flatten(1)], 1)
 
 
-def record_detector(name: str, task: str, model: nn.Module, recorded: dict) -> None:
-    batch = reference_batch(task)
+def record_detector(
+    name: str,
+    task: str,
+    model: nn.Module,
+    recorded: dict,
+    batch: dict[str, torch.Tensor] | None = None,
+    samples: int = GRADIENT_SAMPLES,
+) -> None:
+    batch = batch or reference_batch(task)
     with torch.no_grad():
         decoded, raw = model.eval()(batch['img'])
     decoded = decoded[0] if isinstance(decoded, tuple) else decoded
-    record_detections(name, task, decoded, recorded)
+    record_detections(name, task, decoded, recorded, tuple(batch['img'].shape[2:]))
     output = model.train()(batch['img'])
     for mode, tensors in (('eval', raw), ('train', output)):
         for theirs, key in OUTPUTS.items():
@@ -143,7 +152,7 @@ def record_detector(name: str, task: str, model: nn.Module, recorded: dict) -> N
     values = [float(items[f'{key}_loss']) * len(batch['img']) for key in LOSSES[task]]
     assert np.isclose(sum(values), losses.sum().item(), rtol=1e-12), 'the parts do not add up to the loss'
     recorded[f'{name}.losses'] = np.array(values)
-    record_gradients(name, model, recorded)
+    record_gradients(name, model, recorded, samples)
     print(name, values)
 
 

@@ -10,7 +10,8 @@ from parity.seeded import seeded_state, seeded_tensor
 from torch import Tensor
 
 IMG_SHAPE = (96, 128)
-_CLASS_BIASES = re.compile(r'model\.2[23]\.(one2one_)?cv3\.\d\.2\.bias')  # of YOLOv8, YOLO11 and YOLO26
+# Of YOLOv8, also with four levels, YOLO11 and YOLO26.
+_CLASS_BIASES = re.compile(r'model\.(2[238]|30)\.(one2one_)?cv3\.\d\.2\.bias')
 MASK_STRIDE = 4
 
 # (h, w) of the network's input and of the original image, whose padding is a whole number of prototype pixels.

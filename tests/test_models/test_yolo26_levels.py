@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from builders import build_model
-from parity.levels_shapes import LEVELS, SHAPE, levels_keys
+from parity.levels_shapes import LEVELS, SHAPE
 from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import loss_state
 from test_loss_parity import gt_batch
 from test_yolo26_parity import RECORDED, assert_outputs, table_of
+
+from detkit.converters.ultralytics_keys import yolo26_level_keys
 
 # The counts are those that ultralytics 8.4.190 states for yolo26-p2 and yolo26-p6 with 80 classes.
 COUNTS = {
@@ -55,7 +57,8 @@ def recorded():
 
 
 def seeded_model(level: str, seed: int) -> torch.nn.Module:
-    model, keys = build_model(f'yolo26_det_{level}', 80, size='n').double(), levels_keys(level, 'bottleneck')
+    keys = yolo26_level_keys(LEVELS[level], 'bottleneck')
+    model = build_model(f'yolo26_det_{level}', 80, size='n').double()
     shapes = {keys.to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
     model.load_state_dict(keys.convert(loss_state(shapes, seed)))
     return model
@@ -88,7 +91,7 @@ def test_a_fourth_level_equals_the_reference(recorded, level):
         expected = recorded[f'{name}.losses{branch}'].tolist()
         assert [value.item() for value in losses.values()] == pytest.approx(expected, rel=1e-6), branch
     sum(losses.values()).backward()
-    keys, prefix = levels_keys(level, 'bottleneck'), f'{name}.grad.'
+    keys, prefix = yolo26_level_keys(LEVELS[level], 'bottleneck'), f'{name}.grad.'
     gradients = {keys.to_theirs(key): param.grad for key, param in model.named_parameters()}
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     rounding = 1e-12 * max(recorded[prefix + key][1] for key in gradients)

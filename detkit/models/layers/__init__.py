@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         SeparableConv,
         build_activation,
     )
-    from detkit.models.layers.csp import C3, Bottleneck, C2f
+    from detkit.models.layers.csp import C2, C3, Bottleneck, C2f
     from detkit.models.layers.csp_rep import CSPRep, MergingConvs, RepVGGBlock
     from detkit.models.layers.deformable_attention import DeformableAttention
     from detkit.models.layers.deformable_decoder import DeformableDecoder
@@ -53,6 +53,7 @@ __getattr__ = lazy_names(
         'AttentionMaps': 'attention',
         'BlockDeconv2d': 'upsampling',
         'Bottleneck': 'csp',
+        'C2': 'csp',
         'C2PSA': 'psa',
         'C2f': 'csp',
         'C2fCIB': 'cib',
@@ -113,6 +114,7 @@ __all__ = [
     'AttentionMaps',
     'BlockDeconv2d',
     'Bottleneck',
+    'C2',
     'C2PSA',
     'C2f',
     'C2fCIB',

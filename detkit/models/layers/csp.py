@@ -1,4 +1,4 @@
-"""Blocks of cross-stage partial networks: ``C2f`` of YOLOv8 and ``C3`` of YOLOv5, made of bottlenecks."""
+"""Blocks of cross-stage partial networks: ``C2f`` and ``C2`` of YOLOv8, ``C3`` of YOLOv5, made of bottlenecks."""
 
 from __future__ import annotations
 
@@ -137,6 +137,37 @@ class C2f(CSPBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out_conv(torch.cat(self.parts(x), dim=1))
+
+
+@LAYERS.register_module()
+class C2(CSPBlock):
+    """Stage block of YOLOv8's larger pyramid: half of the channels run through the bottlenecks, half past them.
+
+    ::
+
+        x ── 1x1 ─┬─ first half ── bottleneck ── … ── bottleneck ─┐
+                  └─ second half ─────────────────────────────────┴ concat ── 1x1 ──
+
+    The arguments are those of ``CSPBlock``; a half has as many channels as a bottleneck.
+    """
+
+    kernel_sizes = (3, 3)
+
+    def _build(
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        blocks: Iterator[nn.Module],
+        conv: Callable[..., ConvModule],
+    ) -> None:
+        self.in_conv = conv(in_channels, 2 * hidden)
+        self.blocks = nn.Sequential(*blocks)
+        self.out_conv = conv(2 * hidden, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.in_conv(x).chunk(2, dim=1)
+        return self.out_conv(torch.cat((self.blocks(first), second), dim=1))
 
 
 @LAYERS.register_module()

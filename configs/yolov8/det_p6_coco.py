@@ -1,0 +1,13 @@
+"""YOLOv8 detection on COCO with a level of stride 64, for large images (https://docs.ultralytics.com/models/yolov8).
+
+There is no published result. Train with
+    python tools/train.py configs/yolov8/det_p6_coco.py --cfg-options size=n data_root=/data/coco img_size=1280
+"""
+
+_base_ = [
+    '../_base_/models/yolov8_det_p6.py',
+    '../_base_/datasets/coco.py',
+    '../_base_/schedules/yolov8_500e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
