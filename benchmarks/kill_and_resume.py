@@ -1,4 +1,4 @@
-"""Kill and disturb training runs of nine recipes, repeat their command, and compare the ends bit for bit.
+"""Kill and disturb training runs of eleven recipes, repeat their command, and compare the ends bit for bit.
 
     python benchmarks/kill_and_resume.py --seed 0
     python benchmarks/kill_and_resume.py --only seg detr --kills 20 --faults 12
@@ -114,6 +114,12 @@ RECIPES = {
     ),
     'rfdetr': Recipe(
         'rfdetr/seg_tiny_coco8.py', 'coco8-seg', {**EVERYTHING, 'img_size': 96, 'single_class': True, 'repeat_times': 6}
+    ),
+    'yolov10': Recipe('yolov10/det_n_coco8.py', 'coco8-seg', {**BOXES, **OUTLINES}),
+    'retinanet': Recipe(
+        'retinanet/det_r18_coco8.py',
+        'coco8-seg',
+        {**EVERYTHING, 'img_size': 96, 'single_class': True, 'repeat_times': 6, 'flip_prob': 0.5},
     ),
 }
 
