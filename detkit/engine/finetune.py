@@ -52,6 +52,17 @@ class NamesParts(Protocol):
     freeze_parts: Sequence[tuple[str, ...]]
 
 
+@runtime_checkable
+class NamesUndecayed(Protocol):
+    """A module some of whose weights do not decay in training, whatever the model that it is a part of.
+
+    Attributes:
+        no_decay: beginnings of their names within the module.
+    """
+
+    no_decay: Sequence[str]
+
+
 def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int, int]]:
     """Find the tensors whose rows (first axis) belong to classes.
 
@@ -260,8 +271,7 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
         ConfigError: a prefix names no module, or the backbone has fewer parts.
     """
     if isinstance(freeze, int):
-        backbone = dict(model.named_children()).get('backbone', nn.Module())
-        parts = backbone.freeze_parts if isinstance(backbone, NamesParts) else _parts(backbone)
+        parts = backbone_parts(model)
         if freeze > len(parts):
             raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts.')
         prefixes = [f'backbone.{name}' for part in parts[:freeze] for name in part]
@@ -279,8 +289,14 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
     return frozen
 
 
-def _parts(backbone: nn.Module) -> list[tuple[str, ...]]:
-    """Return the names of each part: a child, or an item of a child that is a list."""
+def backbone_parts(model: nn.Module) -> Sequence[tuple[str, ...]]:
+    """Return the names of the modules of each part of a model's backbone, from the stem on.
+
+    They are those of ``freeze_parts``; in a backbone without it a part is a child, or an item of a child that is a list.
+    """
+    backbone = dict(model.named_children()).get('backbone', nn.Module())
+    if isinstance(backbone, NamesParts):
+        return backbone.freeze_parts
     parts: list[tuple[str, ...]] = []
     for name, child in backbone.named_children():
         is_list = isinstance(child, nn.ModuleList)

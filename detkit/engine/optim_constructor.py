@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from detkit.engine.finetune import NamesParts
+from detkit.engine.finetune import NamesUndecayed, backbone_parts
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.training_state import unwrap
 from detkit.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -108,7 +108,8 @@ class GroupOptimConstructor:
     and biases decay too, so that all parameters of one rate are one group, as in DETR's recipe.
 
     ``layer_decay=0.8`` lowers the rates of a backbone's parts towards the image, as transformers are fine-tuned: of its
-    n ``freeze_parts``, the i-th (from 0) has 0.8 to the power of n + 1 - i, times the rate that it has otherwise.
+    n parts, which are those of ``train_cfg.freeze``, the i-th (from 0) has 0.8 to the power of n + 1 - i, times the rate
+    that it has otherwise. Weights that a component names in its attribute ``no_decay`` do not decay either.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, ``optimizer`` included.
@@ -117,7 +118,7 @@ class GroupOptimConstructor:
 
     Raises:
         ConfigError: another key, or a beginning of names that no parameter has (when called), or ``layer_decay`` for a
-            backbone without ``freeze_parts``.
+            backbone without parts.
     """
 
     KEYS = ('lr_mult', 'decay_all', 'layer_decay', 'no_decay')
@@ -163,24 +164,27 @@ class GroupOptimConstructor:
     def _check_prefixes(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_parameters()]
         for key in ('lr_mult', 'no_decay'):
-            for prefix in getattr(self, key):
+            given = getattr(self, key)
+            for prefix in given:
                 if not any(name.startswith(prefix) for name in names):
+                    fitting = [p for p in given if any(name.startswith(p) for name in names)]
+                    write = {p: given[p] for p in fitting} if isinstance(given, dict) else fitting
                     raise ConfigError(
-                        f'optim_wrapper.paramwise_cfg.{key} names {prefix!r}, which no parameter of the '
-                        f'model starts with.{nearest(prefix, {name.split(".")[0] for name in names})}'
+                        f'optim_wrapper.paramwise_cfg.{key} names {prefix!r}, which no parameter of the model starts '
+                        f'with.{nearest(prefix, {name.split(".")[0] for name in names})} Without it: '
+                        f'optim_wrapper.paramwise_cfg.{key}="{write}"'
                     )
 
     def _find_layer_mults(self, model: nn.Module) -> dict[str, float]:
         """Return the factor of ``layer_decay`` by the beginning of names, those of a backbone's parts."""
         if self.layer_decay is None:
             return {}
-        backbone = getattr(model, 'backbone', None)
-        if not isinstance(backbone, NamesParts):
+        parts = backbone_parts(model)
+        if not parts:
             raise ConfigError(
-                f'optim_wrapper.paramwise_cfg.layer_decay needs a backbone that names its parts, but '
-                f'{type(backbone).__name__} has no attribute freeze_parts; use lr_mult, or leave layer_decay out'
+                f'optim_wrapper.paramwise_cfg.layer_decay needs a backbone of several parts, but '
+                f'{type(getattr(model, "backbone", None)).__name__} has none; use lr_mult, or leave layer_decay out'
             )
-        parts = backbone.freeze_parts
         return {
             f'backbone.{name}.': self.layer_decay ** (len(parts) + 1 - index)
             for index, names in enumerate(parts)
@@ -190,6 +194,7 @@ class GroupOptimConstructor:
     def param_groups(self, model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
         """Return groups named ``weight``, ``norm``, ``bias``, after the prefix of ``lr_mult`` where one applies."""
         norms = tuple(value for key, value in vars(nn).items() if 'Norm' in key and isinstance(value, type))
+        no_decay = (*self.no_decay, *_undecayed(model))
         groups: dict[tuple[str, str], dict[str, Any]] = {}
         for module_name, module in model.named_modules():
             for name, param in module.named_parameters(recurse=False):
@@ -197,7 +202,7 @@ class GroupOptimConstructor:
                     continue
                 full_name = f'{module_name}.{name}' if module_name else name
                 kind = 'bias' if 'bias' in name else 'norm' if isinstance(module, norms) else 'weight'
-                kind = 'norm' if kind == 'weight' and full_name.startswith(self.no_decay) else kind
+                kind = 'norm' if kind == 'weight' and full_name.startswith(no_decay) else kind
                 kind = 'weight' if self.decay_all else kind
                 prefix = max((p for p in self.lr_mult if full_name.startswith(p)), key=len, default='')
                 layer = max((p for p in self._layer_mults if full_name.startswith(p)), key=len, default='')
@@ -214,6 +219,16 @@ class GroupOptimConstructor:
                     group['params'].append(param)
         order = {'weight': 0, 'norm': 1, 'bias': 2}
         return [groups[key] for key in sorted(groups, key=lambda key: (key[0], order[key[1]]))]
+
+
+def _undecayed(model: nn.Module) -> list[str]:
+    """Return the beginnings of the names of weights that the model's own components say do not decay."""
+    return [
+        f'{name}.{weights}' if name else weights
+        for name, module in model.named_modules()
+        if isinstance(module, NamesUndecayed)
+        for weights in module.no_decay
+    ]
 
 
 def group_names(groups: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from detkit.config import load_config
 from detkit.engine.amp import cpu_has_bf16, resolve_amp
-from detkit.engine.optim_constructor import GroupOptimConstructor, resolve_optimizer
+from detkit.engine.optim_constructor import GroupOptimConstructor, build_optim_wrapper, resolve_optimizer
 from detkit.engine.optim_wrapper import clip_grad_norm
+from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
@@ -170,11 +172,42 @@ def test_rates_decay_from_layer_to_layer_towards_the_image():
     }
 
 
+def test_rates_decay_in_a_backbone_whose_parts_are_its_children():
+    model = nn.ModuleDict({'backbone': nn.Sequential(nn.Linear(2, 2, False), nn.Linear(2, 2, False))})
+    groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(layer_decay=0.5))(model).optimizer.param_groups
+    rates = {group['name']: group['lr'] for group in groups}
+    assert rates == {'backbone.1.weight': pytest.approx(0.1 * 0.5**2), 'backbone.0.weight': pytest.approx(0.1 * 0.5**3)}
+
+
+def test_a_component_says_which_of_its_weights_do_not_decay():
+    model = nn.ModuleDict({'backbone': PartedBackbone(), 'head': nn.Linear(2, 1, bias=False)})
+    model['backbone'].no_decay = ('embed.',)
+    for paramwise, decays in ((None, {'head.weight'}), (dict(decay_all=True), {'head.weight', 'backbone.embed.weight'})):
+        groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), paramwise)(model).optimizer.param_groups
+        decayed = {id(param) for group in groups if group['weight_decay'] for param in group['params']}
+        watched = {'head.weight': model['head'].weight, 'backbone.embed.weight': model['backbone'].embed.weight}
+        assert {name for name, param in watched.items() if id(param) in decayed} == decays
+
+
+@pytest.mark.parametrize('backbone', ['CSPDarknet', 'ResNet', 'HGNetV2', 'MobileNetV3', 'Darknet', 'WindowedViT'])
+def test_the_schedule_of_rfdetr_fits_any_backbone(backbone):
+    options = {'model.backbone': dict(type=backbone)}
+    config = load_config('rfdetr/det_coco', options, need_classes=False)
+    model = DETECTORS.build(config.model)
+    groups = build_optim_wrapper(config.optim_wrapper, model, 2, 100, 91).optimizer.param_groups
+    undecayed = {id(param) for group in groups if not group['weight_decay'] for param in group['params']}
+    embedding = [param for name, param in model.named_parameters() if name.startswith('backbone.embed.')]
+    assert all(id(param) in undecayed for param in embedding if param.requires_grad)
+    assert len({group['lr'] for group in groups if group['name'].startswith('backbone')}) > 2
+
+
 def test_layer_decay_needs_parts_and_a_sensible_rate():
     model = nn.ModuleDict({'backbone': nn.Linear(2, 2)})
-    with pytest.raises(ConfigError, match='layer_decay needs a backbone that names its parts, but Linear'):
+    with pytest.raises(ConfigError, match='layer_decay needs a backbone of several parts, but Linear has none'):
         GroupOptimConstructor(dict(optimizer=SGD), dict(layer_decay=0.8))(model)
     with pytest.raises(ConfigError, match='layer_decay is 1.2; it must be above 0'):
         GroupOptimConstructor(dict(optimizer=SGD), dict(layer_decay=1.2))
     with pytest.raises(ConfigError, match="no_decay names 'neck', which no parameter"):
         GroupOptimConstructor(dict(optimizer=SGD), dict(no_decay=['neck']))(model)
+    with pytest.raises(ConfigError, match=r"Without it: optim_wrapper.paramwise_cfg.lr_mult=\"\{'backbone': 0.1\}\""):
+        GroupOptimConstructor(dict(optimizer=SGD), dict(lr_mult={'backbone': 0.1, 'neck': 2}))(model)

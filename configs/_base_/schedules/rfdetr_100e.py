@@ -13,7 +13,6 @@ optim_wrapper = dict(
         _delete_=True,
         lr_mult={'backbone': 1.5 * 0.7**2, 'head.decoder': 0.7},
         layer_decay=0.8,
-        no_decay=['backbone.embed'],
     ),
 )
 param_scheduler = dict(_delete_=True, type='WarmupDecay', warmup_epochs=0, warmup_momentum=None, decay='constant')

@@ -55,12 +55,15 @@ class WindowedViT(BaseModule):
     Attributes:
         out_channels, out_strides: of the maps returned, which all have the same.
         freeze_parts: the modules that ``train_cfg.freeze=<number>`` counts: the embedding, then each block.
+        no_decay: the embedding, whose weights do not decay in training.
 
     Shapes: ``(B, in_channels, H, W)`` to a tuple of ``(B, C, H / patch_size, W / patch_size)``, sizes rounded up.
 
     Raises:
         ConfigError: an argument is none of those above.
     """
+
+    no_decay = ('embed.',)
 
     def __init__(
         self,
