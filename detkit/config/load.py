@@ -141,13 +141,15 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
         return f'{root} has no effect here: {REFUSED_KEYS[root]}'
     text = f'{path} has no key {dotted(key_path)!r}'
     readable = readable_names(executed)
-    keys = meant_keys(option.key, executed.values, readable)
+    import_own_modules(executed.values, executed.origins)  # its parts' arguments may be added, too
+    addable = partial(_may_be_added, executed.values)
+    keys: list[str] = []
+    if not addable(option.key, option.value):  # else this very key is meant
+        keys = meant_keys(option.key, executed.values, readable)
     if option.key.lower() not in WORDS:  # a key whose value is of another kind only has the same name
         keys = [key for key in keys if _is_alike(_value_of(key, executed.values), option.value)]
     meant = did_you_mean(keys, f'={option.value}')
     if not meant:
-        import_own_modules(executed.values, executed.origins)  # its parts' arguments may be added, too
-        addable = partial(_may_be_added, executed.values)
         others = [key for key in (option.key, *WORDS.get(option.key, ())) if addable(key, option.value)][:1]
         meant = ''.join(f' To add a key, write +{key}={option.value}' for key in others)
     there = dotted(key_path[:-1])

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from detkit.config.executed import plain
+from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.positions import TOP_POSITIONS
 from detkit.config.resolve import origins_of
@@ -47,14 +48,17 @@ def describe(error: ConfigError, path: KeyPath, origins: Origins | None) -> str:
 
 
 def _path_of(values: dict[str, Any], error: ComponentError) -> KeyPath | None:
-    """Return the path of the component's config: of its type, and with no argument that the component was not given."""
+    """Return the path of the component's config: of its type, and with no argument that the component was not given.
+
+    Of several the one with the most of the arguments counts, and one in use before one in a table of variables.
+    """
+    found: dict[KeyPath, tuple[bool, int]] = {}
     for path, node in _dicts(values, ()):
         default = TOP_POSITIONS[path[0]].default_type if len(path) == 1 and path[0] in TOP_POSITIONS else None
-        if node.get('type', default) == error.component and all(
-            _same(error.settings[key], value) for key, value in node.items() if key in error.settings
-        ):
-            return path
-    return None
+        given = [key for key in node if key in error.settings]
+        if node.get('type', default) == error.component and all(_same(error.settings[key], node[key]) for key in given):
+            found[path] = (path[:1] != () and path[0] in TOP_LEVEL_KEYS, len(given))
+    return max(found, key=found.get) if found else None
 
 
 def _same(built: Any, given: Any) -> bool:

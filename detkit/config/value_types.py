@@ -25,14 +25,17 @@ _PLAIN = {
 _ANY = math.inf
 # The least and the largest value of an argument of this name, in all of detkit and in torch's optimisers.
 RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(('prob', 'fraction', 'score_thr', 'iou_thr', 'momentum', 'max_skipped'), (0, 1)),
+    **dict.fromkeys(('prob', 'fraction', 'score_thr', 'iou_thr', 'momentum', 'max_skipped', 'dropout'), (0, 1)),
     **dict.fromkeys(('deepen_factor', 'widen_factor'), (0.01, _ANY)),
     **dict.fromkeys(
         (
             *('batch_size', 'nominal_batch_size', 'accumulate', 'prefetch_factor', 'times'),
             *('max_epochs', 'val_interval', 'log_interval', 'interval', 'interval_iters', 'save_period', 'patience'),
-            *('size', 'img_size', 'mask_stride', 'depth', 'out_channels', 'reg_max', 'num_classes', 'num_queries'),
+            *('size', 'img_size', 'depth', 'out_channels', 'reg_max', 'num_classes', 'num_queries'),
             *('num_groups', 'topk', 'nms_pre', 'max_per_img', 'num_trials', 'multi_scale_interval'),
+            *('in_channels', 'size_divisor', 'embed_dims', 'feedforward_dims', 'num_heads', 'cross_heads'),
+            *('num_layers', 'num_decoder_layers', 'eval_layers', 'num_bbox_layers', 'num_position_layers'),
+            *('num_points', 'num_windows', 'table_size', 'patch_size'),
         ),
         (1, _ANY),
     ),
@@ -42,6 +45,11 @@ RANGES: dict[str, tuple[float, float]] = {
             *('final_factor', 'hours', 'clip_grad_norm', 'num_startup_trials', 'num_startup_epochs'),
             *(
                 'num_denoising',
+                'num_blocks',
+                'num_encoder_layers',
+                'label_noise',
+                'box_noise',
+                'gamma',
                 'mask_cost_weights',
                 'start_epoch',
                 'warmup_min_iters',
@@ -52,10 +60,13 @@ RANGES: dict[str, tuple[float, float]] = {
         ),
         (0, _ANY),
     ),
+    **dict.fromkeys(('expansion', 'mlp_ratio', 'temperature', 'up', 'reg_scale'), (0, _ANY)),
+    'label_noise': (0, 2),
+    'mask_stride': (1, 64),
     'seed': (0, 2**32 - 1),
 }
 # Arguments whose least value of 0 is itself excluded.
-_ABOVE_ZERO = {'hours', 'clip_grad_norm', 'fraction'}
+_ABOVE_ZERO = {'hours', 'clip_grad_norm', 'fraction', 'expansion', 'mlp_ratio', 'temperature', 'up', 'reg_scale'}
 
 
 def range_mistake(value: Any, name: str) -> str:
@@ -66,7 +77,7 @@ def range_mistake(value: Any, name: str) -> str:
     for number in value if isinstance(value, list | tuple) else (value,):
         if not isinstance(number, int | float):
             continue
-        if number == 0 and name in _ABOVE_ZERO:
+        if number <= 0 and name in _ABOVE_ZERO:
             return f'{name} above 0; found {value!r}'
         if not low <= number <= high or number == _ANY:
             bounds = f'from {low} to {high}' if high < _ANY else f'at least {low}'

@@ -292,7 +292,7 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
 def backbone_parts(model: nn.Module) -> Sequence[tuple[str, ...]]:
     """Return the names of the modules of each part of a model's backbone, from the stem on.
 
-    They are those of ``freeze_parts``; in a backbone without it a part is a child, or an item of a child that is a list.
+    They are those of ``freeze_parts``; without it a part is a child, or an item of a child that is a list.
     """
     backbone = dict(model.named_children()).get('backbone', nn.Module())
     if isinstance(backbone, NamesParts):

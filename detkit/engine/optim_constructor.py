@@ -108,8 +108,8 @@ class GroupOptimConstructor:
     and biases decay too, so that all parameters of one rate are one group, as in DETR's recipe.
 
     ``layer_decay=0.8`` lowers the rates of a backbone's parts towards the image, as transformers are fine-tuned: of its
-    n parts, which are those of ``train_cfg.freeze``, the i-th (from 0) has 0.8 to the power of n + 1 - i, times the rate
-    that it has otherwise. Weights that a component names in its attribute ``no_decay`` do not decay either.
+    n parts, those of ``train_cfg.freeze``, the i-th (from 0) has 0.8 to the power of n + 1 - i, times the rate that it
+    has otherwise. Weights that a component names in its attribute ``no_decay`` do not decay either.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, ``optimizer`` included.

@@ -97,7 +97,15 @@ def _of_closed_transforms(hook: CloseTransformsHook, runner: Runner) -> list[Pro
 
 
 def _of_late_assigner(hook: SwitchAssignerHook, max_epochs: int) -> list[Problem]:
-    """Return the problem of a hook whose assigner, meant for the end of a run, has most of it."""
+    """Return the problem of a hook whose assigner, meant for the end of a run, has most of it, or nothing."""
+    if hook.epoch > max_epochs:
+        return [
+            (
+                f'SwitchAssignerHook gives the head the assigner of the last epochs after {hook.epoch} epochs, but the '
+                f'run ends after {max_epochs}',
+                'default_hooks.switch_assigner.epoch=... (switch_epochs=... of DEIMv2, 0 for none) within the run',
+            )
+        ]
     if hook.epoch >= max_epochs / 2:
         return []
     return [

@@ -13,6 +13,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from detkit.datasets.loader import empty_epoch
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.loss_log import LossLog, NonFiniteLossError
 from detkit.engine.non_finite import SkippedBatches, restore_with_smaller_rate
@@ -24,7 +25,7 @@ from detkit.evaluation.headline import fitness
 from detkit.models.data_preprocessor import StepKey
 from detkit.models.heads import BaseHead
 from detkit.registry import LOOPS
-from detkit.utils.errors import CheckpointError, ConfigError, DataError, nearest
+from detkit.utils.errors import CheckpointError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -88,10 +89,7 @@ class TrainLoop:
         self.runner = runner
         self.dataloader = runner.build_dataloader(dataloader)
         if len(self.dataloader) == 0:
-            raise DataError(
-                f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '
-                'batch, and train_dataloader.drop_last leaves the rest out.'
-            )
+            raise empty_epoch(len(self.dataloader.dataset), self.dataloader.batch_sampler.batch_size * get_world_size())
         self.max_epochs = int(max_epochs)
         self.val_interval = val_interval
         self.val_begin = val_begin

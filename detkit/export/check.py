@@ -15,7 +15,7 @@ from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.errors import DataError
+from detkit.utils.errors import CheckpointError, DataError
 
 # The detections that are compared have at least this score.
 SCORE_THR = 0.05
@@ -148,6 +148,7 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
 
     Raises:
         DataError: none of them can be read.
+        CheckpointError: the file cannot be run.
     """
     found = Differences(images=len(images))
     score_thr = SCORE_THR if plan.suppression is None else max(plan.suppression.score_thr, SCORE_THR)
@@ -161,7 +162,16 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
         ours = Predictor(model=model, img_size=theirs.img_size, score_thr=score_thr, **thresholds, **fixed)
         for batch_size in plan.checked_batches:
             for batch in batches(theirs, images, batch_size):
-                _compare_batch(ours.model, theirs.model, batch, plan, found)
+                try:
+                    _compare_batch(ours.model, theirs.model, batch, plan, found)
+                except CheckpointError as error:
+                    if img_size == sizes[0]:
+                        raise
+                    raise CheckpointError(
+                        f'{error}; it runs with images of {sizes[0]} px, but not with those of {img_size} px, with '
+                        'which a file for any size is checked, too: export it with a larger img_size, such as '
+                        f"{2 * sizes[0]}, or without dynamic 'size'"
+                    ) from error
     return found
 
 

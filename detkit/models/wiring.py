@@ -28,12 +28,23 @@ class Output(NamedTuple):
     strides: tuple[int, ...]
 
 
-def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
+def build_backbone(cfg: dict | nn.Module, image_channels: int | None = None) -> tuple[nn.Module, Output]:
     """Build a backbone, unless it is already built, and return it with its output.
 
+    Args:
+        cfg: its config, or itself.
+        image_channels: the channels of the images that it is given, where that is known.
+
     Raises:
-        ConfigError: it lacks ``out_channels`` or ``out_strides``, which everything behind it is wired from.
+        ConfigError: ``in_channels`` is another number, or it lacks ``out_channels`` or ``out_strides``, from which
+            everything behind it is wired.
     """
+    in_channels = cfg.get('in_channels') if isinstance(cfg, dict) else None
+    if None not in (in_channels, image_channels) and in_channels != image_channels:
+        raise ConfigError(
+            f'backbone.in_channels is {in_channels!r}, but images have {image_channels} channels, grey ones too; leave '
+            'in_channels out'
+        )
     backbone = BACKBONES.build(cfg) if isinstance(cfg, dict) else cfg
     label = f"backbone '{type(backbone).__name__}'"
     return backbone, Output(label, *(_declared(backbone, name, label) for name in ('out_channels', 'out_strides')))
@@ -71,6 +82,16 @@ def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tu
 def build_head(cfg: dict | nn.Module, before: Output) -> nn.Module:
     """Build a head behind ``before``."""
     return _build_wired(cfg, HEADS, before, 'head')[0]
+
+
+def refuse_empty_layers(model: nn.Module) -> None:
+    """Raise ``ConfigError`` for a layer without channels, whose width its component computed as 0."""
+    for name, param in model.named_parameters():
+        if not param.numel():
+            raise ConfigError(
+                f'{name} has the shape {tuple(param.shape)}, and so no values: what its width is computed from '
+                '(channels, widths, ratios) is too small'
+            )
 
 
 def check_feats(feats: tuple[Tensor, ...], component: nn.Module, kind: str) -> tuple[Tensor, ...]:

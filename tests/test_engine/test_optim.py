@@ -182,7 +182,8 @@ def test_rates_decay_in_a_backbone_whose_parts_are_its_children():
 def test_a_component_says_which_of_its_weights_do_not_decay():
     model = nn.ModuleDict({'backbone': PartedBackbone(), 'head': nn.Linear(2, 1, bias=False)})
     model['backbone'].no_decay = ('embed.',)
-    for paramwise, decays in ((None, {'head.weight'}), (dict(decay_all=True), {'head.weight', 'backbone.embed.weight'})):
+    both = {'head.weight', 'backbone.embed.weight'}
+    for paramwise, decays in ((None, {'head.weight'}), (dict(decay_all=True), both)):
         groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), paramwise)(model).optimizer.param_groups
         decayed = {id(param) for group in groups if group['weight_decay'] for param in group['params']}
         watched = {'head.weight': model['head'].weight, 'backbone.embed.weight': model['backbone'].embed.weight}

@@ -9,6 +9,7 @@ from small_models import write_checkpoint
 from detkit.export import ExportSettings, export_detector
 from detkit.export.format import find_format
 from detkit.inference import init_detector
+from detkit.utils.errors import CheckpointError
 from detkit.utils.files import draft_folder
 
 DAY = 24 * 3600
@@ -50,6 +51,29 @@ def test_an_error_leaves_nothing(models, tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_does_not_run_with_smaller_images_says_what_to_do(models, tmp_path, monkeypatch):
+    fmt = type(find_format('onnx'))
+    pytest.importorskip('onnxruntime')
+    opened = fmt.open
+
+    def open_for_large_images(self, path, device, threads):
+        session = opened(self, path, device, threads)
+
+        def run(inputs):
+            if inputs['images'].shape[-1] < 64:
+                raise CheckpointError('the runtime cannot run the exported network: at least 64')
+            return session(inputs)
+
+        run.runtime = session.runtime
+        return run
+
+    monkeypatch.setattr(fmt, 'open', open_for_large_images)
+    text = 'at least 64; it runs with images of 64 px, but not with those of 32 px.*larger img_size, such as 128'
+    with pytest.raises(CheckpointError, match=text):
+        export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=True))
+    export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=('batch',)))
 
 
 def test_what_was_left_long_ago_is_removed(tmp_path):

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import plain_dataset
 from detkit.analysis.data.browsing import closing_hooks
+from detkit.datasets.loader import empty_epoch
 from detkit.datasets.samplers import EpochSampler
 from detkit.datasets.transforms.choice import RandomChoice
 from detkit.engine.finetune import freeze_modules
@@ -223,10 +224,7 @@ def _measure_epoch(loader: dict, sampler: dict, dataset: Sized, batch_size: int,
     built = DATA_SAMPLERS.build(sampler)
     num_images, length = built.epoch_size if isinstance(built, EpochSampler) else len(dataset), len(built)
     if not length:
-        raise DataError(
-            f'an epoch has no batch: {num_images} training images are less than one batch of {batch_size}, '
-            'and train_dataloader.drop_last leaves the rest out'
-        )
+        raise empty_epoch(num_images, batch_size * world_size)
     return num_images, length
 
 

@@ -15,12 +15,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit.analysis.speed.paired_timing import Step, synchronize
-from detkit.datasets.loader import build_dataloader
+from detkit.datasets.loader import build_dataloader, empty_epoch
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.registry import DETECTORS
-from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.errors import ConfigError
 
 PHASES = ('data', 'step')
 
@@ -51,10 +51,7 @@ def training_maker(model: nn.Module, config: Config, batch_size: int, device: to
     settings = {**config.train_dataloader, 'batch_size': batch_size, 'num_workers': 0}
     loader = build_dataloader(settings, _SEED, device.type)
     if not len(loader):
-        raise DataError(
-            f'an epoch has no batch: {len(loader.dataset)} training images are less than one batch of '
-            f'{batch_size}, and train_dataloader.drop_last leaves the rest out'
-        )
+        raise empty_epoch(len(loader.dataset), batch_size)
     model = model.to(device)
 
     def make() -> Step:

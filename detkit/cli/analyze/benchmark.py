@@ -77,6 +77,9 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def _mistake(args: argparse.Namespace) -> str | None:
+    weights = [config for config in args.configs if config.endswith('.pth')]
+    if weights:
+        return f'{weights[0]} is a checkpoint: write --checkpoints {weights[0]} after the configs'
     if args.train:
         for name in ('amp', 'compile', 'runtimes', 'img_size', 'images', 'checkpoints', 'metrics'):
             if getattr(args, name):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detkit.protocols import Detector, OptimWrapper
-from detkit.registry import DATA_PREPROCESSORS
+from detkit.registry import DATA_PREPROCESSORS, is_own
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
@@ -18,7 +18,7 @@ from detkit.utils.ranks import shared_maximum
 
 from ..base_module import BaseModule
 from ..layers import set_batch_norm
-from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses
+from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses, refuse_empty_layers
 from .finished import finish_results
 
 Preds = dict[str, Tensor | list[Tensor]]
@@ -65,7 +65,7 @@ class BaseDetector(BaseModule, Detector):
         compiled_network: what stands for ``raw_predictions`` where losses are asked for; None for that itself.
 
     Raises:
-        ConfigError: ``batch_norm`` has another key, or components do not fit each other.
+        ConfigError: ``batch_norm`` has another key, components do not fit each other, or a layer has no channels.
     """
 
     truth: str = 'gt_instances'
@@ -87,10 +87,12 @@ class BaseDetector(BaseModule, Detector):
     ) -> None:
         super().__init__(init_cfg)
         self.data_preprocessor = DATA_PREPROCESSORS.build(data_preprocessor or dict(type='DetDataPreprocessor'))
-        self.backbone, output = build_backbone(backbone)
+        # Images are RGB from the file to the network, but for a preprocessor of a user's own.
+        self.backbone, output = build_backbone(backbone, None if is_own(type(self.data_preprocessor)) else 3)
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
         self._refuse_texts()
+        refuse_empty_layers(self)
         self.info = ModelInfo()
         self.compiled_network: Callable[..., Preds] | None = None
         set_batch_norm(self, batch_norm or {})

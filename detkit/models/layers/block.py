@@ -9,7 +9,7 @@ from torch import nn
 
 from detkit.config.signatures import arguments_of
 from detkit.registry import LAYERS
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ComponentError, ConfigError
 
 from .conv_module import Activation, ConvModule, SeparableConv
 
@@ -26,12 +26,15 @@ def build_block(block: dict, in_channels: int, out_channels: int, num_blocks: in
     """Build a block of a registered class, such as ``dict(type='C2f', shortcut=True)``.
 
     Args:
-        block: config of the block; its entries take precedence over the other arguments.
+        block: config of the block; an entry ``num_blocks`` takes precedence over the argument.
         in_channels, out_channels: channels before and after.
         num_blocks: number of bottlenecks, or of whatever the block repeats.
         act: activation of the component that holds the block, passed on if the block's class takes one.
+
+    Raises:
+        ConfigError: ``block`` has other channels.
     """
-    return build_layer(dict(in_channels=in_channels, out_channels=out_channels, num_blocks=num_blocks) | block, act)
+    return build_layer(dict(num_blocks=num_blocks) | _with_channels(block, in_channels, out_channels), act)
 
 
 def build_downsample(
@@ -44,11 +47,29 @@ def build_downsample(
         in_channels, out_channels: channels before and after.
         act: activation, see ``build_layer``.
         depthwise: whether that convolution is a ``SeparableConv``.
+
+    Raises:
+        ConfigError: ``cfg`` has other channels.
     """
     if cfg is None:
         conv = SeparableConv if depthwise else ConvModule
         return conv(in_channels, out_channels, 3, stride=2, act=act)
-    return build_layer(dict(in_channels=in_channels, out_channels=out_channels) | cfg, act)
+    return build_layer(_with_channels(cfg, in_channels, out_channels), act)
+
+
+def _with_channels(cfg: dict, in_channels: int, out_channels: int) -> dict:
+    """Return the config of a layer with the channels that what holds it gives it."""
+    channels = dict(in_channels=in_channels, out_channels=out_channels)
+    for name, value in channels.items():
+        if cfg.get(name, value) != value:
+            kind = cfg['type'] if isinstance(cfg['type'], str) else cfg['type'].__name__
+            raise ComponentError(
+                f'{kind}: {name} is {cfg[name]!r}, but the component that holds it has {value} channels there; leave '
+                f'{name} out',
+                kind,
+                cfg,
+            )
+    return channels | cfg
 
 
 def per_position(given: Sequence | Mapping | None, count: int, owner: str, name: str) -> list:

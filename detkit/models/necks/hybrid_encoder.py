@@ -71,6 +71,11 @@ class HybridEncoder(BaseModule):
         wrong = [level for level in encoder_levels if not -len(levels) <= level < len(levels)]
         if wrong:
             raise ConfigError(f'HybridEncoder: encoder_levels has {wrong[0]}, but there are {len(levels)} maps')
+        if len({levels[level] for level in encoder_levels}) < len(encoder_levels):
+            raise ConfigError(
+                f'HybridEncoder: encoder_levels {tuple(encoder_levels)} names a map twice; num_encoder_layers is the '
+                'number of layers of a map'
+            )
         self.in_convs = nn.ModuleList(ConvModule(width, out_channels, 1, act=None) for width in in_channels)
         self.position_encoding = SinCosPositionEncoding(out_channels)
         self.encoder_levels = tuple(levels[level] for level in encoder_levels)

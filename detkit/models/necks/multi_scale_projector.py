@@ -41,7 +41,7 @@ class MultiScaleProjector(BaseModule):
         out_channels, out_strides: of the maps returned.
 
     Raises:
-        ConfigError: an incoming stride cannot be brought to one of ``out_strides``.
+        ConfigError: an incoming stride cannot be brought to one of ``out_strides``, or these do not ascend.
     """
 
     def __init__(
@@ -59,6 +59,10 @@ class MultiScaleProjector(BaseModule):
         super().__init__(init_cfg)
         in_strides = tuple(in_strides or (1,) * len(in_channels))
         self.out_strides = tuple(out_strides or sorted(set(in_strides)))
+        if min(self.out_strides) < 1 or list(self.out_strides) != sorted(set(self.out_strides)):
+            raise ConfigError(
+                f'MultiScaleProjector: out_strides must ascend and be at least 1, found {self.out_strides}'
+            )
         self.out_channels = (out_channels,) * len(self.out_strides)
         block, num_blocks = block or dict(type='C2f', norm='LN'), scale_blocks(num_blocks, deepen_factor)
         self.resizes, self.blocks, self.norms = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()

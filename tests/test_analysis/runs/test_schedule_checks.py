@@ -136,6 +136,7 @@ def test_an_assigner_of_the_end_that_begins_early():
         (check,) = found(warmup_decay(), hooks=[SwitchAssignerHook(epoch, dict(type='HungarianAssigner'))])
         assert check.status == status, epoch
     assert 'after 1 of 20' in found(warmup_decay(), hooks=[SwitchAssignerHook(1, {})])[0].text
+    assert 'but the run ends after 20' in found(warmup_decay(), hooks=[SwitchAssignerHook(21, {})])[0].text
 
 
 def test_a_rate_that_never_falls():
