@@ -183,7 +183,8 @@ class Registry(mmengine_registry.Registry):
         is_managed = inspect.isclass(factory) and issubclass(factory, ManagerMixin)
         try:
             return factory.get_instance(**arguments) if is_managed else factory(**arguments)
-        except ComponentError:  # of a component inside this one
+        except ComponentError as error:  # of a component inside this one
+            error.owners.append((str(kind), arguments))
             raise
         except ConfigError as error:
             raise ComponentError(str(error), str(kind), arguments) from error

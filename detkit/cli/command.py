@@ -63,6 +63,8 @@ class CommandParser(argparse.ArgumentParser):
             keys = WORDS.get(word.replace('-', '_'), ())
             names = [word, *(key.rpartition('.')[2] for key in keys)]
             option = next((name for each in names if (name := f'--{each.replace("_", "-")}') in known), None)
+            # '--out-dir' means '--out' where there is that.
+            option = option or next((name for name in known if text.startswith(f'{name}-') and name[2:]), None)
             if option is not None:
                 return f'; write {option}'
             if keys and '--cfg-options' in known:

@@ -1,7 +1,7 @@
 """The key, file and line of a value that a component's constructor refused."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,16 +22,30 @@ def located(config: Config | dict) -> Iterator[None]:
         yield
     except ConfigError as error:
         values = plain(config.to_dict() if isinstance(config, Config) else dict(config))
-        path = _path_of(values, error) if isinstance(error, ComponentError) else None
-        path = path or _path_in_text(values, str(error))
+        parts = [(error.component, error.settings)] if isinstance(error, ComponentError) else []
+        path, settings = _path_of(values, parts)
+        if path is None:
+            path = _path_in_text(values, str(error))
+        if path is None and isinstance(error, ComponentError):  # a part that its owner chose
+            path, settings = _path_of(values, error.owners)
         if path is None:
             raise
-        raise ConfigError(describe(error, path, origins_of(config))) from error
+        raise ConfigError(describe(error, path, origins_of(config), settings)) from error
 
 
-def describe(error: ConfigError, path: KeyPath, origins: Origins | None) -> str:
-    """Return the error's text with the key of the refused argument, and where that was set, in front."""
-    settings: Any = error.settings if isinstance(error, ComponentError) else None
+def describe(
+    error: ConfigError, path: KeyPath, origins: Origins | None, settings: Mapping[str, Any] | None = None
+) -> str:
+    """Return the error's text with the key of the refused argument, and where that was set, in front.
+
+    Args:
+        error: the error.
+        path: the component's path.
+        origins: where the config's values were set, if known.
+        settings: the component's arguments; those of the error by default.
+    """
+    if settings is None and isinstance(error, ComponentError):
+        settings = error.settings
     while isinstance(settings, Mapping):
         found = {name: re.search(rf'\b{re.escape(str(name))}\b', str(error)) for name in settings}
         mentioned = {name: match.start() for name, match in found.items() if match}
@@ -47,18 +61,27 @@ def describe(error: ConfigError, path: KeyPath, origins: Origins | None) -> str:
     return f'{where}{error}' if dotted(path) in str(error) else f'{where}{dotted(path)}: {error}'
 
 
-def _path_of(values: dict[str, Any], error: ComponentError) -> KeyPath | None:
-    """Return the path of the component's config: of its type, and with no argument that the component was not given.
+def _path_of(
+    values: dict[str, Any], parts: Sequence[tuple[str, Mapping[str, Any]]]
+) -> tuple[KeyPath | None, Mapping[str, Any] | None]:
+    """Return path and arguments of the first component that the config has: of its type, with no other arguments.
 
-    Of several the one with the most of the arguments counts, and one in use before one in a table of variables.
+    Of several places the one with the most of the arguments counts, and one in use before one in a table of variables.
+
+    Args:
+        values: the config.
+        parts: names and arguments of components.
     """
-    found: dict[KeyPath, tuple[bool, int]] = {}
-    for path, node in _dicts(values, ()):
-        default = TOP_POSITIONS[path[0]].default_type if len(path) == 1 and path[0] in TOP_POSITIONS else None
-        given = [key for key in node if key in error.settings]
-        if node.get('type', default) == error.component and all(_same(error.settings[key], node[key]) for key in given):
-            found[path] = (path[:1] != () and path[0] in TOP_LEVEL_KEYS, len(given))
-    return max(found, key=found.get) if found else None
+    for component, settings in parts:
+        found: dict[KeyPath, tuple[bool, int]] = {}
+        for path, node in _dicts(values, ()):
+            default = TOP_POSITIONS[path[0]].default_type if len(path) == 1 and path[0] in TOP_POSITIONS else None
+            given = [key for key in node if key in settings]
+            if node.get('type', default) == component and all(_same(settings[key], node[key]) for key in given):
+                found[path] = (path[:1] != () and path[0] in TOP_LEVEL_KEYS, len(given))
+        if found:
+            return max(found, key=found.get), settings
+    return None, None
 
 
 def _same(built: Any, given: Any) -> bool:

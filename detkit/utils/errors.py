@@ -32,12 +32,14 @@ class ComponentError(ConfigError):
     Attributes:
         component: the registered name.
         settings: the arguments that it was given, as far as the error concerns them.
+        owners: name and arguments of each component that it was built for, from the inside out.
     """
 
     def __init__(self, text: str, component: str, settings: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)
         self.component = component
         self.settings = settings or {}
+        self.owners: list[tuple[str, Mapping[str, Any]]] = []
 
 
 class DataError(DetkitError):

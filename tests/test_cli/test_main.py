@@ -178,6 +178,7 @@ def test_words_of_other_toolboxes_for_commands(words, hint, capsys):
         ('predict - best.pth a.jpg --conf 0.3', '--conf 0.3; write --score-thr'),
         ('predict - best.pth a.jpg --foo 0.3', '--foo 0.3'),
         ('train yolov8/seg_n_coco8 --epochs 3', '--epochs 3; write --cfg-options max_epochs=…'),
+        ('export best.pth --out-dir files', '--out-dir files; write --out'),
         ('train yolov8/seg_n_coco8 --imgsz=64', '--imgsz=64; write --cfg-options img_size=64'),
         ('train yolov8/seg_n_coco8 data=a.yaml epochs=3', 'data=a.yaml epochs=3; write --cfg-options data_yaml=a.yaml'),
         ('train yolov8/seg_n_coco8 device=cpu', 'device=cpu; write --device'),

@@ -63,6 +63,25 @@ def test_a_network_without_values_is_refused(name, option, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('name', 'key'),
+    [
+        (RFDETR, '+model.neck.act'),
+        (DFINE, '+model.head.act'),
+        (DFINE, 'model.neck.downsample.act'),
+        (DEIM, '+model.neck.act'),
+    ],
+)
+@pytest.mark.parametrize(
+    ('value', 'text'), [('0', 'act is 0; it must be a name such as'), ('Relu', "no activation 'Relu'")]
+)
+def test_activations_that_are_not_there(name, key, value, text):
+    """The key is named also where the part that takes it is a default of the one that has it."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(name, [f'{key}={value}'])
+    assert str(caught.value).startswith(f'options: {key.lstrip("+")}: ') and text in str(caught.value)
+
+
 def test_channels_that_agree_with_the_block_are_kept():
     config = load_config(
         'rtdetr/det_r18_coco8', ['+model.neck.block.in_channels=256', '+model.neck.block.num_blocks=2']

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from detkit.models.layers.norm_silu import can_join, norm_silu
@@ -99,13 +101,15 @@ def build_activation(act: Activation) -> nn.Module:
     """Return the module that an activation argument describes.
 
     Raises:
-        ConfigError: no activation of that name is registered.
+        ConfigError: it is none of the three, or no activation of that name is registered.
     """
     if act is None:
         return nn.Identity()
     if isinstance(act, nn.Module):
         return act
     cfg = dict(type=act) if isinstance(act, str) else act
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise ConfigError(f"act is {act!r}; it must be a name such as 'SiLU', a dict with a type, or None for none")
     if LAYERS.get(cfg['type']) is None:
         raise ConfigError(
             f'there is no activation {cfg["type"]!r}; of torch.nn there are {", ".join(ACTIVATIONS)}.'
