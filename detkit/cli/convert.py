@@ -16,6 +16,7 @@ Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 
 from detkit.cli.command import CommandParser
 
@@ -27,7 +28,7 @@ _METAVARS = {'size': 'SIZE', 'classes': 'NUMBER'}
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
-        'YOLOv8, YOLOv10, YOLO11 or YOLO26 of any task and size, a .pt file',
+        'YOLOv8, YOLOv10, YOLO11, YOLO26 or YOLO-World of any task and size, a .pt file',
         'detkit.converters.ultralytics',
         'convert_ultralytics',
         {},
@@ -119,8 +120,28 @@ def run(args: argparse.Namespace) -> None:
 
     # Only now, so that --help needs no torch.
     from detkit.config import configs_folder
+    from detkit.utils.errors import CheckpointError
     from detkit.utils.printable import printable
 
     convert = getattr(import_module(module), function)
     given = {option: getattr(args, option) for option in options}
-    print(printable('\n'.join(convert(args.source, args.target, configs_folder(), **given))))
+    try:
+        lines = convert(args.source, args.target, configs_folder(), **given)
+    except CheckpointError as error:
+        other = _other_project(args)
+        if other is None or 'detkit convert' in str(error):
+            raise
+        raise CheckpointError(f'{error} It is a file for `detkit convert {other}`.') from error
+    print(printable('\n'.join(lines)))
+
+
+def _other_project(args: argparse.Namespace) -> str | None:
+    """Return the project whose files are such as the given one; None for none, or one that shares a converter."""
+    from detkit.converters.any_file import project_of
+    from detkit.utils.errors import CheckpointError
+
+    try:
+        found = project_of(Path(args.source))
+    except CheckpointError:
+        return None
+    return None if found is None or CONVERTERS[found][1] == CONVERTERS[args.project][1] else found

@@ -6,6 +6,7 @@ and not by mmengine because an option such as ``data_root=...`` has to reach wha
 
 import ast
 import copy
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,10 @@ from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name
 from detkit.config.source import Source, read_source, sized_base
 from detkit.utils.errors import ConfigError
 
+# What mmengine replaces in the text of a file: values of bases, the file's own names, variables of the environment.
+_TEMPLATE = re.compile(
+    r'\{\{\s*(?:(_base_\.[^\s{}]+)|file(?:Dirname|Basename|BasenameNoExtension|Extname)|\$\w+:[^{}]*)\s*\}\}'
+)
 # Levels of dicts and lists in each other; real configs have about ten.
 _DEEPEST = 50
 _CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
@@ -72,7 +77,7 @@ def _execute_anew(
         former = _former_values(source, overrides, variables, run_bases)
         own = _run(source, merged.values, former, variables)
         origins = _own_origins(source, own, merged, variables)
-        refuse_odd_numbers(own, origins)
+        refuse_odd_values(own, origins)
         found = _overrides(own, origins, merged, variables, former)
         if {n: v.value for n, v in found.items()} == {n: v.value for n, v in overrides.items()}:
             break
@@ -303,8 +308,8 @@ def _changing_line(tree: ast.Module) -> int:
     return 0
 
 
-def refuse_odd_numbers(values: dict[str, Any], origins: Origins) -> None:
-    """Refuse NaN, and whole numbers beyond 64 bits.
+def refuse_odd_values(values: dict[str, Any], origins: Origins) -> None:
+    """Refuse NaN, whole numbers beyond 64 bits, and texts with variables as mmengine replaces them.
 
     Raises:
         ConfigError: names the key, the file and the line.
@@ -315,6 +320,13 @@ def refuse_odd_numbers(values: dict[str, Any], origins: Origins) -> None:
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is {value!r}; nan is no setting, write a number')
         if any(isinstance(item, int) and abs(item) >= 1 << 63 for item in items):
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is a whole number of more than 64 bits')
+        template = next((found for item in items if isinstance(item, str) and (found := _TEMPLATE.search(item))), None)
+        if template is not None:
+            remedy = f'write {template[1]} outside of quotes' if template[1] else 'write the value itself'
+            raise ConfigError(
+                f'{origins.blame(path)}: {dotted(path)} is {value!r}, but nothing replaces {template[0]} in a text; '
+                f'{remedy}'
+            )
 
 
 def _merge(base: dict, own: dict, origins: Origins, own_origins: Origins, path: KeyPath = ()) -> None:

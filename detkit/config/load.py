@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config.check import check_config
-from detkit.config.execute import execute, refuse_odd_numbers
+from detkit.config.execute import execute, refuse_odd_values
 from detkit.config.executed import Executed, ExecutedFiles
 from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
@@ -53,7 +53,7 @@ def load_config(
     for option in rest:
         option = replace(option, adds=option.adds or _is_loop_argument(values, option.path))
         set_option(values, option, origins, partial(_missing_key, option, executed, path))
-    refuse_odd_numbers(values, origins)
+    refuse_odd_values(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
     import_own_modules(values, origins)
     check_config({key: value for key, value in values.items() if checked is None or key in checked}, origins)
@@ -173,8 +173,10 @@ def _value_of(key: str, values: dict[str, Any]) -> Any:
 
 
 def _is_alike(old: Any, new: Any) -> bool:
-    """Return whether a value may replace another: not a text a number, nor a number a text."""
-    numbers = int, float
+    """Return whether a value may replace another: not a text a number, nor either of them a dict, nor a number a text."""
+    numbers, kinds = (int, float), (int, float, str)
+    if isinstance(old, dict):
+        return not isinstance(new, kinds)
     return not (isinstance(old, numbers) and isinstance(new, str) or isinstance(old, str) and isinstance(new, numbers))
 
 

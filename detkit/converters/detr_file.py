@@ -98,6 +98,10 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
     found = (averaged_weights(content), content.get('model'), content.get('state_dict'), content)
     weights = next(weights for weights in found if isinstance(weights, Mapping))
     tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+    if not tensors:
+        whole = next((value.path for value in weights.values() if isinstance(value, StandIn)), None)
+        found = 'holds no tensors by name' + ('' if whole is None else f', but an object of {whole}')
+        raise NoDETRError(path, found, found)
     other = [name for name, value in tensors.items() if not is_plain_tensor(value)]
     if other:
         raise CheckpointError(

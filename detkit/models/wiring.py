@@ -6,7 +6,8 @@ A config need not repeat what the backbone states: where a neck's or a head's ``
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -92,6 +93,31 @@ def refuse_empty_layers(model: nn.Module) -> None:
                 f'{name} has the shape {tuple(param.shape)}, and so no values: what its width is computed from '
                 '(channels, widths, ratios) is too small'
             )
+
+
+def with_wired(cfg: Mapping[str, Any], label: str, **wired: Any) -> dict[str, Any]:
+    """Return the config of a part of a head, with the arguments that follow from the head.
+
+    Args:
+        cfg: the part's config.
+        label: the name of the head's argument, for the error's text.
+        wired: the arguments.
+
+    Raises:
+        ConfigError: the config gives another value for one of them.
+    """
+    for name, value in wired.items():
+        given = cfg.get(name)
+        if given is not None and _listed(given) != _listed(value):
+            raise ConfigError(
+                f'{label}: {name} is {_listed(given)}, but {_listed(value)} follows from the head around it; leave '
+                f'{name} out'
+            )
+    return {**cfg, **wired}
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def check_feats(feats: tuple[Tensor, ...], component: nn.Module, kind: str) -> tuple[Tensor, ...]:

@@ -120,3 +120,18 @@ def test_a_key_without_effect_is_refused(key, tmp_path):
 def test_other_mistakes(option, sentence):
     error = error_of(option)
     assert any(part in error for part in sentence.split('|')), error
+
+
+@pytest.mark.parametrize(
+    'text, remedy',
+    [
+        ('{{_base_.img_size}}', 'write _base_.img_size outside of quotes'),
+        ('runs/{{ fileBasenameNoExtension }}', 'write the value itself'),
+        ('{{$DATA:data}}', 'write the value itself'),
+    ],
+)
+def test_templates_in_texts_are_no_values(tmp_path, text, remedy):
+    (tmp_path / 'mine.py').write_text(f"_base_ = 'detkit::yolov8/det_n_coco8'\nwork_dir = [{text!r}][0]\n")
+    message = error_of(path=tmp_path / 'mine.py')
+    assert message.startswith(f'{tmp_path / "mine.py"}:2: work_dir is {text!r}') and message.endswith(remedy)
+    assert 'work_dir' in error_of(f'work_dir={text}')

@@ -11,6 +11,7 @@ from detkit.models.layers import SinePositionEncoding
 from detkit.models.layers.csp import C2f
 from detkit.protocols import PositionEncoding, QueryDecoder, TextBlock
 from detkit.registry import DETECTORS, LAYERS
+from detkit.utils.errors import ConfigError
 
 
 @LAYERS.register_module()
@@ -74,3 +75,35 @@ def test_a_position_encoding_gets_the_dims_of_the_vectors(tmp_path):
 def test_a_block_gets_the_dims_of_texts(tmp_path):
     necks = "neck=[dict(type='SPP'), dict(type='TextPAN', block=dict(type='TextlessBlock'))]"
     build(tmp_path, 'yolo_world/det_custom', necks)
+
+
+@pytest.mark.parametrize(
+    'base, head, expected',
+    [
+        ('faster_rcnn/det_r18_coco8', 'bbox_head=dict(num_classes=3)', 'bbox_head.num_classes'),
+        ('faster_rcnn/det_r18_coco8', 'rpn_head=dict(strides=[4, 8])', 'rpn_head.strides'),
+        ('mask_rcnn/seg_r18_coco8', 'mask_head=dict(in_channels=[32] * 5)', 'mask_head.in_channels'),
+        (
+            'faster_rcnn/det_r18_coco8',
+            'bbox_head=dict(roi_extractor=dict(strides=[4, 8]))',
+            'bbox_head.roi_extractor.strides',
+        ),
+        (
+            'retinanet/det_r18_coco8',
+            "prior_generator=dict(type='SizeRatioAnchorGenerator', strides=[4])",
+            'prior_generator.strides',
+        ),
+        (
+            'fcos/det_r18_coco8',
+            "prior_generator=dict(type='PointPriorGenerator', strides=[4])",
+            'prior_generator.strides',
+        ),
+        ('keypoint_rcnn/pose_r18_coco8', 'keypoint_head=dict(keypoint_shape=(5, 3))', 'keypoint_head.keypoint_shape'),
+    ],
+)
+def test_what_follows_from_the_head_cannot_be_given_otherwise(tmp_path, base, head, expected):
+    (tmp_path / 'mine.py').write_text(f"_base_ = 'detkit::{base}'\nmodel = dict(head=dict({head}))\n")
+    with pytest.raises(
+        ConfigError, match=rf'mine.py:2: model.head.{expected}: .*follows from the head around it; leave'
+    ):
+        load_config(tmp_path / 'mine.py')

@@ -21,6 +21,9 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=base_lr, momentum=0.9, weight_decay=1e-4),
     paramwise_cfg=dict(decay_all=True),
     reduction='mean',  # the losses are means over all processes
+    nominal_batch_size=None,
+    accumulate=1,  # batches a step
+    clip_grad_norm=None,
     amp=True,
 )
 param_scheduler = [

@@ -18,6 +18,7 @@ from ..layers.sparse_grad_conv import SparseGradConv2d
 from ..layers.towers import build_tower, init_convs
 from ..layers.winograd_conv import WinogradConv2d
 from ..priors import PointPriors
+from ..wiring import with_wired
 from .base_head import widened
 from .fpn_anchor_head import filled, objects_of
 from .fpn_head import FPNHead
@@ -76,7 +77,11 @@ class FCOSHead(FPNHead):
         if not 0 < prior_prob < 1:
             raise ValueError(f'FCOSHead: prior_prob must be in (0, 1), found {prior_prob}')
         self.prior_generator = PRIOR_GENERATORS.build(
-            dict(prior_generator or dict(type='PointPriorGenerator', offset=None), strides=self.strides)
+            with_wired(
+                prior_generator or dict(type='PointPriorGenerator', offset=None),
+                'prior_generator',
+                strides=self.strides,
+            )
         )
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)

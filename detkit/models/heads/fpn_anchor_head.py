@@ -12,6 +12,7 @@ from detkit.registry import ASSIGNERS, CODERS, LOSSES, PRIOR_GENERATORS
 from detkit.structures.gt_batch import GtBatch
 
 from ..priors import BoxPriors
+from ..wiring import with_wired
 from .fpn_head import FPNHead
 
 
@@ -51,7 +52,9 @@ class FPNAnchorHead(FPNHead):
     ) -> None:
         super().__init__(num_classes, in_channels, strides, feat_channels, test_cfg, init_cfg)
         self.prior_generator = PRIOR_GENERATORS.build(
-            dict(prior_generator or dict(type='SizeRatioAnchorGenerator'), strides=self.strides)
+            with_wired(
+                prior_generator or dict(type='SizeRatioAnchorGenerator'), 'prior_generator', strides=self.strides
+            )
         )
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)

@@ -17,6 +17,7 @@ from detkit.structures.gt_batch import GtBatch
 from ..postprocess.mask_pasting import paste_masks
 from ..postprocess.nms import NMS_KEYS, batched_nms
 from ..postprocess.rescale import points_to_original, to_original
+from ..wiring import with_wired
 from .base_head import BaseHead
 
 _KEYS = tuple(key for key in NMS_KEYS if key not in ('nms_pre', 'multi_label'))
@@ -81,13 +82,13 @@ class TwoStageHead(BaseHead):
         width = in_channels[0] if equal else feat_channels
         wired = dict(in_channels=(width,) * len(strides), strides=self.strides)
         rpn_head = {'feat_channels': width, **(rpn_head or dict(type='RPNHead'))}
-        self.rpn_head = HEADS.build({**rpn_head, **wired, 'num_classes': 1})
+        self.rpn_head = HEADS.build(with_wired(rpn_head, 'rpn_head', **wired, num_classes=1))
         wired['num_classes'] = num_classes
-        self.bbox_head = ROI_HEADS.build({**(bbox_head or dict(type='BBoxRoIHead')), **wired})
-        self.mask_head = mask_head and ROI_HEADS.build({**mask_head, **wired})
+        self.bbox_head = ROI_HEADS.build(with_wired(bbox_head or dict(type='BBoxRoIHead'), 'bbox_head', **wired))
+        self.mask_head = mask_head and ROI_HEADS.build(with_wired(mask_head, 'mask_head', **wired))
         if keypoint_head and keypoint_shape is not None:
-            keypoint_head = {'keypoint_shape': tuple(keypoint_shape), **keypoint_head}
-        self.keypoint_head = keypoint_head and ROI_HEADS.build({**keypoint_head, **wired})
+            wired['keypoint_shape'] = tuple(keypoint_shape)
+        self.keypoint_head = keypoint_head and ROI_HEADS.build(with_wired(keypoint_head, 'keypoint_head', **wired))
         self.provides = ('bbox', *(['segm'] if mask_head else []), *(['keypoints'] if keypoint_head else []))
 
     @property

@@ -12,6 +12,7 @@ from detkit.registry import ROI_EXTRACTORS
 
 from ..base_module import BaseModule
 from ..heads.base_head import BaseHead
+from ..wiring import with_wired
 
 # B images of at most M objects, R regions of all images, C classes.
 
@@ -67,7 +68,7 @@ class BaseRoIHead(BaseModule):
             )
         self.num_classes = num_classes
         self.in_channels = in_channels[0]
-        self.roi_extractor = ROI_EXTRACTORS.build({**roi_extractor, 'strides': tuple(strides)})
+        self.roi_extractor = ROI_EXTRACTORS.build(with_wired(roi_extractor, 'roi_extractor', strides=tuple(strides)))
 
     def features(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor]) -> Tensor:
         """Return the features ``(R, in_channels, s, s)`` of regions, given for each image as ``(R_b, 4)``."""
