@@ -173,7 +173,7 @@ def _value_of(key: str, values: dict[str, Any]) -> Any:
 
 
 def _is_alike(old: Any, new: Any) -> bool:
-    """Return whether a value may replace another: not a text a number, nor either of them a dict, nor a number a text."""
+    """Return whether a value may replace another: not a text a number or a dict, nor a number a text or a dict."""
     numbers, kinds = (int, float), (int, float, str)
     if isinstance(old, dict):
         return not isinstance(new, kinds)

@@ -63,6 +63,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(('expansion', 'mlp_ratio', 'temperature', 'up', 'reg_scale'), (0, _ANY)),
     'label_noise': (0, 2),
     'mask_stride': (1, 64),
+    'pad_value': (0, 255),
     'seed': (0, 2**32 - 1),
 }
 # Arguments whose least value of 0 is itself excluded.

@@ -135,3 +135,19 @@ def test_templates_in_texts_are_no_values(tmp_path, text, remedy):
     message = error_of(path=tmp_path / 'mine.py')
     assert message.startswith(f'{tmp_path / "mine.py"}:2: work_dir is {text!r}') and message.endswith(remedy)
     assert 'work_dir' in error_of(f'work_dir={text}')
+
+
+def test_schedule_1x_has_the_keys_that_stand_for_mmdetection_s():
+    path = 'configs/faster_rcnn/det_1x_coco.py'
+    options = ['optim_wrapper.accumulate=8', 'optim_wrapper.nominal_batch_size=16', 'optim_wrapper.clip_grad_norm=35']
+    wrapper = load_config(path, options, need_classes=False).optim_wrapper
+    assert (wrapper.accumulate, wrapper.nominal_batch_size, wrapper.clip_grad_norm) == (8, 16, 35)
+    config = load_config(path, ['warmup_iters=0'], need_classes=False)
+    assert config.optim_wrapper.clip_grad_norm is None  # not the wrapper's default
+    assert [scheduler.type for scheduler in config.param_scheduler] == ['MultiStepLR']
+    assert 'size_divisor at least 1; found 0' in error_of('size_divisor=0', path=path)
+
+
+def test_a_number_is_not_offered_for_a_dict():
+    message = error_of('model.head.bbox_head.loss_cls.loss_weight=2', path='configs/faster_rcnn/det_r18_coco8.py')
+    assert message.endswith('To add a key, write +model.head.bbox_head.loss_cls.loss_weight=2')

@@ -12,6 +12,7 @@ from detr_files import small_detr, write_hub, write_original
 from parity.darknet_streams import cfg_path, seeded_stream, write_weights
 from small_models import write_checkpoint
 
+from detkit.cli.main import main
 from detkit.converters.any_file import is_foreign, load_foreign
 from detkit.converters.darknet import convert_darknet
 from detkit.converters.detr import convert_detr
@@ -69,3 +70,19 @@ def test_files_that_are_no_weights(tmp_path):
     with pytest.raises(CheckpointError, match='list.pt holds no weights'):
         load_foreign(tmp_path / 'list.pt', CONFIGS)
     assert not is_foreign(write_checkpoint(tmp_path / 'own.pth'))
+
+
+@pytest.mark.parametrize('project', ['torchvision', 'yolox', 'detr', 'rtdetr', 'rfdetr', 'yolov5'])
+def test_a_converter_names_the_one_of_another_project_s_file(write_ultralytics, project, capsys):
+    source = write_ultralytics(task='det')
+    assert main(['convert', project, str(source), str(source.parent / 'out.pth')]) == 2
+    message = capsys.readouterr().err
+    assert 'detkit convert ultralytics' in message and 'ultralytics.nn.tasks.DetectionModel' in message
+
+
+def test_a_converter_names_no_other_where_there_is_none(tmp_path, capsys):
+    torch.save(torch.nn.Linear(1, 1), tmp_path / 'linear.pth')
+    for project in ('ultralytics', 'torchvision'):
+        assert main(['convert', project, str(tmp_path / 'linear.pth'), str(tmp_path / 'out.pth')]) == 2
+        message = capsys.readouterr().err
+        assert 'Linear' in message and 'detkit convert' not in message

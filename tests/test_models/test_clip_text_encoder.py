@@ -103,6 +103,32 @@ def test_the_cache_is_enough_without_the_package(monkeypatch):
         encoder(['pin', 'washer'])
 
 
+def test_a_cache_that_cannot_be_used_costs_only_time(tmp_path, monkeypatch):
+    encoder = CLIPTextEncoder(dims=3)
+    monkeypatch.setattr(encoder, '_encode', lambda names: torch.tensor([[3.0, 0, 4]]).repeat(len(names), 1))
+    expected = torch.tensor([[0.6, 0, 0.8]])
+    (tmp_path / 'cache').write_text('a file where the folder should be')
+    assert torch.equal(encoder(['nut']), expected)
+    (tmp_path / 'cache').unlink()
+    assert torch.equal(encoder(['nut']), expected) and encoder.cache_file.is_file()
+    encoder.cache_file.write_bytes(encoder.cache_file.read_bytes()[:200])  # as a machine that crashed leaves it
+    assert torch.equal(encoder(['nut']), expected)
+    monkeypatch.setattr(encoder, '_encode', lambda names: pytest.fail('the file was written anew'))
+    assert torch.equal(encoder(['nut']), expected)
+
+
+def test_a_folder_whose_model_was_replaced_has_other_vectors(tmp_path, monkeypatch):
+    for cwd, value in (('a', 1.0), ('b', -1.0)):
+        (tmp_path / cwd / 'clip').mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / cwd)
+        encoder = CLIPTextEncoder('clip', dims=2)
+        monkeypatch.setattr(encoder, '_encode', lambda names, value=value: torch.tensor([[value, 0.0]]))
+        assert encoder(['nut']).tolist() == [[value, 0.0]]
+    (tmp_path / 'b' / 'clip' / 'model.safetensors').write_bytes(b'new')
+    monkeypatch.setattr(encoder, '_encode', lambda names: torch.tensor([[0.0, 1.0]]))
+    assert encoder(['nut']).tolist() == [[0.0, 1.0]]
+
+
 def test_a_model_that_cannot_be_loaded_is_one_sentence(tmp_path):
     folder = write_clip(tmp_path / 'clip')
 

@@ -26,7 +26,8 @@ optim_wrapper = dict(
     clip_grad_norm=None,
     amp=True,
 )
+_warmup = dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup_iters)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup_iters),
+    *([_warmup] if warmup_iters else []),
     dict(type='MultiStepLR', milestones=milestones, gamma=0.1),
 ]

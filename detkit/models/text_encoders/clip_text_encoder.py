@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from detkit.protocols import TextEncoder
 from detkit.registry import TEXT_ENCODERS
 from detkit.utils.cache import cache_folder
-from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError, first_line, shorten
+from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError, first_line, shorten
 
 from .embedding_file import read_vectors, save_embeddings, unit_rows
 
@@ -28,7 +30,8 @@ class CLIPTextEncoder(TextEncoder):
 
     It is loaded when a name is asked for that is not in the cache: vectors are kept in
     ``<cache folder>/text_embeddings``, a file for each model and template, so that names which were encoded once need
-    neither the package nor the model.
+    neither the package nor the model. A folder whose files change is another model. A kept file that is damaged is
+    written anew, and where none can be written, names are encoded each time, with a line in the log.
 
     Args:
         model: a folder that holds the model and its tokenizer, or the model's name on the Hugging Face Hub, from which
@@ -51,8 +54,12 @@ class CLIPTextEncoder(TextEncoder):
     @property
     def cache_file(self) -> Path:
         """The file that keeps the vectors."""
-        stem = re.sub(r'\W+', '_', Path(self.model).name)
-        digest = hashlib.sha256(f'{self.model}\n{self.template}'.encode()).hexdigest()[:12]
+        model, folder = self.model, Path(self.model)
+        if folder.is_dir():
+            states = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+            model = str([folder.resolve(), *((name, state.st_size, state.st_mtime_ns) for name, state in states)])
+        stem = re.sub(r'\W+', '_', folder.name)
+        digest = hashlib.sha256(f'{model}\n{self.template}'.encode()).hexdigest()[:12]
         return cache_folder() / 'text_embeddings' / f'{stem}-{digest}.npz'
 
     def __call__(self, names: Sequence[str]) -> Tensor:
@@ -64,13 +71,16 @@ class CLIPTextEncoder(TextEncoder):
             ConfigError: its vectors have another length than ``dims``.
         """
         # The cache holds what the model returns, so that a name has the same vector when it is read from there.
-        known = read_vectors(self.cache_file) if self.cache_file.is_file() else {}
-        known = {name: vector for name, vector in known.items() if len(vector) == self.dims}
+        file = self.cache_file
+        known = {name: vector for name, vector in _kept(file).items() if len(vector) == self.dims}
         missing = [name for name in dict.fromkeys(names) if name not in known]
         if missing:
             known |= dict(zip(missing, self._encode(missing), strict=True))
             kept = dict(list(known.items())[-_MOST_KEPT:])
-            save_embeddings(self.cache_file, list(kept), torch.stack(list(kept.values())))
+            try:
+                save_embeddings(file, list(kept), torch.stack(list(kept.values())))
+            except OSError as error:
+                _warn(f'text embeddings cannot be kept in {file.parent} ({error.strerror or error}): set DETKIT_CACHE')
         return unit_rows(torch.stack([known[name] for name in names])) if names else torch.zeros(0, self.dims)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -122,3 +132,16 @@ class CLIPTextEncoder(TextEncoder):
                 )
             self._loaded = tokenizer, encoder.eval().float()
         return self._loaded
+
+
+def _kept(file: Path) -> dict[str, Tensor]:
+    """Return the vectors that a file of the cache holds, none where it is missing or damaged."""
+    try:
+        return read_vectors(file) if file.is_file() else {}
+    except (DataError, OSError) as error:
+        _warn(f'kept text embeddings are not used: {error}')
+        return {}
+
+
+def _warn(text: str) -> None:
+    print_log(text, 'current', logging.WARNING)
