@@ -20,7 +20,6 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from detkit.config.words import options_of_call
-from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.reduced_decoding import DecodedImage
 from detkit.engine.amp import resolve_amp
@@ -253,7 +252,7 @@ class Predictor:
 
     def make_batch(self, packed: Sequence[dict]) -> dict:
         """Return the batch of images that ``prepare`` packed, at least one."""
-        return collate(packed, size_divisor=self._preparation.size_divisor)
+        return self._preparation.batch_of(packed)
 
     @torch.inference_mode()
     def predict_batch(self, batch: dict) -> list[DetDataSample]:

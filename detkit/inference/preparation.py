@@ -1,19 +1,21 @@
-"""``Preparation``: from the pixels of an image to what ``collate`` takes, by a config's own test pipeline."""
+"""``Preparation``: from the pixels of images to a batch, by a config's own test pipeline."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from math import lcm
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
+from detkit.datasets.collate import collate
 from detkit.datasets.transforms.choice import mixing_names
 from detkit.datasets.transforms.geometry import LetterBox, size_pair
 from detkit.datasets.transforms.loading import LoadImageFromFile
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.datasets.transforms.reduced_decoding import DecodedImage
-from detkit.inference.steps import prediction_steps, sizes_of
+from detkit.inference.steps import collate_arguments, prediction_steps, sizes_of
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.sample import Sample
@@ -32,8 +34,8 @@ class Preparation:
         fixed_size: (h, w) of every input, where the network takes no other.
 
     Attributes:
-        size_divisor: sides of a batch are padded to multiples of it: to whole strides where images are letterboxed,
-            as padding would count in a classifier's mean.
+        size_divisor: sides of a batch are padded to multiples of it: those of the config's own batches, and whole
+            strides where images are letterboxed, as padding would count in a classifier's mean.
         max_pixels: most pixels of an image that is decoded.
     """
 
@@ -44,7 +46,8 @@ class Preparation:
         self._transforms = [TRANSFORMS.build(step) for step in steps]
         self._mixing = frozenset(mixing_names(self._transforms))
         self._letterboxes = any(isinstance(step, LetterBox) for step in self._transforms)
-        self.size_divisor = 32 if self._letterboxes else 1
+        self._collate = collate_arguments(config)
+        self.size_divisor = lcm(32 if self._letterboxes else 1, self._collate.get('size_divisor', 1))
         sizes = (size for step in steps for size in sizes_of(step).values())
         self._longest_side = max((side for size in sizes for side in size_pair(size)), default=img_size)
         self.max_pixels = max(
@@ -68,6 +71,10 @@ class Preparation:
         for transform in self._transforms:
             sample = apply_transform(transform, sample, _no_others)
         return sample
+
+    def batch_of(self, packed: Sequence[dict]) -> dict[str, Any]:
+        """Return the batch of images that are packed already, at least one."""
+        return collate(packed, **{**self._collate, 'size_divisor': self.size_divisor})
 
     def of_decoded(self, decoded: DecodedImage, name: str, img_id: int | str, number: int = 0) -> dict[str, Any]:
         """Return the packed sample of an image that may be decoded at a part of its size; see calling this."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -30,6 +30,17 @@ def steps_of(config: Config | dict) -> list[dict[str, Any]]:
         if steps:
             return steps
     return []
+
+
+def collate_arguments(config: Config | dict) -> dict[str, Any]:
+    """Return the arguments ``pad_value`` and ``size_divisor`` that the loader of ``steps_of`` gives to ``collate``."""
+    for loader in ('test_dataloader', 'val_dataloader'):
+        cfg = config.get(loader) or {}
+        if cfg.get('dataset'):
+            collate_fn = cfg.get('collate_fn')
+            given = collate_fn if isinstance(collate_fn, Mapping) else {}
+            return {name: given[name] for name in ('pad_value', 'size_divisor') if name in given}
+    return {}
 
 
 def sizes_of(step: dict[str, Any]) -> dict[str, int | Sequence[int]]:

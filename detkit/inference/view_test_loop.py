@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from detkit.datasets.collate import collate
 from detkit.engine.eval_loops import TestLoop
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.evaluator import Evaluator
@@ -54,7 +53,8 @@ class ViewTestLoop(TestLoop):
         model = unwrap(runner.model)
         options = ViewOptions(**views)
         classifies = model.classifies
-        config = dict(test_dataloader=dict(dataset=dict(pipeline=list(pipeline))))
+        collate_fn = dataloader.get('collate_fn') if isinstance(dataloader, dict) else None
+        config = dict(test_dataloader=dict(dataset=dict(pipeline=list(pipeline)), collate_fn=collate_fn))
         size = input_size(config, classifies)
         self._truth = model.truth
         scales = {augmentation.scale for augmentation in options.augmentations}
@@ -81,8 +81,7 @@ class ViewTestLoop(TestLoop):
             return self._preparations[scale](view, sample.img_path, sample.img_id)
 
         def run(batch: list[dict]) -> list[DetDataSample]:
-            divisor = next(iter(self._preparations.values())).size_divisor
-            return self.model.test_step(collate(batch, size_divisor=divisor))
+            return self.model.test_step(next(iter(self._preparations.values())).batch_of(batch))
 
         meta = {key: sample.get(key) for key in ('img_path', 'img_id', 'skipped') if key in sample}
         result = self._views.predict(img, meta, pack, run)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from detkit.api import Detector
-from detkit.datasets.collate import collate
 from detkit.datasets.image_files import read_image_header
 from detkit.inference import PredictionOptions, Predictor, Result, SourceImage
 from detkit.serving.problems import RequestProblem
@@ -122,7 +121,8 @@ class ServedModel:
 
     def run(self, key: Any, images: Sequence[PreparedImage]) -> list[DetDataSample]:
         """Predict on images of one key."""
-        return self.predictor(key[0]).predict_batch(collate([image.packed for image in images]))
+        predictor = self.predictor(key[0])
+        return predictor.predict_batch(predictor.make_batch([image.packed for image in images]))
 
     def result(self, options: PredictionOptions, image: PreparedImage, sample: DetDataSample) -> Result:
         """Return the result of an image from what the network predicted."""

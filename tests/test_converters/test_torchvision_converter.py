@@ -10,6 +10,7 @@ import pytest
 import torch
 from builders import CONFIGS
 from conversions import converted, error_of
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision_pairs import WIDTH, close, frozen, small
@@ -68,8 +69,14 @@ def small_config(case: str, folder: Path) -> Path:
     return path
 
 
-def picture() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+def picture(width: int = SIZE[1]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (SIZE[0], width, 3), np.uint8)
+
+
+def predicted(checkpoint: Path, img: np.ndarray, iou_thr: float = 0.5) -> InstanceData:
+    """Predict the whole way, from a picture, in single precision."""
+    predictor = Predictor(None, checkpoint, device='cpu', score_thr=0.05, iou_thr=iou_thr, max_per_img=100)
+    return predictor.predict([img])[0].pred_instances
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -98,11 +105,27 @@ def test_a_converted_file_predicts_what_torchvision_does(case, tmp_path):
     if case == 'keypoint_rcnn':
         close(found.keypoints, wanted['keypoints'][..., :2])
         assert checkpoint['meta']['keypoints']['keypoint_names'][0] == 'nose'
-    if case == 'mask_rcnn':  # the whole way, from a picture, in single precision
-        predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', score_thr=0.05, max_per_img=100)
-        result = predictor.predict([picture()])[0].pred_instances
+    if case == 'mask_rcnn':
+        result = predicted(tmp_path / 'out.pth', picture())
         torch.testing.assert_close(result.bboxes[:5], wanted['boxes'][:5].float(), rtol=1e-3, atol=0.05)
         torch.testing.assert_close(result.scores[:5], wanted['scores'][:5].float(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_a_picture_whose_sides_are_no_multiples_of_32_is_padded_as_by_torchvision(case, tmp_path):
+    labels = 1 if case == 'keypoint_rcnn' else 4
+    reference = network(case, labels)
+    torch.save(reference.state_dict(), tmp_path / 'model.pth')
+    (tmp_path / 'names.txt').write_text('\n'.join(f'thing {i}' for i in range(labels)))
+    arguments = dict(config=small_config(case, tmp_path), names=tmp_path / 'names.txt')
+    converted(convert_torchvision, tmp_path / 'model.pth', tmp_path / 'out.pth', **arguments)
+    img = picture(140)  # 96 x 140, of which no side is resized
+    with torch.no_grad():
+        wanted = reference([torch.from_numpy(img).permute(2, 0, 1) / 255])[0]
+    found = predicted(tmp_path / 'out.pth', img, 0.6 if case == 'fcos' else 0.5)
+    assert len(wanted['scores']) > 5
+    torch.testing.assert_close(found.scores[:5], wanted['scores'][:5], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.bboxes[:5], wanted['boxes'][:5], rtol=1e-3, atol=0.05)
 
 
 BUILDERS = {

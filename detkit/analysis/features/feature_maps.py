@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from detkit.analysis.features.cam import class_logits, class_score, eigen_cam, grad_cam, normalised
-from detkit.datasets.collate import collate
 from detkit.inference import Predictor
 from detkit.inference.sources import Source, find_images, require_images
 from detkit.models.detectors.base_detector import BaseDetector
@@ -270,7 +269,7 @@ def _batches(predictor: Predictor, source: Source) -> Iterator[tuple[str, np.nda
         if isinstance(prepared, DataError):
             unread.append(prepared)
             continue
-        yield image.name, prepared.img, collate([prepared.packed], size_divisor=1 if predictor.classifies else 32)
+        yield image.name, prepared.img, predictor.make_batch([prepared.packed])
     if len(unread) == len(images):
         raise DataError(f'none of the {len(images)} images can be read; the first: {unread[0]}')
     for error in unread:

@@ -12,7 +12,6 @@ from torch import nn
 from detkit.analysis.speed.execution_modes import ExecutionMode, Network, network_maker
 from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.analysis.speed.tested_detector import TestedDetector
-from detkit.datasets.collate import collate
 from detkit.inference import Predictor, SourceImage, find_images, require_images
 from detkit.sample_data.coco8 import render_scenes, write_jpeg
 from detkit.structures.data_sample import DetDataSample
@@ -113,7 +112,7 @@ class PredictionMaker:
         decoded = [SourceImage(image.name, image.read()) for image in chosen]
         times.append(time.perf_counter())
         samples = [predictor.prepare(image, i).packed for i, image in enumerate(decoded)]
-        data = model.data_preprocessor(collate(samples), training=False)
+        data = model.data_preprocessor(predictor.make_batch(samples), training=False)
         synchronize(device)
         times.append(time.perf_counter())
         with self._mode.precision(device):
