@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
         raise CheckpointError(f'{path} {kind}; {_EXPECTED}.')
     content = _read(path)
     if not isinstance(content, Mapping):
-        raise NoDETRError(path, 'holds no weights by name', 'holds no weights by name')
+        raise _no_weights(path, [content])
     if isinstance(content.get('meta'), Mapping) and 'state_dict' in content:
         raise CheckpointError(
             f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
@@ -99,9 +99,7 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
     weights = next(weights for weights in found if isinstance(weights, Mapping))
     tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
     if not tensors:
-        whole = next((value.path for value in weights.values() if isinstance(value, StandIn)), None)
-        found = 'holds no tensors by name' + ('' if whole is None else f', but an object of {whole}')
-        raise NoDETRError(path, found, found)
+        raise _no_weights(path, weights.values())
     other = [name for name, value in tensors.items() if not is_plain_tensor(value)]
     if other:
         raise CheckpointError(
@@ -109,6 +107,12 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
             'save them as plain tensors.'
         )
     return content, tensors
+
+
+def _no_weights(path: Path, content: Iterable[Any]) -> NoDETRError:
+    whole = next((value.path for value in content if isinstance(value, StandIn)), None)
+    found = 'holds no weights by name' + ('' if whole is None else f', but an object of {whole}')
+    return NoDETRError(path, found, found)
 
 
 def averaged_weights(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:

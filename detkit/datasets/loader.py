@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -192,11 +192,17 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
     if isinstance(sampler, dict):
         defaults = {'batch_size': batch_size, 'drop_last': drop_last, 'seed': seed}
         sampler = DATA_SAMPLERS.build({**defaults, **sampler, 'dataset': dataset})
-    if isinstance(collate, dict):
-        collate = _build_function(collate)
     check_choice('render_on', options['render_on'], ('workers', 'device'))
     if options['render_on'] == 'device':
+        divisor = collate.get('size_divisor', 1) if isinstance(collate, Mapping) else 1
+        if divisor > 1:
+            raise ConfigError(
+                f"render_on='device' draws batches as large as their images, and pads none to size_divisor={divisor} "
+                "of collate_fn: use render_on='workers'"
+            )
         _defer_rendering(dataset)
+    if isinstance(collate, dict):
+        collate = _build_function(collate)
     num_workers = options['num_workers']
     loader = BatchLoader(
         dataset,

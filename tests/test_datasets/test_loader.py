@@ -229,6 +229,11 @@ def test_what_cannot_be_drawn_on_the_device_is_refused(yolo, change, message):
         build_dataloader({'dataset': yolo, 'batch_size': 2, 'render_on': 'device'}, seed=0)
 
 
+def test_a_batch_that_collate_would_pad_is_not_drawn_on_the_device(yolo):
+    with pytest.raises(ConfigError, match=r"pads none to size_divisor=32 of collate_fn: use render_on='workers'"):
+        drawn(yolo, 'device', collate_fn={'type': 'collate', 'size_divisor': 32})
+
+
 def test_images_of_several_sizes_are_not_drawn_together(yolo):
     yolo['pipeline'] = [{'type': kind} for kind in ('LoadImageFromFile', 'Render', 'PackInputs')]
     loader = drawn(yolo, 'device')
