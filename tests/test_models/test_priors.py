@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from detkit.models.priors import AnchorPriorGenerator, PointPriorGenerator
+from detkit.models.priors.prior_generator import corner_points
 
 
 def test_points_are_cell_centres():
@@ -57,3 +58,14 @@ def test_anchors_stand_on_every_cell():
     assert generator([(2, 2), (1, 1)])[0] is fine
     with pytest.raises(ValueError, match=r'AnchorPriorGenerator: 1 maps for strides \(8, 16\)'):
         generator([(2, 2)])
+
+
+@pytest.mark.parametrize('side', [1056, 1066])
+def test_corners_keep_their_stride_where_an_input_is_no_multiple_of_it(side):
+    strides = (4, 8, 16, 32, 64)
+    sizes = [(-(-side // stride),) * 2 for stride in strides]
+    levels = corner_points(sizes, strides, 'cpu', torch.float32)
+    cells = [level[1, 0].item() for level in levels]
+    assert cells[:4] == [4, 8, 16, 32]
+    assert cells[4] == {1056: 62, 1066: 62}[side]  # 17 cells over 1056 and 1068 pixels, as torchvision has them
+    assert all(level[-1].max() < side for level in levels)

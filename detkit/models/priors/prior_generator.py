@@ -72,14 +72,17 @@ def corner_points(
 ) -> list[Tensor]:
     """Return the top left corner of each cell, row by row, of maps that cover one input: ``(h * w, 2)`` x, y in pixels.
 
-    The input's sides are those of the finest map times its stride. A cell is as wide as the input's width divided by
-    the number of cells, rounded down: of 13 cells at stride 64 over 800 pixels, each has 61.
+    A cell of a stride that divides 32 is as wide as its stride, also where the input's width is no multiple of it. One
+    of a greater stride is as wide as the input's width divided by the number of cells, rounded down, as in torchvision,
+    which pads inputs to multiples of 32: of 13 cells at stride 64 over 800 pixels, each has 61. The input's sides are
+    those of the finest map times its stride.
     """
     height, width = (side * strides[0] for side in sizes[0])
     points = []
-    for h, w in sizes:
-        x = torch.arange(w, device=device, dtype=dtype) * (width // w)
-        y = torch.arange(h, device=device, dtype=dtype) * (height // h)
+    for (h, w), stride in zip(sizes, strides, strict=True):
+        cell_h, cell_w = (stride, stride) if 32 % stride == 0 else (height // h, width // w)
+        x = torch.arange(w, device=device, dtype=dtype) * cell_w
+        y = torch.arange(h, device=device, dtype=dtype) * cell_h
         grid_y, grid_x = torch.meshgrid(y, x, indexing='ij')
         points.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2))  # (h, w, 2) -> (h * w, 2)
     return points

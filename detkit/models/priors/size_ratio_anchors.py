@@ -37,8 +37,8 @@ class SizeRatioAnchorGenerator(BasePriorGenerator):
     """Prior generator of ``BoxPriors`` (Faster R-CNN, arXiv:1506.01497, section 3.1.1).
 
     An anchor of size s and ratio r is s / sqrt(r) wide and s * sqrt(r) high, its sides rounded to even numbers, and its
-    centre the top left corner of its cell. Cells are as wide as the input's width divided by their number, rounded
-    down, which for the coarsest maps can be less than their stride. All of this is as in torchvision.
+    centre the top left corner of its cell. Cells of strides above 32 are as wide as the input's width divided by their
+    number, rounded down, which can be less than their stride. All of this is as in torchvision.
 
     Args:
         strides: strides of the levels, fine to coarse.
