@@ -32,8 +32,8 @@ class ImageOptions(CallOptions):
         class_agnostic: predictions suppress those of other classes too.
         retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
             None for the config's.
-        img_size: the longer side that images are scaled to (DETR: the shorter one; a classifier: its input); the
-            config's test size by default.
+        img_size: the longer side that images are scaled to (DETR, RetinaNet, FCOS, Faster, Mask and Keypoint R-CNN:
+            the shorter one; a classifier: its input); the config's test size by default.
         batch_size: images, or views of one, at a time.
         amp: True, ``'bf16'`` or ``'fp16'`` for mixed precision.
         reduced_decoding: JPEGs of at least twice the input's size are decoded at a half, a quarter or an eighth of
