@@ -97,7 +97,7 @@ def test_points_turn_with_the_box(turn_points):
     rbboxes = torch.tensor([[0.5, 0.4, 0.3, 0.2, angle] for angle in (0.0, 0.5, pi / 2, 2.0)]).double()[None]
     # One query and point after the other, in pixels of an image of 64 x 96.
     offsets = attention.offsets(queries).detach().view(1, 4, 2, 5, 2)
-    points = torch.zeros(1, 2, 4, 5, 2).double()
+    points = torch.zeros(1, 2, 5, 4, 2).double()
     for query in range(4):
         cx, cy, w, h, angle = (float(value) for value in rbboxes[0, query])
         angle = angle if turn_points else 0.0
@@ -108,9 +108,9 @@ def test_points_turn_with_the_box(turn_points):
                 across = float(offsets[0, query, head, point, 1]) * share * h * HEIGHT
                 x = cx * WIDTH + along * np.cos(angle) - across * np.sin(angle)
                 y = cy * HEIGHT + along * np.sin(angle) + across * np.cos(angle)
-                points[0, head, query, point] = torch.tensor([x / WIDTH, y / HEIGHT])
+                points[0, head, point, query] = torch.tensor([x / WIDTH, y / HEIGHT])
     values = attention.value_proj(memory).view(1, 120, 2, 4).permute(0, 2, 3, 1)
-    weights = attention.weights(queries).view(1, 4, 2, 5).softmax(-1).transpose(1, 2)
+    weights = attention.weights(queries).view(1, 4, 2, 5).softmax(-1).permute(0, 2, 3, 1)
     expected = attention.out_proj(attend_to_points(values, sizes, points, weights, (3, 2)))
     torch.testing.assert_close(attention(queries, rbboxes, memory, sizes), expected)
     # Without an angle, boxes are upright.

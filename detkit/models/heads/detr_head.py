@@ -15,7 +15,7 @@ from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
 
-from ..layers import MLP
+from ..layers.mlp import PreciseMLP
 from ..layers.precision import full_precision
 from .base_head import widened
 from .query_head import Matches, QueryHead, find_matches
@@ -125,7 +125,7 @@ class DETRHead(QueryHead):
         self.input_proj = nn.Conv2d(self.in_channels[-1], self.embed_dims, 1)
         self.query_embed = nn.Embedding(num_queries, self.embed_dims)
         self.fc_cls = nn.Linear(self.embed_dims, num_classes + 1)
-        self.bbox_mlp = MLP(self.embed_dims, self.embed_dims, 4, num_bbox_layers)
+        self.bbox_mlp = PreciseMLP(self.embed_dims, self.embed_dims, 4, num_bbox_layers)
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes + 1)
@@ -163,9 +163,10 @@ class DETRHead(QueryHead):
         return Encoded(projected, memory, decoded, padding_mask)
 
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:
+        bbox_preds = self.bbox_mlp(encoded.decoded).sigmoid()
         with full_precision(encoded.decoded):
             decoded = encoded.decoded.to(self.fc_cls.weight.dtype)
-            return dict(cls_logits=self.fc_cls(decoded), bbox_preds=self.bbox_mlp(decoded).sigmoid())
+            return dict(cls_logits=self.fc_cls(decoded), bbox_preds=bbox_preds)
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` of the last layer, and ``loss_aux``.

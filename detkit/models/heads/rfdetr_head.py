@@ -17,6 +17,7 @@ from detkit.utils.ranks import shared_divisor
 
 from ..layers import ConvModule
 from ..layers.group_selection import GroupSelection, SelectedCells
+from ..layers.linear import Linear
 from ..layers.lite_decoder import change_boxes
 from ..layers.precision import full_precision
 from ..layers.query_selection import at_most, cell_anchors, init_class_layer
@@ -112,7 +113,7 @@ class RFDETRHead(QueryHead):
         )
         self.query_embed = nn.Embedding(num_groups * num_queries, dims)
         self.bbox_embed = nn.Embedding(num_groups * num_queries, box_dims(self.rotated))
-        self.fc_cls = nn.Linear(dims, num_classes)
+        self.fc_cls = Linear(dims, num_classes)
         nn.init.zeros_(self.bbox_embed.weight)
         init_class_layer(self.fc_cls)
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)

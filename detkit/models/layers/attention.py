@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .keyed_dropout import draws_are_keyed, dropout
 from .linear import Linear
+from .precision import cast_once
 from .sliced_attention import can_slice, sliced_attention
 
 
@@ -50,9 +51,10 @@ class MultiHeadAttention(nn.Module):
         Returns:
             ``(B, Q, C)``.
         """
+        projections = (self.query_proj, self.key_proj, self.value_proj)
         heads = [
             proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, Q, C) -> (B, H, Q, C / H)
-            for proj, x in ((self.query_proj, queries), (self.key_proj, keys), (self.value_proj, values))
+            for proj, x in zip(projections, cast_once(queries, keys, values), strict=True)
         ]
         p = self.dropout if self.training else 0.0
         if p and draws_are_keyed():

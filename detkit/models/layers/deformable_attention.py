@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from detkit.utils.errors import ConfigError
 
 from .linear import Linear
+from .precision import cast_once
 from .turned_boxes import turn
 
 # B images, Q queries, H heads of D channels each, S cells of all maps together, P points of all maps together.
@@ -50,9 +51,9 @@ def attend_to_points(
     Args:
         values: ``(B, H, D, S)``, the cells of the maps one after the other, each map row by row.
         sizes: (h, w) of each map.
-        points: ``(B, H, Q, P, 2)`` x, y relative to the image, the points in the first map first; outside of a map
+        points: ``(B, H, P, Q, 2)`` x, y relative to the image, the points in the first map first; outside of a map
             values are 0.
-        weights: ``(B, H, Q, P)``.
+        weights: ``(B, H, P, Q)``.
         num_points: how many of the P points lie in each map.
         discrete: take the value of one cell, the nearest to ``point * size`` as RT-DETRv2 counts, and inside the map,
             instead of interpolating between four; points then have no gradient (arXiv:2407.17140).
@@ -62,24 +63,26 @@ def attend_to_points(
     """
     heads, channels = values.shape[1:3]
     values = values.flatten(0, 1).to(points.dtype)  # (B * H, D, S)
-    points, weights = points.flatten(0, 1), weights.flatten(0, 1).unsqueeze(1).to(points.dtype)
+    # Queries last and without gaps: sums over the points before them are vectorised.
+    points = points.flatten(0, 1).contiguous()
+    weights = weights.flatten(0, 1).unsqueeze(1).to(points.dtype).contiguous()
     total: Tensor | None = None
     for (height, width), level_values, level_points, level_weights in zip(
         sizes,
         values.split([height * width for height, width in sizes], dim=-1),
-        points.split(list(num_points), dim=-2),
-        weights.split(list(num_points), dim=-1),
+        points.split(list(num_points), dim=1),
+        weights.split(list(num_points), dim=2),
         strict=True,
     ):
         if discrete:
             column = (level_points[..., 0] * width + 0.5).long().clamp(0, width - 1)
             row = (level_points[..., 1] * height + 0.5).long().clamp(0, height - 1)
-            cells = (row * width + column).flatten(1).unsqueeze(1)  # (B * H, 1, Q * p)
+            cells = (row * width + column).flatten(1).unsqueeze(1)  # (B * H, 1, p * Q)
             sampled = level_values.gather(-1, cells.expand(-1, channels, -1)).unflatten(-1, level_points.shape[1:3])
         else:
             level_map = level_values.unflatten(-1, (height, width))
-            sampled = F.grid_sample(level_map, 2 * level_points - 1, align_corners=False)  # (B * H, D, Q, p)
-        level_sum = (sampled * level_weights).sum(-1)
+            sampled = F.grid_sample(level_map, 2 * level_points - 1, align_corners=False)  # (B * H, D, p, Q)
+        level_sum = (sampled * level_weights).sum(-2)
         total = level_sum if total is None else total + level_sum
     return total.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2)  # (B * H, D, Q) -> (B, Q, H * D)
 
@@ -157,12 +160,13 @@ class DeformableAttention(nn.Module):
             sizes: (h, w) of each map.
         """
         heads = (self.num_heads, -1)
+        (queries,) = cast_once(queries)
         values = self.value_proj(memory).unflatten(-1, heads).permute(0, 2, 3, 1).contiguous()  # (B, H, D, S)
-        weights = self.weights(queries).unflatten(-1, heads).softmax(-1).transpose(1, 2)  # (B, H, Q, P)
-        offsets = self.offsets(queries).unflatten(-1, (*heads, 2)).transpose(1, 2)  # (B, H, Q, P, 2)
-        centres, sides = bboxes[:, None, :, None, :4].split(2, dim=-1)  # (B, 1, Q, 1, 2)
-        offsets = offsets.to(bboxes.dtype) * (self.point_scale * self.offset_scale) * sides
+        weights = self.weights(queries).unflatten(-1, heads).softmax(-1).permute(0, 2, 3, 1)  # (B, H, P, Q)
+        offsets = self.offsets(queries).unflatten(-1, (*heads, 2)).permute(0, 2, 3, 1, 4)  # (B, H, P, Q, 2)
+        centres, sides = bboxes[:, None, None, :, :4].split(2, dim=-1)  # (B, 1, 1, Q, 2)
+        offsets = offsets.to(bboxes.dtype) * (self.point_scale * self.offset_scale).unsqueeze(-1) * sides
         if self.turn_points and bboxes.shape[-1] == 5:
-            offsets = turn(offsets, bboxes[:, None, :, None, 4], sizes[0])
+            offsets = turn(offsets, bboxes[:, None, None, :, 4], sizes[0])
         points = centres + offsets
         return self.out_proj(attend_to_points(values, sizes, points, weights, self.num_points, self.discrete))

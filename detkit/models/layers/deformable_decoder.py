@@ -16,7 +16,7 @@ from .attention import MultiHeadAttention
 from .conv_module import Activation
 from .deformable_attention import DeformableAttention, points_of_levels
 from .detr_transformer import TransformerLayer
-from .mlp import MLP
+from .mlp import MLP, PreciseMLP
 from .normalization import build_vector_norm
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
@@ -106,7 +106,7 @@ class DeformableDecoder(nn.Module, QueryDecoder):
         )
         self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act, rotated)
         self.bbox_mlps = nn.ModuleList(
-            MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers, act) for _ in range(num_layers)
+            PreciseMLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers, act) for _ in range(num_layers)
         )
         for mlp in self.bbox_mlps:
             init_bbox_mlp(mlp)
@@ -139,8 +139,8 @@ class DeformableDecoder(nn.Module, QueryDecoder):
             with full_precision(bboxes):
                 positions = self.position_mlp(box_features(bboxes))
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask, num_groups)
+            change = bbox_mlp(queries)
             with full_precision(bboxes):
-                change = bbox_mlp(queries.to(bboxes.dtype))
                 refined = refine(bboxes, change)
                 # The same numbers, but for a gradient that also reaches the layer before.
                 output = refine(previous, change) if self.look_forward_twice else refined

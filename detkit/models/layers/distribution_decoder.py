@@ -15,7 +15,7 @@ from detkit.utils.errors import ConfigError
 from .conv_module import Activation
 from .deformable_attention import points_of_levels
 from .deformable_decoder import DeformableDecoderLayer, build_position_mlp
-from .mlp import MLP
+from .mlp import PreciseMLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
 from .turned_boxes import box_dims, box_features, described_like, refine, turn, with_angles
@@ -124,10 +124,10 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
         )
         self.position_mlp = build_position_mlp(embed_dims, num_position_layers, act, rotated)
         self.num_edge_logits = 4 * (reg_max + 1)
-        self.initial_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), 3, act)
+        self.initial_mlp = PreciseMLP(embed_dims, embed_dims, box_dims(rotated), 3, act)
         num_outputs = self.num_edge_logits + rotated  # the angle is the last
         self.edge_mlps = nn.ModuleList(
-            MLP(embed_dims, embed_dims, num_outputs, 3, act) for _ in range(1 if share_edge_mlp else num_layers)
+            PreciseMLP(embed_dims, embed_dims, num_outputs, 3, act) for _ in range(1 if share_edge_mlp else num_layers)
         )
         for mlp in (self.initial_mlp, *self.edge_mlps):
             init_bbox_mlp(mlp)
@@ -149,13 +149,13 @@ class DistributionDecoder(nn.Module, EdgeDecoder):
                 with full_precision(bboxes):
                     positions = self.position_mlp(box_features(bboxes)).clamp(-_MAX_POSITION, _MAX_POSITION)
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask)
+            precise = queries.to(bboxes.dtype)
+            if edge_logits is None:
+                initial = refine(bboxes, self.initial_mlp(precise))
+                edge_logits = edge_mlp(precise)
+            else:
+                edge_logits = edge_mlp(precise + before) + edge_logits
             with full_precision(bboxes):
-                precise = queries.to(bboxes.dtype)
-                if edge_logits is None:
-                    initial = refine(bboxes, self.initial_mlp(precise))
-                    edge_logits = edge_mlp(precise)
-                else:
-                    edge_logits = edge_mlp(precise + before) + edge_logits
                 # (B, Q, 4 * bins) -> (B, Q, 4, bins)
                 distributions = edge_logits[..., : self.num_edge_logits].unflatten(-1, (4, -1))
                 start, turned = initial.detach(), edge_logits[..., self.num_edge_logits :]

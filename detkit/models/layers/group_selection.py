@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .lite_decoder import change_boxes
-from .mlp import MLP
+from .mlp import PreciseMLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp, init_class_layer
 from .turned_boxes import box_dims, with_angles
@@ -47,7 +47,7 @@ class GroupSelection(nn.Module):
         self.linear = nn.Linear(embed_dims, embed_dims)
         self.norm = nn.LayerNorm(embed_dims)
         self.fc_cls = nn.Linear(embed_dims, num_classes)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers)
+        self.bbox_mlp = PreciseMLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers)
         init_class_layer(self.fc_cls)
         init_bbox_mlp(self.bbox_mlp)
 
@@ -64,9 +64,10 @@ class GroupSelection(nn.Module):
             scores = self.fc_cls(self.norm(self.linear(memory))).masked_fill(~usable, float('-inf')).amax(-1)  # (B, S)
             indices = scores.topk(num_queries, dim=1).indices.unsqueeze(-1)  # (B, Q, 1)
         cells = memory.gather(1, indices.expand(-1, -1, memory.shape[-1]))
+        cells = self.norm(self.linear(cells))
+        change = self.bbox_mlp(cells)
         with full_precision(memory):
-            cells = self.norm(self.linear(cells.to(anchors.dtype)))
+            cells = cells.to(anchors.dtype)
             chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
-            change = self.bbox_mlp(cells)
             chosen = with_angles(chosen, torch.zeros_like(change[..., 4:]))  # anchors are upright
             return SelectedCells(cells, self.fc_cls(cells), change_boxes(chosen, change))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .precision import runs_plainly_in_float32
 
-_MIN_ROWS = 256  # fewer do not repay the arrangement of the weights
+_MIN_ROWS, _MIN_OUTPUTS = 256, 1 << 15  # fewer do not repay the arrangement of the weights
 
 
 class Linear(nn.Linear):
@@ -32,7 +32,7 @@ class Linear(nn.Linear):
 def _convolves_faster(x: Tensor, weight: Tensor) -> bool:
     return (
         runs_plainly_in_float32(x, weight)
-        and x.numel() >= _MIN_ROWS * x.shape[-1] > 0
+        and x.numel() >= max(_MIN_ROWS, _MIN_OUTPUTS / weight.shape[0]) * x.shape[-1] > 0
         and torch.backends.mkldnn.enabled
         and _has_vectors()
     )

@@ -14,10 +14,9 @@ from detkit.utils.errors import ConfigError
 
 from .deformable_attention import points_of_levels
 from .deformable_decoder import Decoded, DeformableDecoderLayer
-from .mlp import MLP
+from .mlp import MLP, PreciseMLP
 from .precision import full_precision
 from .query_selection import init_bbox_mlp
-from .recomputed import recomputed
 from .turned_boxes import box_dims, box_features, feature_dims
 
 # B images, Q queries, C embed_dims, S cells of all maps, L decoder layers.
@@ -90,7 +89,7 @@ class LiteDecoder(nn.Module, QueryDecoder):
         )
         self.norm = nn.LayerNorm(embed_dims)
         self.position_mlp = MLP(2 * embed_dims + feature_dims(rotated) - 4, embed_dims, embed_dims, 2)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers)
+        self.bbox_mlp = PreciseMLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers)
         init_bbox_mlp(self.bbox_mlp)
 
     def forward(
@@ -107,14 +106,15 @@ class LiteDecoder(nn.Module, QueryDecoder):
             features = box_sines(bboxes[..., :4], self.embed_dims // 2)
             if bboxes.shape[-1] == 5:
                 features = torch.cat((features, box_features(bboxes)[..., 4:]), dim=-1)
-            positions = self.position_mlp(features)
+        positions = self.position_mlp(features)
         queries, outputs = content, []
         for layer in self.layers:
             queries = layer(queries, positions, bboxes, memory, sizes, query_mask, num_groups)
             outputs.append(self.norm(queries))
         decoded = torch.stack(outputs)
+        change = self.bbox_mlp(decoded)
         with full_precision(bboxes):
-            return Decoded(decoded, change_boxes(bboxes, recomputed(self.bbox_mlp, decoded.to(bboxes.dtype))))
+            return Decoded(decoded, change_boxes(bboxes, change))
 
 
 def change_boxes(bboxes: Tensor, change: Tensor) -> Tensor:

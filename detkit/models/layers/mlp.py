@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .conv_module import Activation, build_activation
 from .linear import Linear
+from .precision import full_precision
 
 
 class MLP(nn.Module):
@@ -33,3 +34,17 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = self.act(layer(x))
         return self.layers[-1](x)
+
+
+class PreciseMLP(MLP):
+    """An MLP whose last layer computes in full precision, for outputs that are coordinates.
+
+    Within autocast the layers before compute in half precision, whose errors average out in the last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = self.act(layer(x))
+        last = self.layers[-1]
+        with full_precision(x):
+            return last(x.to(last.weight.dtype))

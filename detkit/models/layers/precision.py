@@ -14,12 +14,28 @@ def full_precision(like: Tensor) -> AbstractContextManager:
     return nullcontext() if device == 'meta' else torch.autocast(device, enabled=False)
 
 
-def in_cpu_autocast() -> bool:
-    """Return whether operations on a CPU run in autocast."""
-    try:
-        return torch.is_autocast_enabled('cpu')
-    except TypeError:  # before PyTorch 2.4
-        return torch.is_autocast_cpu_enabled()
+def autocast_type(device: str) -> torch.dtype | None:
+    """Return the half-precision type that autocast gives to operations on a kind of device, None outside of it."""
+    if device == 'meta':
+        return None
+    if hasattr(torch, 'get_autocast_dtype'):
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == 'cpu':  # before PyTorch 2.4
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+def cast_once(*tensors: Tensor) -> list[Tensor]:
+    """Return inputs of linear layers in the type that autocast gives them; outside of autocast, as they are.
+
+    Layers that share an input would each cast it for themselves, and keep their copy for the gradient. A tensor that is
+    given twice is cast once.
+    """
+    dtype = autocast_type(tensors[0].device.type)
+    if dtype is None:
+        return list(tensors)
+    cast = {id(x): x.to(dtype) for x in tensors if x.dtype == torch.float32}
+    return [cast.get(id(x), x) for x in tensors]
 
 
 def runs_plainly_in_float32(x: Tensor, weight: Tensor) -> bool:
@@ -30,5 +46,5 @@ def runs_plainly_in_float32(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == 'cpu'
         and not torch.jit.is_tracing()
         and not torch.compiler.is_compiling()
-        and not in_cpu_autocast()
+        and autocast_type('cpu') is None
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .conv_module import Activation
-from .mlp import MLP
+from .mlp import MLP, PreciseMLP
 from .precision import full_precision
 from .turned_boxes import box_dims, with_angles
 
@@ -70,7 +70,7 @@ class QuerySelection(nn.Module):
         self.linear = nn.Linear(embed_dims, embed_dims) if project else nn.Identity()
         self.norm = nn.LayerNorm(embed_dims) if project else nn.Identity()
         self.fc_cls = nn.Linear(embed_dims, num_classes)
-        self.bbox_mlp = MLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers, act)
+        self.bbox_mlp = PreciseMLP(embed_dims, embed_dims, box_dims(rotated), num_bbox_layers, act)
         if project:
             nn.init.xavier_uniform_(self.linear.weight)
         init_class_layer(self.fc_cls)
@@ -85,10 +85,11 @@ class QuerySelection(nn.Module):
             indices = scores.topk(at_most(self.num_queries, scores.shape[1]), dim=1).indices.unsqueeze(-1)  # (B, Q, 1)
         chosen_usable = usable.expand(memory.shape[0], -1, -1).gather(1, indices)
         cells = memory.gather(1, indices.expand(-1, -1, memory.shape[-1])) * chosen_usable
+        cells = self.norm(self.linear(cells))
+        change = self.bbox_mlp(cells)
         with full_precision(memory):
-            cells = self.norm(self.linear(cells.to(anchors.dtype)))
+            cells = cells.to(anchors.dtype)
             chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
-            change = self.bbox_mlp(cells)
             bbox_preds = with_angles((change[..., :4] + chosen).sigmoid(), change[..., 4:])
             return SelectedQueries(cells, self.fc_cls(cells), bbox_preds, indices.squeeze(-1))
 
