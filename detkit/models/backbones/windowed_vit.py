@@ -241,9 +241,10 @@ class ViTBlock(nn.Module):
         """
         normed = self.norm1(tokens).unflatten(0, (-1, together)).flatten(1, 2)  # (B * W / together, together * T, C)
         attended = self.attn(normed, normed, normed).unflatten(1, (together, -1)).flatten(0, 1)
-        tokens = tokens + attended * self.scale1
+        tokens = torch.addcmul(tokens, attended, self.scale1)
         # What GELU makes are the largest tensors of a block.
-        return tokens + recomputed(self._shrink, self.linear1(self.norm2(tokens))) * self.scale2
+        shrunk = recomputed(self._shrink, self.linear1(self.norm2(tokens)))
+        return torch.addcmul(tokens, shrunk, self.scale2)
 
     def _shrink(self, hidden: Tensor) -> Tensor:
         """Return ``(B * W, T, C)`` of the MLP's hidden values."""

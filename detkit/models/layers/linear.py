@@ -24,7 +24,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if not _convolves_faster(x, self.weight):
             return super().forward(x)
-        cells = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # (..., C) -> (1, C, rows, 1)
+        cells = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)  # (..., C) -> (1, C, 1, rows)
         y = F.conv2d(cells, self.weight[:, :, None, None], self.bias)
         return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
