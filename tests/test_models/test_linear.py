@@ -28,7 +28,7 @@ def outputs(layer: nn.Module, x: Tensor) -> list[Tensor]:
 
 def both(bias: bool = True, dtype: torch.dtype = torch.float32) -> tuple[Linear, nn.Linear]:
     torch.manual_seed(0)
-    layer, plain = Linear(7, 5, bias), nn.Linear(7, 5, bias)
+    layer, plain = Linear(7, 128, bias), nn.Linear(7, 128, bias)
     plain.load_state_dict(layer.state_dict())
     return layer.to(dtype), plain.to(dtype)
 
@@ -42,7 +42,7 @@ def test_many_vectors_are_convolved_with_the_same_results(convolutions, shape, b
     for own, other in zip(outputs(layer, x), outputs(plain, x), strict=True):
         assert own.shape == other.shape and own.dtype == other.dtype
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
-    assert convolutions == [(1, 7, 300, 1)]
+    assert convolutions == [(1, 7, 1, 300)]
 
 
 @pytest.mark.skipif(not _has_vectors(), reason='this processor has no fast convolution')
@@ -55,8 +55,10 @@ def test_views_of_other_tensors_are_convolved(convolutions):
 
 def test_all_else_is_left_to_the_plain_layer(convolutions):
     layer, plain = both()
-    assert torch.equal(layer(torch.ones(4, 7)), plain(torch.ones(4, 7)))  # few rows
-    assert layer(torch.ones(0, 7)).shape == (0, 5)
+    assert torch.equal(layer(torch.ones(200, 7)), plain(torch.ones(200, 7)))  # few rows
+    narrow = Linear(7, 5)
+    assert narrow(torch.ones(300, 7)).shape == (300, 5)  # few outputs
+    assert layer(torch.ones(0, 7)).shape == (0, 128)
     with torch.autocast('cpu', torch.bfloat16):
         assert layer(torch.ones(300, 7)).dtype == torch.bfloat16
     double, _ = both(dtype=torch.float64)

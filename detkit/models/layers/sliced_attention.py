@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 
 # N heads of all images, Q queries, S keys, D channels of a head.
 
-# Weights that are computed at a time, of as many heads as there are threads at least, and the most that a head may have: beyond, PyTorch's attention, which never has
-# all weights of a query, is faster. Measured on a CPU with AVX-512.
+# Weights that are computed at a time, of as many heads as there are threads at least, and the most that a head may
+# have: beyond, PyTorch's attention, which never has all weights of a query, is faster. Measured on a CPU with AVX-512.
 _SLICE = 3 << 17
 _MOST_WEIGHTS = 1 << 19
 
