@@ -266,7 +266,11 @@ class DetDataset(PipelineDataset):
             )
 
     def _name(self) -> str:
-        return f'{type(self).__name__} at {self.data_root!r}'
+        return f'{type(self).__name__} at {self.place()!r}'
+
+    def place(self) -> str:
+        """Return what a person knows the data by: their folder, or the file that names them where none is given."""
+        return self.data_root or str(getattr(self, 'ann_file', ''))
 
     def _check_loaded(self, records: Records) -> None:
         self._check_images(records)

@@ -115,6 +115,21 @@ def test_what_cannot_be_divided_is_an_error():
     assert side({'a_1.jpg': [0], 'b.jpg': [0]}, group='(.+)_|.+')
 
 
+def test_data_without_a_folder_are_named_by_their_file(tmp_path):
+    write_yolo(tmp_path, {'a': ''})
+    path = tmp_path / 'data.yaml'
+    path.write_text(f'path: {tmp_path}\ntrain: images/train\nval: images/train\nnames: [bolt]\n')
+    with pytest.raises(DataError, match=re.escape(f'YoloTxtDataset at {str(path)!r} has one image')):
+        YoloTxtDataset(data_yaml=str(path), subset=('train', 0.5))
+    objects = [dict(id=1, image_id=1, category_id=1, bbox=[1, 1, 5, 5], area=25, iscrowd=0)]
+    image = next((tmp_path / 'images').rglob('*.*'))
+    images = [dict(id=1, file_name=image.name, width=20, height=10)]
+    path = tmp_path / 'all.json'
+    path.write_text(json.dumps(dict(images=images, annotations=objects, categories=[dict(id=1, name='bolt')])))
+    with pytest.raises(DataError, match=re.escape(f'CocoDataset at {str(path)!r} has one image')):
+        CocoDataset(str(path), str(image.parent), subset=('train', 0.5))
+
+
 @pytest.mark.parametrize(
     'change', [dict(subset=('test', 0.8)), dict(subset=('val', 1)), dict(subset=('train',)), dict(subset_group='(')]
 )

@@ -101,6 +101,13 @@ def test_a_box_without_area_is_its_own_partner():
     assert (found.matched, found.unmatched) == (3, 0)
 
 
+def test_a_check_that_found_nothing_does_not_call_it_equal():
+    found = Differences(images=4, batches=[(1, 64, 64)])
+    assert 'nothing is found in them at this score_thr, so that nothing was compared' in '\n'.join(found.lines())
+    assert 'largest difference' not in '\n'.join(found.lines())
+    assert 'largest difference: boxes 0 px' in '\n'.join(Differences(tensors={'scores': 0.0}).lines())
+
+
 def test_int8_is_judged_by_the_mean_differences_of_what_is_found(checkpoint):
     scores = torch.zeros(1, 1000, 2)
     scores[0, :100, 0] = 0.5

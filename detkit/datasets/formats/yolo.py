@@ -89,6 +89,9 @@ class YoloTxtDataset(DetDataset):
         self.split = split
         super().__init__(**kwargs)
 
+    def place(self) -> str:
+        return self.data_root or self.data_yaml or ', '.join(map(str, self.images))
+
     @classmethod
     def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
         known = super().peek(cfg)
@@ -120,7 +123,7 @@ class YoloTxtDataset(DetDataset):
         classes = self.metainfo.get('classes')
         if not classes:
             raise DataError(
-                f'the classes of {self.data_root or self.data_yaml!r} have no names: set '
+                f'the classes of {self.place()!r} have no names: set '
                 'metainfo=dict(classes=[...]) in the config of the dataset, or data_yaml to a file with names'
             )
         paths = self._list_images(sources, root)
@@ -180,7 +183,7 @@ class YoloTxtDataset(DetDataset):
                 "labels='pose' needs keypoint_shape=(number of keypoints, 2 or 3 values of each), or a data_yaml with "
                 f'kpt_shape, and there is none{place}. If the labels have no keypoints, use a config for detection.'
             )
-        self.describe_keypoints(self.keypoint_shape[0], str(self.data_root or self.data_yaml))
+        self.describe_keypoints(self.keypoint_shape[0], self.place())
         return partial(parse_keypoints, keypoint_shape=self.keypoint_shape)
 
     def _find_sources(self) -> tuple[list[Path], Path]:
