@@ -28,23 +28,28 @@ class Node:
     Attributes:
         inputs: the names of the operations that it takes results of.
         is_layer: whether it is a convolution or a matrix product with weights.
+        selects: whether it chooses the best of something, whose order a coarse score changes.
     """
 
     inputs: tuple[str, ...]
     is_layer: bool
+    selects: bool = False
 
 
 def float_nodes(nodes: Mapping[str, Node], outputs: Iterable[str]) -> list[str]:
     """Return the operations that stay in float: all behind the last layers with weights, and these layers themselves.
 
     The last layers give what boxes, scores and masks are decoded from. Offsets of boxes and logits of rare classes have
-    wide ranges, of which 256 steps are too coarse, and coordinates in pixels need more than 256 values.
+    wide ranges, of which 256 steps are too coarse, and coordinates in pixels need more than 256 values. Where queries
+    are selected, so do the scores that select them and all behind the selection: every layer of a decoder computes new
+    coordinates, and samples the maps there.
 
     Args:
         nodes: the operations by name.
         outputs: names of those that give the outputs.
     """
-    todo, found = list(outputs), dict[str, None]()
+    selections = [name for name, node in nodes.items() if node.selects]
+    todo, found = [*outputs, *selections], dict[str, None]()
     while todo:
         name = todo.pop()
         if name in found or name not in nodes:
@@ -52,7 +57,16 @@ def float_nodes(nodes: Mapping[str, Node], outputs: Iterable[str]) -> list[str]:
         found[name] = None
         if not nodes[name].is_layer:
             todo += nodes[name].inputs
-    return list(found)
+    users: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        for source in node.inputs:
+            users.setdefault(source, []).append(name)
+    todo, behind = selections, dict[str, None]()
+    while todo:
+        new = [name for name in users.get(todo.pop(), ()) if name not in behind]
+        behind.update(dict.fromkeys(new))
+        todo += new
+    return list(found | behind)
 
 
 def is_matrix(shape: Sequence[int]) -> bool:

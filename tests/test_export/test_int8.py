@@ -22,6 +22,26 @@ def test_all_behind_the_last_layers_and_these_stay_in_float():
         'joined': Node(('bins', 'scores'), False),
     }
     assert set(float_nodes(nodes, ['joined'])) == {'joined', 'bins', 'boxes', 'scores'}
+    decoder = {
+        'rank': Node(('act',), True),
+        'best': Node(('rank',), False, selects=True),
+        'queries': Node(('act', 'best'), True),
+        'points': Node(('queries',), True),
+        'values': Node(('act',), True),
+        'sampled': Node(('values', 'points'), False),
+        'boxes': Node(('sampled',), True),
+    }
+    # The values of the maps, which no selection precedes, are quantised.
+    assert set(float_nodes({**nodes, **decoder}, ['boxes'])) == {
+        'rank',
+        'best',
+        'queries',
+        'points',
+        'sampled',
+        'boxes',
+        'bins',
+        'joined',
+    }
     assert is_matrix((8, 3, 1, 1)) and not is_matrix((16, 1)) and not is_matrix(())
 
 

@@ -141,6 +141,7 @@ def _named_nodes(model: Any) -> tuple[dict[str, Node], list[str]]:
         node.name: Node(
             tuple(makers[name] for name in node.input if name in makers),
             node.op_type in _LAYERS and any(name in weights for name in node.input),
+            node.op_type == 'TopK',
         )
         for node in model.graph.node
     }

@@ -118,7 +118,8 @@ def _node(node: Any) -> Node:
     sources = [node.input_value(i).get_node() for i in range(node.get_input_size())]
     weights = [source for source in sources if source.get_type_name() == 'Constant']
     is_layer = node.get_type_name() in _LAYERS and any(is_matrix(list(source.shape)) for source in weights)
-    return Node(tuple(source.get_friendly_name() for source in sources if source not in weights), is_layer)
+    inputs = tuple(source.get_friendly_name() for source in sources if source not in weights)
+    return Node(inputs, is_layer, node.get_type_name() == 'TopK')
 
 
 def _read(path: Path) -> Any:
