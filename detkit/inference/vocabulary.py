@@ -29,9 +29,9 @@ def names_of(classes: Sequence[str | int] | str | int | None, known: Sequence[st
 
 
 def _name(entry: str, known: Sequence[str]) -> str:
-    if entry in known or not entry.isdecimal():
+    if entry in known or not entry.removeprefix('-').isdecimal():
         return entry
-    if int(entry) >= len(known):
+    if not 0 <= int(entry) < len(known):
         raise ConfigError(
             f'there is no class {entry} among the {len(known)} of the model ({shorten(known)}), whose numbers are from '
             f'0 to {len(known) - 1}; write what to look for in words'

@@ -188,6 +188,8 @@ def test_numbers_among_names_are_those_of_the_model():
     assert names_of([0, '2'], NAMES) is None and names_of(['7', 'x'], ('7', 'x')) == ['7', 'x']
     with pytest.raises(ConfigError, match=r'no class 3 among the 3 .*\(red bolt, nut, washer\), .* from 0 to 2'):
         names_of(['pin', 3], NAMES)
+    with pytest.raises(ConfigError, match='no class -1 among the 3'):  # no word that anybody looks for
+        names_of(['-1'], NAMES)
 
 
 @pytest.mark.parametrize('found', [torch.rand(2, 512), torch.full((1, 512), float('nan')), [[0.0] * 512]])

@@ -18,6 +18,10 @@ from detkit.datasets.skips import Skip
 
 __all__ = ['CocoObjects', 'select_objects', 'typed_id']
 
+_ODD_OUTLINE = (
+    'a ring of an outline that is not three points or more, or an outline without a width, a height or a pixel: it is '
+    'left out, the box is kept'
+)
 # An odd number with as many ones as zeros, to mix bits with.
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 _KINDS = {int: 'whole number', float: 'fraction', str: 'text'}
@@ -221,7 +225,7 @@ class _Selection:
         odd = self.columns['odd_areas'] & self.kept
         self.note_unused(odd, 'an area that is no number of pixels: the area of the outline, or of the box, is used')
         odd = self.columns['odd_outlines'] & self.kept
-        self.note_unused(odd, 'a ring of an outline that is not three points or more: it is left out, the box is kept')
+        self.note_unused(odd, _ODD_OUTLINE)
         rows = np.flatnonzero(self.kept)
         rows = rows[np.argsort(self.images[rows], kind='stable')]
         rank = np.full(len(self.kept), -1, np.int64)

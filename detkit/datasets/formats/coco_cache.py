@@ -27,7 +27,7 @@ from detkit.utils.files import ZIP_ERRORS, locked, replacing
 __all__ = ['read_annotations']
 
 # A kept file of another version is not used: raise it with any change of what ``read_columns`` returns.
-_VERSION = 1
+_VERSION = 2
 # Smaller files are parsed in the time that it takes to look for a kept one.
 _LEAST_BYTES = 16 << 20
 _IDS = ('ids', 'image_ids', 'category_ids')

@@ -87,6 +87,7 @@ def read_columns(entries: Sequence[CocoAnnotation | Any]) -> Columns:
     rings, bitmaps = read_rings(texts), read_bitmaps(texts)
     for number, reason in bitmaps.broken.items():
         problems.setdefault(number, (reason, ''))
+    rings.odd[bitmaps.empty] = True
     unknown = np.isnan(areas)
     if unknown.any():
         measured = outline_areas(rings.points, rings.owners, rings.sizes, count)

@@ -41,7 +41,8 @@ class Rings:
         owners: ``(R,)`` int64, non-decreasing, the object of each ring.
         sizes: ``(R,)`` int64, the number of its points.
         points: ``(P, 2)`` float64.
-        odd: ``(M,)`` bool: objects with a ring that is left out, as it is not three points or more.
+        odd: ``(M,)`` bool: objects with a ring that is left out, as it is not three points or more, or has no width or
+            no height.
     """
 
     owners: np.ndarray
@@ -60,6 +61,7 @@ class Bitmaps:
         counts: Q compressed run lengths.
         areas: ``(Q,)`` int64 pixels.
         broken: by object, what is wrong with its bitmap.
+        empty: the objects whose bitmap is left out, as it has no pixel.
     """
 
     owners: np.ndarray
@@ -67,6 +69,7 @@ class Bitmaps:
     counts: list[bytes]
     areas: np.ndarray
     broken: dict[int, str]
+    empty: np.ndarray
 
 
 def is_number(value: Any) -> bool:
@@ -106,7 +109,21 @@ def read_rings(texts: Sequence[bytes]) -> Rings:
     if not good.all():
         odd[ring_owners[~good]] = True
         values = values[np.repeat(good, lengths)]
-    return Rings(ring_owners[good], lengths[good] // 2, values.reshape(-1, 2), odd)
+    owners_of_rings, sizes, points = ring_owners[good], lengths[good] // 2, values.reshape(-1, 2)
+    wide = _has_extent(points, sizes)
+    if not wide.all():
+        odd[owners_of_rings[~wide]] = True
+        points = points[np.repeat(wide, sizes)]
+    return Rings(owners_of_rings[wide], sizes[wide], points, odd)
+
+
+def _has_extent(points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return ``(R,)`` bool: the rings of ``points (P, 2)`` that have both a width and a height, in single precision."""
+    if not len(sizes):
+        return np.zeros(0, bool)
+    starts = np.cumsum(sizes) - sizes
+    points = points.astype(np.float32)
+    return (np.maximum.reduceat(points, starts) > np.minimum.reduceat(points, starts)).all(1)
 
 
 def _parse(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -207,8 +224,10 @@ def read_bitmaps(texts: Sequence[bytes]) -> Bitmaps:
     size_array = np.array(sizes, np.int64).reshape(-1, 2)
     good = totals == size_array.prod(1)
     broken |= {owners[i]: _BROKEN for i in np.flatnonzero(~good)}
+    owner_array, empty = np.array(owners, np.int64), good & (areas == 0)
+    good &= ~empty
     kept = [text for text, keep in zip(counts, good.tolist(), strict=True) if keep]
-    return Bitmaps(np.array(owners, np.int64)[good], size_array[good], kept, areas[good], broken)
+    return Bitmaps(owner_array[good], size_array[good], kept, areas[good], broken, owner_array[empty])
 
 
 def _compress(counts: str | list[int], height: int, width: int) -> bytes | None:
