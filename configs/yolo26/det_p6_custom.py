@@ -11,4 +11,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'det'
+size_divisor = 64
 max_epochs = 100

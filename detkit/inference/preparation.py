@@ -45,9 +45,10 @@ class Preparation:
         steps = prediction_steps(config, img_size, classifies, fixed_size)
         self._transforms = [TRANSFORMS.build(step) for step in steps]
         self._mixing = frozenset(mixing_names(self._transforms))
-        self._letterboxes = any(isinstance(step, LetterBox) for step in self._transforms)
+        divisors = [step.size_divisor for step in self._transforms if isinstance(step, LetterBox)]
+        self._letterboxes = bool(divisors)
         self._collate = collate_arguments(config)
-        self.size_divisor = lcm(32 if self._letterboxes else 1, self._collate.get('size_divisor', 1))
+        self.size_divisor = lcm(32 if divisors else 1, *divisors, self._collate.get('size_divisor', 1))
         sizes = (size for step in steps for size in sizes_of(step).values())
         self._longest_side = max((side for size in sizes for side in size_pair(size)), default=img_size)
         self.max_pixels = max(

@@ -13,7 +13,9 @@ from parity.shapes import loss_state
 from test_loss_parity import RECORDED, gt_batch
 from test_yolo11_parity import assert_outputs, table_of
 
+from detkit.config import load_config
 from detkit.converters.ultralytics_keys import yolov8_level_keys
+from detkit.inference.preparation import Preparation
 
 # The counts are those of yolov8-p2 and yolov8-p6 of ultralytics 8.4.190 with 80 classes, without the 16 fixed weights
 # of the integral of distributions.
@@ -30,6 +32,18 @@ def test_parameter_counts_and_strides(level):
         model = build_model(f'yolov8_det_{level}', 80, 'meta', size=size)
         assert sum(param.numel() for param in model.parameters()) == count, size
         assert tuple(model.head.strides) == STRIDES[level]
+
+
+@pytest.mark.parametrize(
+    ('config', 'divisor'), [('yolov8/det_p2_coco', 32), ('yolov8/det_p6_coco', 64), ('yolo26/det_p6_custom', 64)]
+)
+def test_images_are_padded_to_multiples_of_the_coarsest_stride(config, divisor):
+    cfg = load_config(config, need_classes=False)
+    preparation = Preparation(cfg, 640, classifies=False)
+    sample = preparation(np.zeros((100, 300, 3), np.uint8), 'x.png', 0)
+    assert sample['inputs'].shape[-2:] == ({32: 224, 64: 256}[divisor], 640)
+    assert preparation.size_divisor == cfg.val_dataloader.dataset.size_divisor == divisor
+    assert cfg.model.data_preprocessor.get('size_divisor', 32) == divisor
 
 
 @pytest.fixture(scope='module')

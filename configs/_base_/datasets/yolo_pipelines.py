@@ -21,6 +21,7 @@ rect = not _yolox  # validate in batches of one shape, which have the least padd
 prefilter_above = None if _yolox else 2.0
 align_corners = False  # True: as Darknet does
 pad_value = 114
+size_divisor = 32  # of padded images' sides in validation and prediction: the coarsest stride
 # More arguments of LetterBox in validation and prediction.
 letterbox = dict(position='top_left', rounding='down', pad_to='size') if _yolox else dict()
 
@@ -96,13 +97,15 @@ train_pipeline = [
 ]
 val_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LetterBox', size=img_size, **letterbox),
+    dict(type='LetterBox', size=img_size, size_divisor=size_divisor, **letterbox),
     dict(type='Render', fill=pad_value, prefilter_above=prefilter_above, align_corners=align_corners),
     dict(type='PackInputs'),
 ]
 
 train_dataloader = dict(dataset=dict(mix_from=mix_from, single_class=single_class, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(single_class=single_class, rect=rect, pipeline=val_pipeline))
+val_dataloader = dict(
+    dataset=dict(single_class=single_class, rect=rect, size_divisor=size_divisor, pipeline=val_pipeline)
+)
 test_dataloader = val_dataloader
 
 _evaluators = dict(

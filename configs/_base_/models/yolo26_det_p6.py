@@ -6,6 +6,7 @@ neck_channels = (256, 512, 768, 1024)
 pooling_shortcut = False
 
 model = dict(
+    data_preprocessor=dict(size_divisor=64),
     backbone=dict(
         stage_channels=(256, 512, 512, 768, 1024),
         conv_channels=(128, 256, 512, 768, 1024),
@@ -18,5 +19,5 @@ model = dict(
             dict(type='C3k2', inner='c3k'),
         ],
         out_indices=(2, 3, 4, 5),
-    )
+    ),
 )

@@ -3,6 +3,7 @@
 _base_ = './yolov8_det.py'
 
 model = dict(
+    data_preprocessor=dict(size_divisor=64),
     backbone=dict(
         stage_channels=(128, 256, 512, 768, 1024),
         stage_blocks=(3, 6, 6, 3, 3),
