@@ -7,10 +7,14 @@ from typing import Any
 from torch import distributed
 
 from detkit.config import find_config, load_config
+from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.options import Option, parse_options
+from detkit.config.source import read_source
 from detkit.engine.hooks import Hook
 from detkit.engine.run_folder import CONFIG_FILE, newest_run, run_name, run_of_config
 from detkit.engine.runner import Runner
+from detkit.utils.errors import ConfigError
+from detkit.utils.front_end import changing
 
 
 def train_from_config(
@@ -88,4 +92,32 @@ def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Optio
         return path, options
     folder = Path(resume) if Path(resume).is_dir() else Path(resume).absolute().parent
     stored = folder / CONFIG_FILE
-    return (stored if stored.is_file() and run_of_config(stored) is not None else path), options
+    if not stored.is_file() or run_of_config(stored) is None:
+        return path, options
+    return stored, options if run is not None else _without_built(stored, path, options)
+
+
+def _without_built(stored: Path, path: Path, options: list[Option]) -> list[Option]:
+    """Return the options without variables of which a run's own config holds only what was built from them.
+
+    Args:
+        stored: the run's own config.
+        path: the config that the run was started with, to whose variables ``options`` were given then, too.
+        options: the options of the command that resumes it.
+
+    Raises:
+        ConfigError: they give such a variable another value than the run was started with.
+    """
+    kept = read_source(stored).assigned
+    built = [option for option in options if option.key.isidentifier() and option.key not in {*kept, *TOP_LEVEL_KEYS}]
+    if not built:
+        return options
+    rest = [option for option in options if option not in built]
+    given, own = (load_config(file, each, need_classes=False) for file, each in ((path, options), (stored, rest)))
+    if different := [key for key in sorted(TOP_LEVEL_KEYS) if given.get(key) != own.get(key)]:
+        raise ConfigError(
+            f'{changing()}: the run in {stored.parent} is resumed with its own config, which has no variable '
+            f'{" or ".join(option.key for option in built)} any more, and differs from {path} with these options in '
+            f'{", ".join(different)}; leave these variables out, or start another run'
+        )
+    return rest

@@ -62,6 +62,22 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     assert len((tmp_path / 'run' / 'results.csv').read_text().splitlines()) == 3  # a header, two epochs
 
 
+def test_the_same_command_resumes_whatever_variables_it_gives(train, repo, tiny_data, tmp_path):
+    """A run's own config holds what is built from some of its variables, and not the variables themselves."""
+    config = repo / 'configs' / 'yolov8' / 'seg_n_coco8.py'
+    command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, max_epochs=1)]
+    code, out, err = train(*command, 'mixup_prob=0.3', 'degrees=10')
+    assert code == 0, err
+    assert 'mixup_prob' not in (tmp_path / 'run' / 'config.py').read_text()
+    longer = [*command, 'max_epochs=2', 'degrees=10']
+    code, out, err = train(*longer, 'mixup_prob=0.3')
+    assert code == 0, err
+    assert 'epoch 2, iteration 1' in out
+    assert len((tmp_path / 'run' / 'results.csv').read_text().splitlines()) == 3  # a header, two epochs
+    code, _, err = train(*longer, 'mixup_prob=0.4')
+    assert code == 2 and 'mixup_prob' in err and 'differs from' in err and 'train_dataloader' in err
+
+
 @pytest.mark.parametrize(
     'args, sentence',
     [
