@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# Decoded tensors whose second axis is that of the queries.
+# The names that decoded boxes may have.
 _BBOXES = ('bboxes', 'rbboxes')
 
 
