@@ -83,21 +83,24 @@ class _ProtoCrops:
     def draw(self) -> list[np.ndarray]:
         if not self._logits:
             return []
-        rows, columns = self._rows, self._columns
         dtype = self._logits[0].dtype
-        upwards, sideways = rows.weights(dtype), np.ascontiguousarray(columns.weights(dtype).T)
+        upwards, sideways = self._rows.weights(dtype), np.ascontiguousarray(self._columns.weights(dtype).T)
         room = np.empty(int(self.sizes.prod(1).max()), dtype)  # one for all, which stays in the cache
-        crops = []
-        for logits, (x0, y0, x1, y1) in zip(self._logits, self._edges.tolist(), strict=True):
-            if not logits.size:
-                crops.append(np.zeros((0, 0), bool))
-                continue
-            up = upwards[rows.samples(y0, y1), rows.window(y0, y1)]
-            side = sideways[columns.window(x0, x1), columns.samples(x0, x1)]
-            shape = len(up), side.shape[1]
-            values = room[: shape[0] * shape[1]].reshape(shape)
-            _product(_product(up, logits), side, out=values)  # (rows, h') @ (h', w') @ (w', columns)
-            crops.append(columns.spread(rows.spread(values > 0, y0, y1).T, x0, x1).T)
+        zero = np.zeros((), dtype)  # an array: a number is converted in each comparison, half of a small one's time
+        crops = [np.zeros((0, 0), bool)] * len(self._logits)
+        filled = np.flatnonzero(self.sizes.all(1))
+        x0, y0, x1, y1 = self._edges[filled].T
+        ranges = (*self._rows.samples(y0, y1), *self._rows.windows(y0, y1))
+        ranges += (*self._columns.windows(x0, x1), *self._columns.samples(x0, x1))
+        for i, top, bottom, low, high, near, far, left, right in zip(filled.tolist(), *ranges, strict=True):
+            values = room[: (bottom - top) * (right - left)].reshape(bottom - top, right - left)
+            up = _product(upwards[top:bottom, low:high], self._logits[i])  # (rows, h') @ (h', w')
+            _product(up, sideways[near:far, left:right], out=values)  # (rows, w') @ (w', columns)
+            crops[i] = values > zero
+        if not (self._rows.fine and self._columns.fine):
+            for i, first_x, first_y, end_x, end_y in zip(filled.tolist(), *self._edges[filled].T, strict=True):
+                tall = self._rows.spread(crops[i], first_y, end_y)
+                crops[i] = self._columns.spread(tall.T, first_x, end_x).T
         return crops
 
 
@@ -177,17 +180,12 @@ class _Axis:
         self.high = np.minimum(self.low + 1, last)
         self.nearness = centres - self.low
 
-    def samples(self, first: int, stop: int) -> slice:
-        """Return the samples that the original pixels [first, stop) take their values from."""
-        return slice(self.sample_of[first], self.sample_of[stop - 1] + 1)
-
-    def window(self, first: int, stop: int) -> slice:
-        """Return the prototype pixels that the original pixels [first, stop) depend on."""
-        samples = self.samples(first, stop)
-        return slice(self.low[samples.start], self.high[samples.stop - 1] + 1)
+    def samples(self, first: np.ndarray, stop: np.ndarray) -> tuple[list[int], list[int]]:
+        """Return the first sample and the end of those that N ranges [first, stop) of original pixels are made of."""
+        return self.sample_of[first].tolist(), (self.sample_of[stop - 1] + 1).tolist()
 
     def windows(self, first: np.ndarray, stop: np.ndarray) -> tuple[list[int], list[int]]:
-        """Return the first and the end of ``window`` for N ranges of original pixels, none of them empty."""
+        """Return the first and the end of the prototype pixels that N ranges of original pixels depend on."""
         return self.low[self.sample_of[first]].tolist(), (self.high[self.sample_of[stop - 1]] + 1).tolist()
 
     def weights(self, dtype: np.dtype) -> np.ndarray:
