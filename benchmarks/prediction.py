@@ -31,7 +31,18 @@ from typing import TYPE_CHECKING
 
 from arguments import device, positive, run
 from comparison import Comparison, report
-from sides import END_TO_END, answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
+from sides import (
+    END_TO_END,
+    answer,
+    answers,
+    config_name,
+    image_operations,
+    model_name,
+    parse,
+    parser_of,
+    peer_name,
+    their_config,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -248,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     if args.source is not None and not pictures_in(args.source):
         parser.error(f'--source {args.source} is no folder with pictures (.jpg, .png)')
     peer = peer_name()
+    work = 0.0  # unknown for weights that are given
     with tempfile.TemporaryDirectory() as folder:
         if args.source is None:
             from detkit.sample_data.coco8 import render_coco8_seg
@@ -257,6 +269,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             if args.picture_size:
                 enlarge(Path(args.source), tuple(args.picture_size))
             argv += ['--source', args.source]
+        if args.weights is None and args.device == 'cpu':
+            work = image_operations(config_name(args), args.size, pictures_in(args.source), args.img_size)
         if args.weights is None and peer:
             weights = Path(folder, 'random.pt')
             write_weights(weights, args, Path(pictures_in(args.source)[0]))
@@ -278,7 +292,15 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     if args.reduced_decoding:
         title += ', reduced decoding'
     comparisons = [
-        Comparison(f'prediction of an image, {title}', 's', seconds['detkit'], peer, seconds.get(peer, [])),
+        Comparison(
+            f'prediction of an image, {title}',
+            's',
+            seconds['detkit'],
+            peer,
+            seconds.get(peer, []),
+            work=work,
+            number_format='bfloat16' if args.amp else 'float32',
+        ),
     ]
     report(comparisons, args.json)
     print('objects found: ' + ', '.join(f'{name} {own[-1][1]}' for name, own in found.items()))

@@ -12,7 +12,9 @@ with the least and the greatest sample, and the ratio. A peer that is not instal
 listed. ``--quick`` takes tiny sizes, which show that all of them run, and nothing else.
 
 The peak of the processor is measured in the same run: the operations a second of the largest of a few matrix products
-and convolutions. A training step's share of it is that of its convolutions, three times the forward pass.
+and convolutions. The share of it is that of the convolutions and products of a network, which a training does three
+times. 'At most' is the ratio of a side that does these at the peak and nothing else: no program with as many operations
+reaches more.
 """
 
 from __future__ import annotations
@@ -243,7 +245,7 @@ def tables(found: Mapping[str, Any]) -> str:
     for name in filter(found['scripts'].__contains__, SCRIPTS):
         entries, (script, arguments, _) = found['scripts'][name], SCRIPTS[name]
         for comparison in (Comparison(**entry) for entry in entries):
-            ratio, share = comparison.ratio, share_of_peak(comparison, peaks)
+            ratio, share, limit = comparison.ratio, share_of_peak(comparison, peaks), highest_ratio(comparison, peaks)
             rows.append(
                 [
                     comparison.what,
@@ -251,6 +253,7 @@ def tables(found: Mapping[str, Any]) -> str:
                     f'{comparison.peer}: {spread(comparison.theirs, comparison.unit)}' if comparison.theirs else '',
                     '' if ratio is None else f'{ratio:.2f} ×',
                     '' if share is None else f'{100 * share:.0f} %',
+                    '' if limit is None else f'{limit:.2f} ×',
                     f'`{" ".join([script, *arguments]).replace(FOLDER, "folder")}`',
                 ]
             )
@@ -266,9 +269,9 @@ def tables(found: Mapping[str, Any]) -> str:
         + '. A cell is the median, with the least and the greatest sample.',
         '',
         text_table(
-            ['measured', 'detkit', 'compared with', 'ratio', 'share of peak', 'script'],
+            ['measured', 'detkit', 'compared with', 'ratio', 'share of peak', 'at most', 'script'],
             rows,
-            left=(0, 1, 2, 5),
+            left=(0, 1, 2, 6),
             markdown=True,
         ),
         '',
@@ -282,6 +285,12 @@ def share_of_peak(comparison: Comparison, peaks: Mapping[str, float]) -> float |
     if not comparison.work:
         return None
     return comparison.work / statistics.median(comparison.own) / peaks[comparison.number_format]
+
+
+def highest_ratio(comparison: Comparison, peaks: Mapping[str, float]) -> float | None:
+    """Return the ratio of a side that computes the operations at the peak, and does nothing else."""
+    share = share_of_peak(comparison, peaks)
+    return None if share is None or comparison.ratio is None else comparison.ratio / share
 
 
 def spread(values: Sequence[float], unit: str) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from arguments import image_side, output_file, positive, thread_count
 
+ROOT = Path(__file__).resolve().parents[1]
 MARK = 'answer: '
 
 
@@ -130,6 +134,34 @@ def their_config(args: argparse.Namespace) -> str:
 def model_name(args: argparse.Namespace) -> str:
     """Return the model's name in titles."""
     return f'{FAMILIES[args.family].name}{args.size} {args.task}'
+
+
+def image_operations(config: str, size: str, pictures: Iterable[str | Path] = (), img_size: int = 640) -> float:
+    """Return the floating-point operations of a network's convolutions and products for an image.
+
+    Args:
+        config: the network's config.
+        size: its size.
+        pictures: files, over which the mean is taken: each is scaled until its longer side is ``img_size``, and padded
+            to whole strides. None of them is an image of ``img_size`` x ``img_size``.
+        img_size: see above.
+    """
+    import cv2
+
+    from detkit.config import load_config
+    from detkit.engine.model_cost import count_flops
+    from detkit.registry import DETECTORS
+
+    shapes = Counter(letterboxed(cv2.imread(str(path)).shape[:2], img_size) for path in pictures)
+    shapes = shapes or Counter([(img_size, img_size)])
+    model = DETECTORS.build(load_config(ROOT / f'configs/{config}.py', [f'size={size}']).model)
+    return sum(count * (count_flops(model, shape) or 0) for shape, count in shapes.items()) / shapes.total()
+
+
+def letterboxed(shape: tuple[int, int], img_size: int) -> tuple[int, int]:
+    """Return the (h, w) that a picture of (h, w) has in a network that predicts on it alone."""
+    height, width = (math.ceil(round(side * img_size / max(shape)) / 32) * 32 for side in shape)
+    return height, width
 
 
 def peer_name() -> str:

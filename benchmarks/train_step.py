@@ -19,14 +19,23 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from arguments import positive, run
 from comparison import Comparison, report
-from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
+from sides import (
+    ROOT,
+    answer,
+    answers,
+    config_name,
+    image_operations,
+    model_name,
+    parse,
+    parser_of,
+    peer_name,
+    their_config,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 80
 OBJECTS_PER_IMAGE = 10
 
@@ -145,13 +154,7 @@ def serve(args: argparse.Namespace) -> None:
 
 def count_operations(args: argparse.Namespace) -> float:
     """Return the floating-point operations of a step's convolutions: those of the forward pass three times."""
-    from detkit.config import load_config
-    from detkit.engine.model_cost import count_flops
-    from detkit.registry import DETECTORS
-
-    cfg = load_config(ROOT / f'configs/{config_name(args)}.py', [f'size={args.size}'])
-    flops = count_flops(DETECTORS.build(cfg.model), (args.img_size, args.img_size))
-    return 3.0 * args.batch_size * (flops or 0)
+    return 3.0 * args.batch_size * image_operations(config_name(args), args.size, img_size=args.img_size)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:

@@ -26,9 +26,18 @@ from pathlib import Path
 
 from arguments import at_least, not_negative, positive, run
 from comparison import Comparison, report
-from sides import answer, answers, config_name, model_name, parse, parser_of, peer_name, their_config
-
-ROOT = Path(__file__).resolve().parents[1]
+from sides import (
+    ROOT,
+    answer,
+    answers,
+    config_name,
+    image_operations,
+    model_name,
+    parse,
+    parser_of,
+    peer_name,
+    their_config,
+)
 
 
 def write_random(path: Path, args: argparse.Namespace, data: Path) -> None:
@@ -143,9 +152,12 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     from detkit.datasets.class_names import COCO80
 
     peer = peer_name()
+    work = 0.0  # unknown for weights that are given
     with tempfile.TemporaryDirectory() as folder:
         argv += ['--data', *map(str, write_data(Path(folder), args))]
         if args.weights is None:
+            pictures = Path(folder, 'images/val').iterdir()
+            work = image_operations(config_name(args), args.size, pictures, args.img_size)
             weights = str(Path(folder, 'random.pt' if peer else 'random.pth'))
             argv += ['--weights', weights]
             if peer:
@@ -162,9 +174,18 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     of_call = {name: [own[1] for own in each] for name, each in found.items()}
     kind = 'bf16' if args.amp else 'float32'
     title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {kind}'
+    number_format = 'bfloat16' if args.amp else 'float32'
     comparisons = [
-        Comparison(f'validation of an image, {title}', 's', of_image['detkit'], peer, of_image.get(peer, [])),
-        Comparison(f'validation of {args.images} images, {title}', 's', of_call['detkit'], peer, of_call.get(peer, [])),
+        Comparison(
+            f'validation of {what}, {title}',
+            's',
+            values['detkit'],
+            peer,
+            values.get(peer, []),
+            work=images * work if min(values['detkit']) > 0 else 0.0,  # a difference of few images may be below 0
+            number_format=number_format,
+        )
+        for what, values, images in (('an image', of_image, 1), (f'{args.images} images', of_call, args.images))
     ]
     report(comparisons, args.json)
     for name, each in found.items():

@@ -303,7 +303,15 @@ def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
     )
     (row,) = [line for line in text.splitlines() if 'a step' in line]
     cells = [cell.strip() for cell in row.strip('|').split('|')]
-    assert cells == ['a step', '2 s (1 to 4)', 'another: 6 s (6 to 6)', '3.00 ×', '25 %', '`data_pipeline.py`']
+    assert cells == [
+        'a step',
+        '2 s (1 to 4)',
+        'another: 6 s (6 to 6)',
+        '3.00 ×',
+        '25 %',
+        '12.00 ×',
+        '`data_pipeline.py`',
+    ]
     assert 'Not measured: loss (exit status 3).' in text and f'torch {torch.__version__.split("+")[0]}' in text
     assert run_all.main(['--from', str(path), '--docs', str(page)]) == 1 and page.read_text() == text
     again = tmp_path / 'again.json'

@@ -294,6 +294,21 @@ def test_predictions_are_timed(in_this_process, options):
     arguments = ['--images', '2', '--img-size', '64', '--batch-size', '2', '--threads', '1', '--rounds', '2']
     (found,) = prediction.main([*arguments, *options])
     assert found.own == [served[1][0], served[2][0]] and ('bf16' if '--amp' in options else 'float32') in found.what
+    assert found.work > 1e7 and found.number_format == ('bfloat16' if '--amp' in options else 'float32')
+
+
+def test_operations_are_those_of_pictures_as_a_network_gets_them(tmp_path):
+    import cv2
+    from sides import image_operations
+
+    for name, shape in (('square', (64, 64, 3)), ('wide', (30, 60, 3))):  # 128 x 128 and 64 x 128 in the network
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros(shape, np.uint8))
+    of_square, of_both = (
+        image_operations('yolov8/det_n_coco8', 'n', pictures, 128)
+        for pictures in ([], [tmp_path / 'square.png', tmp_path / 'wide.png'])
+    )
+    assert of_square == pytest.approx(8.7e9 / 25, rel=0.01)  # published: 8.7 GFLOP at 640 x 640
+    assert of_both == pytest.approx(0.75 * of_square, rel=1e-6)
 
 
 def test_validations_are_timed(in_this_process):
@@ -304,6 +319,7 @@ def test_validations_are_timed(in_this_process):
     of_image, of_call = validation.main([*arguments, '--rounds', '2'])
     assert of_call.own == [served[1][1], served[2][1]]
     assert of_image.own == [(own[1] - own[0]) / 2 for own in served[1:]]
+    assert of_call.work > 1e7 and of_image.work in (of_call.work / 3, 0)
     assert all(0 <= value <= 1 for own in served for value in own[2:]) and len(served[0]) == 4
 
 
@@ -333,6 +349,7 @@ def test_whole_trainings_are_timed(monkeypatch, tmp_path, amp):
     sizes = '--images 2 --epochs 3 --rounds 1 --img-size 64 --batch-size 2 --workers 0'.split()
     first, whole, image = train_job.main([*sizes, amp])
     assert first.own == [2.0] and whole.own == [8.0] and image.own == [1.5]
+    assert image.work > 1e7 and [first.work, whole.work] == [2 * image.work, 6 * image.work]
     cfgs = [load_config(args.config, args.cfg_options, need_classes=False) for args in commands]
     assert [(cfg.max_epochs, cfg.optim_wrapper.amp) for cfg in cfgs] == [(1, amp == '--amp'), (3, amp == '--amp')]
     args = SimpleNamespace(task='seg', size='n', as_shipped=False, threads=1, img_size=64, batch_size=2, workers=0)

@@ -27,6 +27,7 @@ from detkit.inference.gpu_decoding import Decode, jpeg_decoder
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
 from detkit.inference.preparation import Preparation, scaled_preparations
+from detkit.inference.side_by_side import is_faster_side_by_side, side_by_side
 from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
@@ -192,6 +193,8 @@ class Predictor:
     def stream_images(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
         """Return each image with its prediction; images are taken and decoded one batch ahead of the network.
 
+        Of a sequence of images, two batches of small inputs may be worked on at a time, see ``is_faster_side_by_side``.
+
         Args:
             images: what to predict on, of any number: an iterator is advanced in another thread, by two batches at most
                 before the results of the first are taken.
@@ -201,24 +204,37 @@ class Predictor:
 
     def _stream_whole(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
         """Yield each image with its prediction on the whole of it."""
+        size = self.options.batch_size
+        if is_faster_side_by_side(self.model, images, size, self.img_size):
+            yield from side_by_side(self._of_batch, images, size)
+            return
         remaining = iter(images)
         numbers = count()
 
         def take_batch() -> list[tuple[SourceImage, Prepared | DataError]]:
-            batch = list(islice(remaining, self.options.batch_size))
+            batch = list(islice(remaining, size))
             return list(zip(batch, readers.map(self.prepare, batch, numbers), strict=True))
 
-        with ThreadPoolExecutor(min(_READERS, self.options.batch_size)) as readers, ThreadPoolExecutor(1) as taker:
+        with ThreadPoolExecutor(min(_READERS, size)) as readers, ThreadPoolExecutor(1) as taker:
             ahead = taker.submit(take_batch)
             while batch := ahead.result():
                 ahead = taker.submit(take_batch)  # while the network works on this one
-                packed = [item.packed for _, item in batch if isinstance(item, Prepared)]
-                samples = iter(self._run(packed) if packed else ())
-                for image, item in batch:
-                    if isinstance(item, Prepared):
-                        yield Predicted(image, item.img, next(samples))
-                    else:
-                        yield Predicted(image, None, self._skipped(image, str(item)))
+                yield from self._of_prepared(batch)
+
+    def _of_batch(self, images: Sequence[SourceImage], number: int) -> list[Predicted]:
+        """Return the predictions on a batch of images, the first of which has an index in the source."""
+        return self._of_prepared([(image, self.prepare(image, number + i)) for i, image in enumerate(images)])
+
+    def _of_prepared(self, batch: Sequence[tuple[SourceImage, Prepared | DataError]]) -> list[Predicted]:
+        """Return the predictions on images that are prepared, or could not be read."""
+        packed = [item.packed for _, item in batch if isinstance(item, Prepared)]
+        samples = iter(self._run(packed) if packed else ())
+        return [
+            Predicted(image, item.img, next(samples))
+            if isinstance(item, Prepared)
+            else Predicted(image, None, self._skipped(image, str(item)))
+            for image, item in batch
+        ]
 
     def _stream_views(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
         """Yield each image with its prediction, merged from those on its views."""

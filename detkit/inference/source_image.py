@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from detkit.utils.limits import MAX_PIXELS
 
 # An image at an address that is larger than this is not fetched.
 MAX_DOWNLOAD_BYTES = 100_000_000
+_MAX_READ_AHEAD_BYTES = 64_000_000
 T = TypeVar('T')
 ADDRESS = re.compile(r'(?i)([a-z][a-z0-9+.-]+)://')
 
@@ -60,11 +62,19 @@ class SourceImage:
                 return convert_pillow_image(self.content, self.name, max_pixels)
             if self.content is not None:
                 return decode_image(self.content, self.name, max_pixels)
-            if ADDRESS.match(self.name):
+            if self.is_remote:
                 return decode_image(self._downloaded, self.name, max_pixels)
             return read_image(self.name, max_pixels)
         except UnreadableImageError as error:
             raise DataError(f'{error.path} {error.reason}') from error
+
+    def read_ahead(self) -> None:
+        """Read the file, if it is one of ordinary size, so that the system has it at hand when it is decoded."""
+        if self.content is None and self.error is None and not self.is_remote:
+            with suppress(OSError, ValueError):  # which ``read`` reports
+                path = Path(self.name)
+                if path.is_file() and path.stat().st_size <= _MAX_READ_AHEAD_BYTES:
+                    path.read_bytes()
 
     def read_with(self, decode: Callable[[bytes | np.ndarray, str, int], np.ndarray], max_pixels: int) -> np.ndarray:
         """Return what ``read`` does, decoded by ``decode(contents, name, max_pixels)`` where it is encoded.
@@ -85,6 +95,11 @@ class SourceImage:
         return self._decoded(lambda data, name, most: decode_reduced(data, name, divisor_of, most), max_pixels)
 
     @property
+    def is_remote(self) -> bool:
+        """Whether it has to be downloaded."""
+        return self.content is None and ADDRESS.match(self.name) is not None
+
+    @property
     def _is_encoded(self) -> bool:
         return self.error is None and not isinstance(self.content, np.ndarray | Image.Image)
 
@@ -92,8 +107,7 @@ class SourceImage:
         try:
             data = self.content
             if data is None:
-                remote = ADDRESS.match(self.name)
-                data = self._downloaded if remote else read_image_bytes(self.name, max_pixels)
+                data = self._downloaded if self.is_remote else read_image_bytes(self.name, max_pixels)
             return decode(data, self.name, max_pixels)
         except UnreadableImageError as error:
             raise DataError(f'{error.path} {error.reason}') from error

@@ -160,8 +160,10 @@ def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]
 
 def images_of(
     sources: Sequence[FoundSource], alone: bool | None = None, kept: KeptFrames | None = None
-) -> Iterator[SourceImage]:
-    """Yield the images, and the frames of the videos; a video that cannot be opened is an image with an ``error``.
+) -> Iterable[SourceImage]:
+    """Return the images, and the frames of the videos; a video that cannot be opened is an image with an ``error``.
+
+    They are a list where all are images, and else an iterator.
 
     Args:
         sources: images, videos and iterators.
@@ -171,6 +173,12 @@ def images_of(
     Raises:
         DataError: see ``alone``.
     """
+    if all(isinstance(source, SourceImage) for source in sources):
+        return list(sources)
+    return _frames_of(sources, len(sources) == 1 if alone is None else alone, kept)
+
+
+def _frames_of(sources: Sequence[FoundSource], alone: bool, kept: KeptFrames | None) -> Iterator[SourceImage]:
     for source in sources:
         if isinstance(source, SourceImage):
             yield source
@@ -178,7 +186,7 @@ def images_of(
         try:
             yield from source if kept is None else kept.count(source)
         except DataError as error:
-            if isinstance(source, ImageIterator) or (len(sources) == 1 if alone is None else alone):
+            if isinstance(source, ImageIterator) or alone:
                 raise
             yield SourceImage(source.name, error=str(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from weakref import WeakSet
 
 import torch
@@ -17,6 +18,7 @@ from ..wiring import check_results
 _log = logging.getLogger(__name__)
 # The heads whose values were reported.
 _reported: WeakSet[nn.Module] = WeakSet()
+_reporting = Lock()
 
 
 def finish_results(
@@ -45,14 +47,17 @@ def finish_results(
     left_out = _leave_out(results)
     doubtful = [bool(more) or is_empty for more, is_empty in zip(left_out, map(_is_empty, results), strict=True)]
     if any(doubtful) and head not in _reported and (any(left_out) or _holds_nan(list(preds.values()))):
-        _reported.add(head)
-        path = data_samples[doubtful.index(True)].get('img_path') or 'an image'
-        _log.warning(
-            'the network computes values that are infinite or not a number, for %s or others of its batch, and '
-            'predictions with such are left out: predict without amp, or export in float32 again; if that changes '
-            'nothing, the weights are of no use',
-            path,
-        )
+        with _reporting:  # two threads may predict with one head
+            is_first = head not in _reported
+            _reported.add(head)
+        if is_first:
+            path = data_samples[doubtful.index(True)].get('img_path') or 'an image'
+            _log.warning(
+                'the network computes values that are infinite or not a number, for %s or others of its batch, and '
+                'predictions with such are left out: predict without amp, or export in float32 again; if that changes '
+                'nothing, the weights are of no use',
+                path,
+            )
     for result, sample in zip(results, data_samples, strict=True):
         if truth in sample:
             result.set_field(sample.get(truth), truth)

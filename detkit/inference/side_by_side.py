@@ -1,0 +1,102 @@
+"""Two batches of small inputs at a time, each in a thread of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from detkit.inference.source_image import SourceImage
+from detkit.models.layers.norm_silu import has_hooks
+from detkit.models.layers.precision import in_cpu_autocast
+
+T = TypeVar('T')
+# Pixels of a batch up to which two at a time were found to be faster than one with all threads.
+MAX_BATCH_PIXELS = 1 << 19
+# Layers of other packages may keep what they compute in attributes, which two threads would mix up.
+_STATELESS = ('detkit.models.', 'torch.nn.')
+_READERS = 4  # threads that read files
+_BATCHES_AHEAD = 4  # of files
+
+
+def is_faster_side_by_side(model: nn.Module, images: Iterable[SourceImage], batch_size: int, img_size: int) -> bool:
+    """Return whether two batches at a time are faster, and may be worked on by two threads.
+
+    The network has to be on the CPU, to consist of layers of detkit and PyTorch without hooks, and to predict no masks
+    that are drawn when they are asked for, as the caller would draw them beside it. The caller must not be in autocast,
+    which holds for one thread.
+
+    Args:
+        model: a detector.
+        images: a sequence of images at hand; of an iterator, such as a video, the next may come later.
+        batch_size: of them.
+        img_size: the longer side of an input.
+    """
+    return (
+        isinstance(images, Sequence)
+        and len(images) > batch_size
+        and batch_size * img_size**2 <= MAX_BATCH_PIXELS
+        and torch.get_num_threads() > 1
+        and model.data_preprocessor.device.type == 'cpu'
+        and 'retina_masks' not in model.head.TEST_KEYS
+        and not in_cpu_autocast()
+        and not _has_any_global_hook()
+        and all(type(layer).__module__.startswith(_STATELESS) and not has_hooks(layer) for layer in model.modules())
+        and not any(image.is_remote for image in images)
+    )
+
+
+def side_by_side(
+    work: Callable[[Sequence[SourceImage], int], Sequence[T]], images: Sequence[SourceImage], batch_size: int
+) -> Iterator[T]:
+    """Yield the results of images in their order, two batches of which are worked on at a time.
+
+    After each layer PyTorch's threads wait for each other, and one that decodes images beside them holds all of them
+    up. Two batches on half of the threads each do not wait. The last of an odd number is worked on by the caller's
+    thread with all threads, so that what is computed does not depend on which batch is ready first.
+
+    Args:
+        work: returns the results of a batch whose first image has an index, in any thread.
+        images: the images, whose files are read ahead.
+        batch_size: of them.
+    """
+    threads, ready = torch.get_num_threads(), Barrier(3, timeout=60)
+    starts = range(0, len(images), batch_size)
+    paired = len(starts) // 2 * 2
+
+    def work_on(start: int) -> Sequence[T]:
+        read_ahead(start + _BATCHES_AHEAD * batch_size, 1)
+        return work(images[start : start + batch_size], start)
+
+    def read_ahead(start: int, batches: int) -> None:
+        for image in images[start : start + batches * batch_size]:
+            readers.submit(image.read_ahead)
+
+    with (
+        ThreadPoolExecutor(_READERS) as readers,
+        ThreadPoolExecutor(2, 'detkit-predict', _take_threads, (threads // 2, ready)) as pool,
+    ):
+        read_ahead(0, _BATCHES_AHEAD)
+        waiting = deque(pool.submit(work_on, start) for start in starts[:2])  # each starts a thread
+        ready.wait()
+        torch.set_num_threads(threads)  # for threads to come: those of the pool have set theirs as well
+        for start in starts[2:paired]:
+            found = waiting.popleft().result()
+            waiting.append(pool.submit(work_on, start))
+            yield from found
+        while waiting:
+            yield from waiting.popleft().result()
+        for start in starts[paired:]:
+            yield from work_on(start)
+
+
+def _take_threads(count: int, ready: Barrier) -> None:
+    torch.get_num_threads()  # PyTorch sets its default number in a thread when it is first asked for
+    torch.set_num_threads(count)
+    ready.wait()
