@@ -14,7 +14,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from detkit.inference.source_image import SourceImage
 from detkit.models.layers.norm_silu import has_hooks
-from detkit.models.layers.precision import in_cpu_autocast
+from detkit.models.layers.precision import autocast_type
 
 T = TypeVar('T')
 # Pixels of a batch up to which two at a time were found to be faster than one with all threads.
@@ -45,7 +45,7 @@ def is_faster_side_by_side(model: nn.Module, images: Iterable[SourceImage], batc
         and torch.get_num_threads() > 1
         and model.data_preprocessor.device.type == 'cpu'
         and 'retina_masks' not in model.head.TEST_KEYS
-        and not in_cpu_autocast()
+        and autocast_type('cpu') is None
         and not _has_any_global_hook()
         and all(type(layer).__module__.startswith(_STATELESS) and not has_hooks(layer) for layer in model.modules())
         and not any(image.is_remote for image in images)
