@@ -152,7 +152,8 @@ def image_operations(config: str, size: str, pictures: Iterable[str | Path] = ()
     from detkit.engine.model_cost import count_flops
     from detkit.registry import DETECTORS
 
-    shapes = Counter(letterboxed(cv2.imread(str(path)).shape[:2], img_size) for path in pictures)
+    images = (cv2.imread(str(path)) for path in pictures)
+    shapes = Counter(letterboxed(image.shape[:2], img_size) for image in images if image is not None)
     shapes = shapes or Counter([(img_size, img_size)])
     model = DETECTORS.build(load_config(ROOT / f'configs/{config}.py', [f'size={size}']).model)
     return sum(count * (count_flops(model, shape) or 0) for shape, count in shapes.items()) / shapes.total()

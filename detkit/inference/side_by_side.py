@@ -66,24 +66,28 @@ def side_by_side(
         images: the images, whose files are read ahead.
         batch_size: of them.
     """
-    threads, ready = torch.get_num_threads(), Barrier(3, timeout=60)
+    threads, ready = torch.get_num_threads(), Barrier(3)
     starts = range(0, len(images), batch_size)
     paired = len(starts) // 2 * 2
 
     def work_on(start: int) -> Sequence[T]:
-        read_ahead(start + _BATCHES_AHEAD * batch_size, 1)
+        preload(start + _BATCHES_AHEAD * batch_size, 1)
         return work(images[start : start + batch_size], start)
 
-    def read_ahead(start: int, batches: int) -> None:
+    def preload(start: int, batches: int) -> None:
         for image in images[start : start + batches * batch_size]:
-            readers.submit(image.read_ahead)
+            readers.submit(image.preload)
 
     with (
         ThreadPoolExecutor(_READERS) as readers,
         ThreadPoolExecutor(2, 'detkit-predict', _take_threads, (threads // 2, ready)) as pool,
     ):
-        read_ahead(0, _BATCHES_AHEAD)
-        waiting = deque(pool.submit(work_on, start) for start in starts[:2])  # each starts a thread
+        preload(0, _BATCHES_AHEAD)
+        try:
+            waiting = deque(pool.submit(work_on, start) for start in starts[:2])  # each starts a thread
+        except RuntimeError:  # the system has no more threads
+            ready.abort()  # for which the first would wait
+            raise
         ready.wait()
         torch.set_num_threads(threads)  # for threads to come: those of the pool have set theirs as well
         for start in starts[2:paired]:

@@ -28,7 +28,7 @@ from detkit.utils.limits import MAX_PIXELS
 
 # An image at an address that is larger than this is not fetched.
 MAX_DOWNLOAD_BYTES = 100_000_000
-_MAX_READ_AHEAD_BYTES = 64_000_000
+_MAX_PRELOADED_BYTES = 64_000_000
 T = TypeVar('T')
 ADDRESS = re.compile(r'(?i)([a-z][a-z0-9+.-]+)://')
 
@@ -68,12 +68,12 @@ class SourceImage:
         except UnreadableImageError as error:
             raise DataError(f'{error.path} {error.reason}') from error
 
-    def read_ahead(self) -> None:
+    def preload(self) -> None:
         """Read the file, if it is one of ordinary size, so that the system has it at hand when it is decoded."""
         if self.content is None and self.error is None and not self.is_remote:
             with suppress(OSError, ValueError):  # which ``read`` reports
                 path = Path(self.name)
-                if path.is_file() and path.stat().st_size <= _MAX_READ_AHEAD_BYTES:
+                if path.is_file() and path.stat().st_size <= _MAX_PRELOADED_BYTES:
                     path.read_bytes()
 
     def read_with(self, decode: Callable[[bytes | np.ndarray, str, int], np.ndarray], max_pixels: int) -> np.ndarray:

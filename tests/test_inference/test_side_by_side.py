@@ -140,9 +140,9 @@ def test_only_ordinary_files_are_read_ahead(tmp_path, monkeypatch):
     (file,) = write_images(tmp_path, 1)
     monkeypatch.setattr('detkit.inference.source_image.MAX_DOWNLOAD_BYTES', 0)  # an address is left alone
     for name in (str(file), str(tmp_path), str(tmp_path / 'gone.png'), 'https://localhost:1/a.png', 'a\0b'):
-        SourceImage(name).read_ahead()
-    SourceImage('b', b'encoded').read_ahead()
-    SourceImage('c', error='is no image').read_ahead()
+        SourceImage(name).preload()
+    SourceImage('b', b'encoded').preload()
+    SourceImage('c', error='is no image').preload()
     assert read == [file.name]
     with pytest.raises(DataError, match='gone'):
         SourceImage(str(tmp_path / 'gone.png')).read()
