@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from disks import full_disk
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='the scripts need Linux')
 
@@ -134,14 +135,8 @@ def test_where_results_go_is_checked_first(tmp_path):
     ):
         with pytest.raises(ArgumentTypeError, match=message):
             kind(str(path))
-    resource = pytest.importorskip('resource')  # Windows has no limits of file sizes
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
-    try:
-        with pytest.raises(ArgumentTypeError, match='is no folder to write into: File too large'):
-            arguments.output_file(str(tmp_path / 'x.json'))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(0), pytest.raises(ArgumentTypeError, match='is no folder to write into: File too large'):
+        arguments.output_file(str(tmp_path / 'x.json'))
     assert arguments.thread_count('1') == 1
     with pytest.raises(ArgumentTypeError, match=f'at most {os.cpu_count()}'):
         arguments.thread_count(str(os.cpu_count() + 1))

@@ -3,12 +3,13 @@
 import json
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import full_disk
 from matplotlib.figure import Figure
 
 from detkit.analysis.charts import save_figure
@@ -25,33 +26,21 @@ from detkit.utils.files import SaveError, append_text, draft_folder, replacing, 
 from .dummy import dummy_config
 from .test_resume import assert_same_end, train
 
-resource = pytest.importorskip('resource')  # Windows has no limits of file sizes
+pytest.importorskip('resource')  # Windows has no limits of file sizes
 
 
-@contextmanager
-def full_disk(size: int = 600):
-    """No file can grow beyond ``size`` bytes: writes fail as they do on a full disk, midway and with an ``OSError``."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def failing_between(runner: Runner, first: int, last: int) -> Runner:
-    """Make the disk full from iteration ``first`` until ``last`` are done."""
-    original, disk = runner.call_hook, []
+def failing_between(runner: Runner, first: int, last: int, disk: ExitStack) -> Runner:
+    """Make the disk full from iteration ``first`` until ``last`` are done, or until ``disk`` is closed."""
+    original = runner.call_hook
 
     def call_hook(name: str, **kwargs) -> None:
         if name == 'after_fit_iter' and runner.iter == first:
             runner.checkpoint_writer.wait()
-            disk.append(full_disk())
-            disk[0].__enter__()
+            disk.enter_context(full_disk())
         original(name, **kwargs)
-        if disk and runner.iter == last and name == 'after_fit_iter':
+        if runner.iter == last and name == 'after_fit_iter':
             runner.checkpoint_writer.wait()
-            disk.pop().__exit__(None, None, None)
+            disk.close()
 
     runner.call_hook = call_hook
     return runner
@@ -61,9 +50,10 @@ def test_a_full_disk_for_a_while(tmp_path, capsys):
     every = dict(train_cfg=dict(max_epochs=4, val_interval=2, log_interval=1))
     straight = train(tmp_path / 'a', **every)
     lines = (tmp_path / 'a' / 'scalars.json').read_text().splitlines()
-    runner = failing_between(Runner(dummy_config(tmp_path / 'b', **every)), 2, 8)
-    capsys.readouterr()
-    runner.train()
+    with ExitStack() as disk:
+        runner = failing_between(Runner(dummy_config(tmp_path / 'b', **every)), 2, 8, disk)
+        capsys.readouterr()
+        runner.train()
     out = capsys.readouterr().out
     assert 'last.pth cannot be written (File too large): it needs ' in out and ' are free' in out
     assert out.count('scalars.json cannot write') == 1 and 'the log file cannot be written' in out
@@ -75,12 +65,10 @@ def test_a_full_disk_for_a_while(tmp_path, capsys):
 
 
 def test_the_checkpoint_before_stays_and_the_run_ends_with_an_error(tmp_path):
-    runner = failing_between(Runner(dummy_config(tmp_path / 'run')), 5, 1000)
-    try:
+    with ExitStack() as disk:
+        runner = failing_between(Runner(dummy_config(tmp_path / 'run')), 5, 1000, disk)
         with pytest.raises(SaveError, match=r'last\.pth cannot be written'):
             runner.train()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
     assert runner.epoch == 4
     assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['iter'] == 4
     assert_same_end(train(tmp_path / 'other'), train(tmp_path / 'run', resume=True))
