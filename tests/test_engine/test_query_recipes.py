@@ -16,7 +16,7 @@ SMALL = {
     'img_size': 64,
     'num_workers': 0,
     'batch_size': 2,
-    'repeat_times': 4,
+    'repeat_times': 3,
     'max_epochs': 2,
     'param_scheduler.warmup_epochs': 0,
     'single_class': True,

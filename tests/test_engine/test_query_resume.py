@@ -27,6 +27,7 @@ def test_a_resumed_run_ends_with_the_same_weights(name, repo, tiny_data, tmp_pat
 
     def train(folder: str, stop: int | None = None, **changes) -> dict:
         hooks = {'default_hooks.checkpoint.interval_iters': 2, 'default_hooks.pictures': None}
+        hooks['train_cfg.final_eval'] = False
         cfg = load_tiny(
             repo / f'configs/{name}.py', {**options, **hooks, 'work_dir': str(tmp_path / folder), **changes}
         )

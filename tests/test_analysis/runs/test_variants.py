@@ -14,9 +14,9 @@ CONFIGS = Path(__file__).parents[3] / 'configs/yolov8'
 
 
 @pytest.fixture
-def wide(tmp_path):
-    path = tmp_path / 'wide.py'
-    path.write_text(f'_base_ = {str(CONFIGS / "det_n_coco8.py")!r}\nwiden_factor = 0.5\n')
+def narrow(tmp_path):
+    path = tmp_path / 'narrow.py'
+    path.write_text(f'_base_ = {str(CONFIGS / "det_n_coco8.py")!r}\nwiden_factor = 0.125\n')
     return path
 
 
@@ -25,8 +25,8 @@ def options(data):
     return {**base, 'default_hooks.pictures': None}
 
 
-def test_variants_are_trained_once(wide, tiny_data, tmp_path, monkeypatch):
-    configs = [CONFIGS / 'det_n_coco8.py', wide]
+def test_variants_are_trained_once(narrow, tiny_data, tmp_path, monkeypatch):
+    configs = [CONFIGS / 'det_n_coco8.py', narrow]
     calls = []
 
     def stopping(*args, seed, **kwargs):
@@ -40,21 +40,21 @@ def test_variants_are_trained_once(wide, tiny_data, tmp_path, monkeypatch):
     with pytest.raises(TrainingStopped):
         train_variants(configs, tmp_path / 'runs', options(tiny_data), seeds=[0, 1], device='cpu')
     models = train_variants(configs, tmp_path / 'runs', options(tiny_data), seeds=[0, 1], device='cpu')
-    names = ['det_n_coco8_seed0', 'det_n_coco8_seed1', 'wide_seed0', 'wide_seed1']
+    names = ['det_n_coco8_seed0', 'det_n_coco8_seed1', 'narrow_seed0', 'narrow_seed1']
     assert [config.parent.name for config, _ in models] == names
     assert [load_config(config).randomness.seed for config, _ in models] == [0, 1, 0, 1]
     assert not list((tmp_path / 'runs').glob('*-2')), 'the runs that had ended are not made again'
     assert all(checkpoint.is_file() for _, checkpoint in models)
 
 
-def test_wrong_configs_are_refused_before_training(wide, tiny_data, tmp_path):
-    with pytest.raises(ConfigError, match="2 configs are called 'wide'"):
-        train_variants([wide, wide], tmp_path / 'runs', options(tiny_data))
+def test_wrong_configs_are_refused_before_training(narrow, tiny_data, tmp_path):
+    with pytest.raises(ConfigError, match="2 configs are called 'narrow'"):
+        train_variants([narrow, narrow], tmp_path / 'runs', options(tiny_data))
     with pytest.raises(ConfigError, match='the seeds 1, 1 are not different'):
-        train_variants([wide], tmp_path / 'runs', options(tiny_data), seeds=[1, 1])
-    (tmp_path / 'wrong.py').write_text(wide.read_text() + 'widen_fator = 1\n')
+        train_variants([narrow], tmp_path / 'runs', options(tiny_data), seeds=[1, 1])
+    (tmp_path / 'wrong.py').write_text(narrow.read_text() + 'widen_fator = 1\n')
     with pytest.raises(ConfigError, match='widen_fator'):
-        train_variants([wide, tmp_path / 'wrong.py'], tmp_path / 'runs', options(tiny_data))
+        train_variants([narrow, tmp_path / 'wrong.py'], tmp_path / 'runs', options(tiny_data))
     with pytest.raises(ConfigError, match='no metric in common .det_n_coco8: bbox; cls_weather: label'):
         train_variants([CONFIGS / 'det_n_coco8.py', CONFIGS.parent / 'yolov5' / 'cls_weather.py'], tmp_path / 'runs')
     assert not (tmp_path / 'runs').exists()
