@@ -92,7 +92,9 @@ def check_loss(loss: Callable, kind: type, size: int) -> None:
         if OverlapLoss in kind.__mro__:
             values.append(loss.from_overlaps(loss.overlaps(pred, target), weight, 2.0))
     except Exception as error:
-        raise ConfigError(f'{title} fails: {type(error).__name__}: {error}') from error
+        names = ', '.join(getattr(target, '_fields', ()))
+        hint = names and f'. Its target is not dense, but {type(target).__name__}({names}) of detkit.structures.targets'
+        raise ConfigError(f'{title} fails: {type(error).__name__}: {error}{hint}') from error
     for value in values:
         if not isinstance(value, Tensor):
             raise ConfigError(f'{title} returns a {type(value).__name__} instead of a scalar tensor')

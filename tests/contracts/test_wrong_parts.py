@@ -67,6 +67,14 @@ class NumberLoss(nn.Module, BinaryClassLoss):
 
 
 @LOSSES.register_module()
+class DenseLoss(nn.Module, BinaryClassLoss):
+    """Takes targets for targets of each logit."""
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        return nn.functional.binary_cross_entropy_with_logits(pred, target)
+
+
+@LOSSES.register_module()
 class UnweightedLoss(nn.Module, BoxLoss):
     """Takes no weight."""
 
@@ -146,6 +154,12 @@ def test_the_part_is_named(parts, message):
         ('YOLOv8Head', 'loss_bbox', 'VectorLoss', r'returns a tensor of shape \(2,\) instead of a scalar'),
         ('YOLOv5Head', 'loss_bbox', 'VectorOverlapLoss', r'returns a tensor of shape \(2,\) instead of a scalar'),
         ('YOLOv3Head', 'loss_obj', 'NumberLoss', 'returns a float instead of a scalar tensor'),
+        (
+            'YOLOv8Head',
+            'loss_cls',
+            'DenseLoss',
+            r'fails: .* not dense, but SparseTargets\(flat_index, values\)',
+        ),
         ('YOLOv8PoseHead', 'loss_bbox', 'UnweightedLoss', 'fails: TypeError: .*weight'),
     ],
 )
