@@ -26,7 +26,7 @@ from detkit.inference.vocabulary import with_vocabulary
 from detkit.models.detectors import BaseDetector
 from detkit.sample_data.coco8 import render_scenes
 from detkit.utils.download import file_sha256
-from detkit.utils.errors import ConfigError, DetkitError
+from detkit.utils.errors import ConfigError, DetkitError, MissingPackageError, first_line
 from detkit.utils.files import draft_folder, locked_folder, size_text
 
 _MOST_IMAGES = 32
@@ -102,7 +102,14 @@ def export_detector(
     example = graph.example(plan)
     with torch.no_grad():
         outputs = graph(*example)  # which also says their names
-    network = plan.format.convert(graph, example, plan)
+    try:
+        network = plan.format.convert(graph, example, plan)
+    except MissingPackageError:
+        raise
+    except ImportError as error:  # of a package that its own installation lacks
+        packages = ' '.join({**plan.format.packages, **plan.format.converters}.values())
+        text = f'{plan.format.name} cannot be written, as one of its packages cannot be imported: {first_line(error)}'
+        raise MissingPackageError(f'{text}; pip install {packages} again') from error
     digest = '' if checkpoint is None else file_sha256(Path(checkpoint))
     description = describe(model.info, plan, graph.input_names, graph.output_names, digest, _preprocessing(model, plan))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from detkit.export import ExportSettings, export_detector, open_exported
 from detkit.export.format import all_formats, find_format
 from detkit.export.formats.tensorrt import TensorRtFormat, input_shapes
 from detkit.export.plan import make_plan
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
 
 
 @pytest.fixture
@@ -111,6 +111,36 @@ def test_what_is_untested_is_said_in_the_help_and_the_docs(repo):
     from detkit.cli.main import find_command
 
     assert 'coreml and tensorrt are not tested' in ' '.join(find_command('export').parser().format_help().split())
+
+
+def test_core_ml_is_given_no_addcmul():
+    from detkit.export.formats.coreml import _simplify
+
+    class Scaled(torch.nn.Module):
+        def forward(self, x):
+            return torch.addcmul(x, x + 1, x - 2, value=3) + torch.addcmul(x, x, x)
+
+    x = torch.rand(2, 3)
+    module = torch.export.export(Scaled(), (x,)).run_decompositions({}).module()
+    expected = module(x)
+    _simplify(module)
+    assert not [node for node in module.graph.nodes if 'addcmul' in str(node.target)]
+    torch.testing.assert_close(module(x), expected)
+
+
+def test_a_package_that_lacks_another_one_is_named(tmp_path, images, monkeypatch):
+    fmt = type(find_format('torchscript'))
+    monkeypatch.setattr(fmt, 'packages', {'torch': 'torch'})
+
+    def convert(self, *args):
+        raise ModuleNotFoundError("No module named 'jax'")
+
+    monkeypatch.setattr(fmt, 'convert', convert)
+    text = (
+        "torchscript cannot be written, as one of its packages cannot be imported: No module named 'jax'; pip install"
+    )
+    with pytest.raises(MissingPackageError, match=text):
+        export_detector(build_task('yolov8 det', 64), tmp_path / 'a.torchscript', ExportSettings('torchscript'), images)
 
 
 @pytest.mark.slow

@@ -166,11 +166,20 @@ def _simplify(module: fx.GraphModule) -> None:
     """Replace what coremltools converts wrongly by what it converts rightly, with the same results.
 
     Indices that are computed from ranges become constants, as coremltools divides whole numbers in floating point. A
-    product with a vector becomes that with a matrix of one column.
+    product with a vector becomes that with a matrix of one column, ``addcmul``, which it does not know, two operations.
     """
     _fold_ranges(module)
     graph = module.graph
     for node in list(graph.nodes):
+        if node.target is _aten.addcmul.default:
+            added, *factors = node.args
+            with graph.inserting_before(node):
+                product = graph.call_function(_aten.mul.Tensor, tuple(factors))
+                if node.kwargs.get('value', 1) != 1:
+                    product = graph.call_function(_aten.mul.Tensor, (product, node.kwargs['value']))
+                node.replace_all_uses_with(graph.call_function(_aten.add.Tensor, (added, product)))
+            graph.erase_node(node)
+            continue
         if node.target is not _aten.matmul.default or node.args[1].op != 'get_attr':
             continue
         if attrgetter(node.args[1].target)(module).dim() != 1:
