@@ -13,6 +13,7 @@ from detkit.api import Detector
 from detkit.export import ExportSettings, export_detector, open_exported
 from detkit.export.format import all_formats, find_format
 from detkit.export.formats.tensorrt import TensorRtFormat, input_shapes
+from detkit.export.formats.torchscript import TorchSession
 from detkit.export.plan import make_plan
 from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
 
@@ -126,6 +127,20 @@ def test_core_ml_is_given_no_addcmul():
     _simplify(module)
     assert not [node for node in module.graph.nodes if 'addcmul' in str(node.target)]
     torch.testing.assert_close(module(x), expected)
+
+
+def test_a_network_is_given_images_as_they_are_laid_out_in_its_example():
+    """AOTInductor reads the memory in this order without a look at the strides, and computed anything of others."""
+    seen = []
+
+    def network(images):
+        seen.append(images)
+        return (images,)
+
+    images = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    session = TorchSession(network, ('images',), torch.device('cpu'), 'network')
+    assert torch.equal(session({'images': images})['images'], images)
+    assert seen[0].is_contiguous() and not images.is_contiguous()
 
 
 def test_a_package_that_lacks_another_one_is_named(tmp_path, images, monkeypatch):

@@ -171,6 +171,10 @@ def _simplify(module: fx.GraphModule) -> None:
     _fold_ranges(module)
     graph = module.graph
     for node in list(graph.nodes):
+        if node.target is _aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+            continue
         if node.target is _aten.addcmul.default:
             added, *factors = node.args
             with graph.inserting_before(node):

@@ -61,9 +61,11 @@ class TorchSession:
         self._module, self._names, self._device = module, names, device
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        # A compiled network reads the memory as that of its example was laid out, whatever the strides.
+        given = [value.to(self._device).contiguous() for value in inputs.values()]
         try:
             with torch.no_grad():
-                found = self._module(*(value.to(self._device) for value in inputs.values()))
+                found = self._module(*given)
         except (RuntimeError, AssertionError, ValueError) as error:  # also of a guard on shapes
             raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
         return {name: value.cpu() for name, value in zip(self._names, found, strict=True)}
