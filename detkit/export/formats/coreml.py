@@ -40,6 +40,7 @@ class CoreMlFormat(ExportFormat):
     packages = {'coremltools': 'coremltools'}
     in_extra, dynamic, input_types = False, (), ('float32',)
     half, half_graph = True, False
+    selects = False  # coremltools 9.0 converts no such head
     trusted_only = True  # the compiler of its programs has not been tried with hostile files
     untested = 'Core ML: the conversion is tested, predictions are not, as there was no Mac to run them'
 
