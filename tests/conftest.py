@@ -48,7 +48,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2000, 10, 20)
+    gc.set_threshold(2000, 10, 100)
 
 
 @pytest.fixture(scope='session')
