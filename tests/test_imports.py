@@ -192,3 +192,22 @@ for name in ('datasets', 'engine', 'evaluation', 'inference', 'models', 'visuali
 def test_each_package_imports_alone():
     done = run_python('-c', IMPORT_ALONE)
     assert done.returncode == 0, done.stderr
+
+
+LOADED_TO_PREDICT = """
+import sys
+import torch
+before = set(sys.modules)
+from detkit.config import load_config
+from detkit.inference.model import PREDICTION_KEYS
+for config in sys.argv[1:]:
+    load_config(config, need_classes=False, checked=PREDICTION_KEYS)
+    print(config, sorted({'torch._dynamo', 'sympy'} & (set(sys.modules) - before)))
+"""
+
+
+def test_configs_that_are_loaded_to_predict_need_no_compiler():
+    configs = [f'{name}/det_coco' for name in ('detr', 'rtdetr', 'dfine', 'deim', 'deimv2', 'rfdetr', 'yolo_world')]
+    done = run_python('-c', LOADED_TO_PREDICT, *configs)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f'{config} []' for config in configs]

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from detkit.config.executed import plain
 from detkit.config.locate import located
 from detkit.config.origins import KeyPath, dotted
@@ -15,6 +13,7 @@ from detkit.config.resolve import LoadedConfig
 from detkit.config.top_level import dataset_paths
 from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS, is_own
 from detkit.utils.errors import ConfigError
+from detkit.utils.without_memory import without_memory
 
 # The annotations of each task, by the names of ``GatheredMetric.needs`` and ``BaseHead.provides``.
 _OF_TASK = {'det': 'bbox', 'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label', 'panoptic': 'panoptic'}
@@ -74,7 +73,7 @@ def _build(model: dict[str, Any]) -> _Built:
     text = repr(plain(model))
     properties = _built.pop(text, None)
     if properties is None:
-        with torch.device('meta'):
+        with without_memory():
             built = DETECTORS.build(model)
         head = built.head
         properties = _Built(

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from detkit.config import config_name, load_config
@@ -22,6 +21,7 @@ from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.text_files import read_text
 from detkit.utils.torch_files import is_zip
+from detkit.utils.without_memory import without_memory
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -50,7 +50,7 @@ class Description:
 
     def build(self) -> nn.Module:
         """Return the model without memory or initial values: its names and shapes count."""
-        with torch.device('meta'):
+        with without_memory():
             return DETECTORS.build(copy.deepcopy(self.config['model']))
 
     def finish(

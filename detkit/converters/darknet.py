@@ -32,6 +32,7 @@ from detkit.registry import BACKBONES
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import replacing, write_text
 from detkit.utils.torch_files import is_zip
+from detkit.utils.without_memory import without_memory
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
 FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}
@@ -99,7 +100,7 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
     """``.weights`` -> checkpoint, which is not written; arguments and errors as of ``convert_darknet``."""
     header, values = read_stream(source)
     origin = {'file': source.name, 'project': 'Darknet', 'images_seen': header.seen}
-    with torch.device('meta'):
+    with without_memory():
         backbone = BACKBONES.build(dict(type='Darknet', depth=53))
     layers = Layout(backbone).layers
     if len(values) == count_numbers(layers, backbone.state_dict()):

@@ -18,6 +18,7 @@ from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.registry import DETECTORS, EXPORTED_MODELS
 from detkit.utils.errors import CheckpointError, ConfigError, working_folder
+from detkit.utils.without_memory import without_memory
 
 
 @EXPORTED_MODELS.register_module()
@@ -116,5 +117,5 @@ def _template(config: Mapping[str, Any], description: Description) -> BaseDetect
     model = copy.deepcopy(dict(config['model']))
     if 'num_classes' in model.get('head', {}):
         model['head']['num_classes'] = len(description.classes)
-    with located(config), torch.device('meta'):
+    with located(config), without_memory():
         return DETECTORS.build(model).eval()

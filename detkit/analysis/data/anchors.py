@@ -20,6 +20,7 @@ from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.progress import track
 from detkit.utils.tables import text_table
+from detkit.utils.without_memory import without_memory
 
 Anchors = list[list[tuple[float, float]]]
 
@@ -202,7 +203,7 @@ def optimize_anchors(
         )
     config = load_config(path, options)
     size = _image_size(config, img_size)
-    with torch.device('meta'):
+    with without_memory():
         head = DETECTORS.build(config.model).head
     if not isinstance(head, AnchorHead):
         raise ConfigError(f'{path}: its head, {type(head).__name__}, has no anchors.')

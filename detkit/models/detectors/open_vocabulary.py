@@ -59,7 +59,8 @@ class OpenVocabularyDetector(BaseDetector):
         self.text_encoder = encoder
         self.classes = tuple(classes or ())
         num_classes = getattr(self.head, 'num_classes', len(self.classes))
-        self.register_buffer('texts', F.normalize(torch.randn(num_classes, encoder.dims), dim=1))
+        texts = nn.init.normal_(torch.empty(num_classes, encoder.dims))
+        self.register_buffer('texts', F.normalize(texts, dim=1))
 
     def init_weights(self) -> None:
         """Initialise the weights, and embed the names of the classes."""

@@ -136,10 +136,10 @@ class DeformableAttention(nn.Module):
 
     def _init_weights(self) -> None:
         """Let each head begin in a direction of its own, its points one behind the other, all of the same weight."""
-        angles = torch.arange(self.num_heads) * (2 * pi / self.num_heads)
+        angles = torch.arange(self.num_heads, device='cpu') * (2 * pi / self.num_heads)
         directions = torch.stack((angles.cos(), angles.sin()), dim=-1)
         directions = directions / directions.abs().amax(-1, keepdim=True)  # onto a square: (H, 2)
-        steps = torch.cat([torch.arange(1, count + 1) for count in self.num_points])  # (P,)
+        steps = torch.cat([torch.arange(1, count + 1, device='cpu') for count in self.num_points])  # (P,)
         nn.init.zeros_(self.offsets.weight)
         with torch.no_grad():
             self.offsets.bias.copy_((directions.unsqueeze(1) * steps.unsqueeze(-1)).flatten())

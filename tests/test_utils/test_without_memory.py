@@ -1,0 +1,33 @@
+"""Modules of which only names and shapes count."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detkit.utils.without_memory import without_memory
+
+
+def test_modules_have_shapes_and_no_values():
+    state = torch.get_rng_state()
+    with without_memory():
+        model = nn.Sequential(nn.Linear(3, 4), nn.Embedding(5, 6), nn.BatchNorm2d(2))
+        nn.init.constant_(tensor=model[0].bias, val=1.0)
+        rows = F.normalize(torch.randn(7, 8), dim=1)
+    assert torch.equal(torch.get_rng_state(), state)  # nothing was drawn
+    assert all(value.is_meta for value in (*model.state_dict().values(), rows))
+    assert rows.shape == (7, 8) and model[1].weight.requires_grad
+    assert {name: value.shape for name, value in model.state_dict().items()} == {
+        name: value.shape
+        for name, value in nn.Sequential(nn.Linear(3, 4), nn.Embedding(5, 6), nn.BatchNorm2d(2)).state_dict().items()
+    }
+
+
+def test_all_is_as_before_behind_the_block():
+    with without_memory():
+        pass
+    torch.manual_seed(0)
+    first = nn.Embedding(5, 6)
+    torch.manual_seed(0)
+    assert torch.equal(first.weight, nn.Embedding(5, 6).weight) and not first.weight.is_meta
