@@ -80,7 +80,7 @@ def test_options_reach_into_a_variable(toy):
             'model.backbone.dpth=3',
             r"no key 'model.backbone.dpth'; model.backbone has depth, type. Did you mean 'model.backbone.depth=3'",
         ),
-        ('modl.backbone=3', r"no key 'modl'.*Did you mean 'model.backbone=3'"),
+        ('modl.backbone.depth=3', r"no key 'modl'.*Did you mean 'model.backbone.depth=3'"),
         ('data_rot=x', "Did you mean 'data_root=x'"),
         ('model.backbone.depth.x=3', 'model.backbone.depth is 50, which has no keys'),
         ('train_dataloader.dataset.pipeline.3.prob=1', 'pipeline is a list, accepted are 0 to 0'),

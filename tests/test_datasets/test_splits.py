@@ -222,6 +222,6 @@ def test_split_makes_validation_read_the_training_images(config):
     train, val = cfg.train_dataloader.dataset.to_dict(), cfg.val_dataloader.dataset.to_dict()
     train = train.get('dataset', train)
     subsets = train.pop('subset'), val.pop('subset')
-    for key in ('cache', 'fraction', 'pipeline', 'mix_from', 'rect', 'test_mode', 'class_folder'):
+    for key in ('cache', 'fraction', 'pipeline', 'mix_from', 'rect', 'size_divisor', 'test_mode', 'class_folder'):
         train.pop(key, None), val.pop(key, None)
     assert train == val and subsets == (('train', 0.9), ('val', 0.9))
