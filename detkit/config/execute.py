@@ -26,7 +26,8 @@ from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name
 from detkit.config.source import Source, read_source, sized_base
 from detkit.utils.errors import ConfigError
 
-# What mmengine replaces in the text of a file: values of bases, the file's own names, variables of the environment.
+# Templates that mmengine replaces in a config file: values of its bases, parts of its own name, and the environment's
+# variables.
 _TEMPLATE = re.compile(
     r'\{\{\s*(?:(_base_\.[^\s{}]+)|file(?:Dirname|Basename|BasenameNoExtension|Extname)|\$\w+:[^{}]*)\s*\}\}'
 )

@@ -70,6 +70,7 @@ class DetDataset(PipelineDataset):
 
     Attributes:
         records: the images, as a sequence.
+        ann_file: the file of the annotations, '' where they have no single one.
         metainfo: at least ``classes``, a tuple of names.
         skipped: entries left out when the annotations were read, because they are broken.
         unused: entries left out for another reason: repeated objects, classes that were not asked for, files that
@@ -85,6 +86,7 @@ class DetDataset(PipelineDataset):
 
     # Whether ``img_id`` of the records is the files' own, and not made of the image's name.
     has_image_ids = False
+    ann_file: str | Path = ''
 
     # The stages of a pipeline in their order; each transform states its own.
     pipeline_stages = ('load', 'geometry', 'render', 'pixels', 'pack')
@@ -270,7 +272,7 @@ class DetDataset(PipelineDataset):
 
     def place(self) -> str:
         """Return what a person knows the data by: their folder, or the file that names them where none is given."""
-        return self.data_root or str(getattr(self, 'ann_file', ''))
+        return self.data_root or str(self.ann_file)
 
     def _check_loaded(self, records: Records) -> None:
         self._check_images(records)

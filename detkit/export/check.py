@@ -205,7 +205,7 @@ def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan:
     if plan.suppression is None:
         size = padded.shape[-2:]
         pair = (expected, given)
-        if plan.precision != 'float32' and getattr(ours.head, 'SELECTS', False) and _alike(expected, given):
+        if plan.precision != 'float32' and ours.head.SELECTS and _alike(expected, given):
             pair = aligned_queries(expected, given, size, SCORE_THR)
         _compare_tensors(*pair, size, found)
         if plan.int8:

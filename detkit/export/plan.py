@@ -158,7 +158,7 @@ def _check_model(model: nn.Module) -> None:
 def _check_inputs(model: nn.Module, settings: ExportSettings, fmt: ExportFormat) -> None:
     if model.needs_img_shapes and not fmt.img_shapes:
         raise ConfigError(f'{fmt.name} cannot hold {type(model.head).__name__}: {_formats_with("img_shapes")}')
-    if getattr(model.head, 'SELECTS', False) and not fmt.selects:
+    if model.head.SELECTS and not fmt.selects:
         raise ConfigError(f'{fmt.name} cannot hold {type(model.head).__name__}: {_formats_with("selects")}')
     if fmt.one_image and settings.batch_size > 1:
         raise ConfigError(f'{fmt.name} files take one image at a time: leave out batch_size')

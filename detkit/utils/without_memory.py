@@ -8,7 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+# Beside ``torch.nn.init``, not all of whose functions can be left out as a whole.
+_LEFT_OUT = (F.normalize, Tensor.normal_)
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def without_memory() -> Iterator[None]:
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Leaves out the functions of ``torch.nn.init``, and normalising."""
+    """Leaves out the functions of ``torch.nn.init``, draws in place from a normal distribution, and normalising."""
 
     def __torch_function__(
         self,
@@ -32,6 +36,6 @@ class _WithoutValues(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func is F.normalize or getattr(func, '__module__', None) == 'torch.nn.init':
+        if func in _LEFT_OUT or getattr(func, '__module__', None) == 'torch.nn.init':
             return args[0] if args else next(iter(kwargs.values()))
         return func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What computes in which precision within autocast."""
+"""The precision of each layer within autocast."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ def test_modules_have_shapes_and_no_values():
     with without_memory():
         model = nn.Sequential(nn.Linear(3, 4), nn.Embedding(5, 6), nn.BatchNorm2d(2))
         nn.init.constant_(tensor=model[0].bias, val=1.0)
+        nn.init.kaiming_normal_(model[0].weight)
         rows = F.normalize(torch.randn(7, 8), dim=1)
     assert torch.equal(torch.get_rng_state(), state)  # nothing was drawn
     assert all(value.is_meta for value in (*model.state_dict().values(), rows))

@@ -265,6 +265,5 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
 
 def _init_conv(conv: nn.Conv2d) -> nn.Conv2d:
     """Draw the weights of a convolution as torchvision's residual networks do; return it."""
-    if not conv.weight.is_meta:  # whose draw would import torch._dynamo, which takes as long as PyTorch itself
-        nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
+    nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
     return conv

@@ -60,7 +60,7 @@ def init_convs(modules: Iterable[nn.Module], std: float = 0.01) -> None:
     """Draw the weights of all convolutions in ``modules`` from a normal distribution; biases become 0."""
     for module in modules:
         for layer in module.modules():
-            if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # whose draw would import torch._dynamo
+            if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=std)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

@@ -88,8 +88,7 @@ def join(samples: Sequence[RoISamples], max_instances: int) -> Tensor:
 def init_relu_convs(module: nn.Module) -> None:
     """Initialise the weights of all convolutions for a ReLU behind them (arXiv:1502.01852); biases become 0."""
     for layer in module.modules():
-        is_conv = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        if is_conv and not layer.weight.is_meta:  # whose draw would import torch._dynamo
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
