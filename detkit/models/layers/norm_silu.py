@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from .plain_tensors import is_plain
+
 # Slices of so many channels are copied before the gradient of SiLU is computed. Measured on a CPU with AVX-512.
 _FEW_CHANNELS = 32
 
@@ -25,7 +27,7 @@ def can_recompute(bn: nn.Module, x: Tensor) -> bool:
     have to be called themselves.
     """
     return (
-        type(x) is Tensor  # and no subclass, which may record operations
+        is_plain(x)
         and type(bn) is nn.BatchNorm2d
         and bn.training
         and bn.affine
@@ -35,8 +37,6 @@ def can_recompute(bn: nn.Module, x: Tensor) -> bool:
         and x.dim() == 4
         and x.numel() > x.shape[1]
         and torch.is_grad_enabled()
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
         and not (_has_any_global_hook() or has_hooks(bn))
     )
 

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from .plain_tensors import is_plain
+
 
 def full_precision(like: Tensor) -> AbstractContextManager:
     """Return a context without autocast on the device of ``like``; 'meta', which has none, needs none."""
@@ -39,12 +41,10 @@ def cast_once(*tensors: Tensor) -> list[Tensor]:
 
 
 def runs_plainly_in_float32(x: Tensor, weight: Tensor) -> bool:
-    """Return whether a layer of these tensors computes in float32 on a CPU, and is neither traced nor compiled."""
+    """Return whether a layer of these tensors computes in float32 on a CPU, and ``is_plain`` holds."""
     return (
-        type(x) is Tensor  # and no subclass, which may record operations
+        is_plain(x)
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == 'cpu'
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
         and autocast_type('cpu') is None
     )

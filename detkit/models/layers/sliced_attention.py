@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .plain_tensors import is_plain
+
 # N heads of all images, Q queries, S keys, D channels of a head.
 
 # Weights that are computed at a time, of as many heads as there are threads at least, and the most that a head may
@@ -23,11 +25,9 @@ def can_slice(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
     PyTorch's takes up to twice the time for the gradient in bfloat16; in float32 it is not slower.
     """
     return (
-        all(type(x) is Tensor and x.dtype == torch.bfloat16 for x in (queries, keys, values))
+        all(is_plain(x) and x.dtype == torch.bfloat16 for x in (queries, keys, values))
         and queries.device.type == 'cpu'
         and 0 < queries.shape[-2] * keys.shape[-2] <= _MOST_WEIGHTS
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .plain_tensors import is_plain
 from .winograd_conv import is_faster, winograd_conv
 
 # The largest share of cells with a gradient at which their rows are gathered; above it a convolution is faster.
@@ -42,12 +43,7 @@ class SparseGradConv2d(nn.Conv2d):
 
 def _is_learnt(x: Tensor, weight: Tensor) -> bool:
     return (
-        type(x) is Tensor  # and no subclass, which may record operations
-        and x.device.type == 'cpu'
-        and torch.is_grad_enabled()
-        and (x.requires_grad or weight.requires_grad)
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
+        is_plain(x) and x.device.type == 'cpu' and torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     )
 
 

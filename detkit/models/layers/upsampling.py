@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .plain_tensors import has_plain_gradients
+
 
 def upsample_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Upsample ``(B, C, h, w)`` to ``(B, C, *size)`` by nearest neighbour, in the same memory layout."""
     height, width = x.shape[-2:]
-    if x.requires_grad and tuple(size) == (2 * height, 2 * width):
+    if x.requires_grad and tuple(size) == (2 * height, 2 * width) and has_plain_gradients():
         return _Double.apply(x)
     return F.interpolate(x, size=size, mode='nearest')
 
