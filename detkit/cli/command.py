@@ -2,10 +2,12 @@
 
 import argparse
 import atexit
+import contextlib
 import errno
 import gc
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -148,16 +150,40 @@ class Command:
 
     def exit_status(self) -> int:
         """Run the command with the arguments of the process; return its exit status, also after an error."""
-        return run_command(self.main)
+        return run_command(self.main, ends_process=True)
 
 
-def run_command(main: Callable[[], int | None]) -> int:
+def run_command(main: Callable[[], int | None], ends_process: bool = False) -> int:
     """Call the main function of a command.
 
+    Args:
+        main: returns an exit status, None for 0.
+        ends_process: whether the process ends after this. An interrupt ends it at once then.
+
     Returns:
-        Its exit status (0 for None); 2 after a mistake that the user can correct, 130 when interrupted.
+        The exit status; 2 after a mistake that the user can correct, 130 when interrupted.
     """
     atexit.register(gc.freeze)  # else the interpreter looks for cycles in all of PyTorch as it ends, a second
+    try:
+        return _status_of(main)
+    finally:
+        if ends_process:
+            _die_of_interrupts()
+
+
+def _die_of_interrupts() -> None:
+    """Let SIGINT end the process from now on, as it does where Python is not asked.
+
+    At its end Python waits for its threads. An interrupt would break off that wait alone, and the first thread that
+    comes back from PyTorch to an interpreter that is gone would abort the process (SIGABRT).
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        with contextlib.suppress(ValueError):  # outside of the main thread, where Python handles no signals
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _status_of(main: Callable[[], int | None]) -> int:
+    """Return the exit status of a main function, see ``run_command``, after a line on what went wrong."""
     try:
         with at_the_command_line():
             return main() or 0

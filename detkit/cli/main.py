@@ -88,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; those of the process by default.
     """
-    argv = _with_known_command(list(sys.argv[1:] if argv is None else argv))
-    args = make_parser().parse_args(argv or ['--help'])
-    return run_command(lambda: args.command.module.run(args))
+    words = _with_known_command(list(sys.argv[1:] if argv is None else argv))
+    args = make_parser().parse_args(words or ['--help'])
+    return run_command(lambda: args.command.module.run(args), ends_process=argv is None)
 
 
 def _as_help(summary: str) -> str:
