@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import TypeVar
 
 import torch
@@ -19,8 +20,9 @@ from detkit.models.layers.precision import autocast_type
 T = TypeVar('T')
 # Pixels of a batch up to which two at a time were found to be faster than one with all threads.
 MAX_BATCH_PIXELS = 1 << 19
-# Layers of other packages may keep what they compute in attributes, which two threads would mix up.
+# Layers and other parts of other packages may keep what they compute in attributes, which two threads would mix up.
 _STATELESS = ('detkit.models.', 'torch.nn.')
+_STATELESS_PARTS = ('builtins', 'collections', 'detkit.', 'torch')
 _READERS = 4  # threads that read files
 _BATCHES_AHEAD = 4  # of files
 
@@ -28,7 +30,7 @@ _BATCHES_AHEAD = 4  # of files
 def is_faster_side_by_side(model: nn.Module, images: Iterable[SourceImage], batch_size: int, img_size: int) -> bool:
     """Return whether two batches at a time are faster, and may be worked on by two threads.
 
-    The network has to be on the CPU, to consist of layers of detkit and PyTorch without hooks, and to predict no masks
+    The network has to be on the CPU, to consist of parts of detkit and PyTorch without hooks, and to predict no masks
     that are drawn when they are asked for, as the caller would draw them beside it. The caller must not be in autocast,
     which holds for one thread.
 
@@ -47,9 +49,15 @@ def is_faster_side_by_side(model: nn.Module, images: Iterable[SourceImage], batc
         and 'retina_masks' not in model.head.TEST_KEYS
         and autocast_type('cpu') is None
         and not _has_any_global_hook()
-        and all(type(layer).__module__.startswith(_STATELESS) and not has_hooks(layer) for layer in model.modules())
+        and all(_is_stateless(layer) and not has_hooks(layer) for layer in model.modules())
         and not any(image.is_remote for image in images)
     )
+
+
+def _is_stateless(layer: nn.Module) -> bool:
+    """Return whether a layer is one of detkit or PyTorch, and so are the parts that are no layers, such as coders."""
+    parts = {type(part).__module__ for part in vars(layer).values()}
+    return type(layer).__module__.startswith(_STATELESS) and all(name.startswith(_STATELESS_PARTS) for name in parts)
 
 
 def side_by_side(
@@ -85,10 +93,10 @@ def side_by_side(
         preload(0, _BATCHES_AHEAD)
         try:
             waiting = deque(pool.submit(work_on, start) for start in starts[:2])  # each starts a thread
-        except RuntimeError:  # the system has no more threads
-            ready.abort()  # for which the first would wait
+            ready.wait()
+        except BaseException:  # the system has no more threads, or an interrupt
+            ready.abort()  # else those that have started would wait for the others, and the pool for them
             raise
-        ready.wait()
         torch.set_num_threads(threads)  # for threads to come: those of the pool have set theirs as well
         for start in starts[2:paired]:
             found = waiting.popleft().result()
@@ -103,4 +111,5 @@ def side_by_side(
 def _take_threads(count: int, ready: Barrier) -> None:
     torch.get_num_threads()  # PyTorch sets its default number in a thread when it is first asked for
     torch.set_num_threads(count)
-    ready.wait()
+    with suppress(BrokenBarrierError):  # nobody waits for the results of this thread any more
+        ready.wait()

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from threading import current_thread
+from threading import current_thread, main_thread
+from threading import enumerate as enumerate_threads
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from small_models import write_checkpoint, write_images
 from torch import nn
 
 from detkit.inference import Predictor, SourceImage, predictor, side_by_side
+from detkit.models.coders import DistancePointBBoxCoder
 from detkit.utils.errors import DataError
 
 OPTIONS = dict(img_size=64, score_thr=0.0, max_per_img=8)
@@ -80,8 +82,12 @@ class Counting(nn.Module):
         return x
 
 
+class OwnCoder(DistancePointBBoxCoder):
+    """A part of another package that is no layer."""
+
+
 @pytest.mark.parametrize(
-    'case', ['hook', 'global hook', 'own layer', 'one thread', 'autocast', 'iterator', 'one batch']
+    'case', ['hook', 'global hook', 'own layer', 'own coder', 'one thread', 'autocast', 'iterator', 'one batch']
 )
 def test_other_predictions_take_one_batch_after_the_other(checkpoint, tmp_path, runs, case):
     source = write_images(tmp_path, 4)
@@ -93,6 +99,8 @@ def test_other_predictions_take_one_batch_after_the_other(checkpoint, tmp_path, 
         handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
     elif case == 'own layer':
         model.model.backbone.add_module('own', Counting())
+    elif case == 'own coder':
+        model.model.head.bbox_coder = OwnCoder(**vars(model.model.head.bbox_coder))
     elif case == 'one thread':
         torch.set_num_threads(1)
     try:
@@ -118,6 +126,19 @@ def test_an_error_of_the_network_is_raised(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(predictor.Predictor, 'predict_batch', fail)
     with pytest.raises(RuntimeError, match=r'no memory for 0\.png'):
         Predictor(None, checkpoint, **OPTIONS).predict(write_images(tmp_path, 4))
+
+
+def test_an_interrupt_while_threads_start_leaves_none_waiting(checkpoint, tmp_path, monkeypatch):
+    class Interrupted(side_by_side.Barrier):
+        def wait(self, timeout: float | None = None) -> int:
+            if current_thread() is main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    monkeypatch.setattr(side_by_side, 'Barrier', Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Predictor(None, checkpoint, **OPTIONS).predict(write_images(tmp_path, 4))
+    assert not [thread for thread in enumerate_threads() if thread.name.startswith('detkit-predict')]
 
 
 def test_no_more_than_three_batches_are_decoded_before_a_result_is_taken(checkpoint):

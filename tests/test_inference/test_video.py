@@ -309,7 +309,7 @@ def stalling_server(data: bytes, answers: int) -> ThreadingHTTPServer:
 
 def test_a_stream_that_stalls_is_opened_again_a_few_times_and_then_is_an_error(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(video, '_WAIT', 0.01)
-    monkeypatch.setattr(video, '_LIVE_AHEAD', 1000)
+    monkeypatch.setattr(video, '_MOST_AHEAD', 1000)  # of a stream that is read too late frames are dropped
     data = write_video(tmp_path / 'a.ts', 50).read_bytes()
     server = stalling_server(data, 3)  # to see what it is, to read it, and once more
     try:

@@ -1,5 +1,8 @@
 """Point priors: cell centres in pixels, level by level, kept by size."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -31,6 +34,22 @@ def test_the_cache_is_bounded():
     for height in range(1, 2 * generator.MAX_CACHED):
         assert generator([(height, 1)]).points.shape == (height, 2)
     assert len(generator._cache) == generator.MAX_CACHED
+
+
+def test_threads_share_a_cache_that_is_full():
+    class Generator(PointPriorGenerator):
+        MAX_CACHED = 2
+
+    generator = Generator((8,))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            heights = [1 + number % 5 for number in range(2000)]
+            found = list(pool.map(lambda height: len(generator([(height, 1)]).points), heights))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == heights and len(generator._cache) <= 2
 
 
 def test_what_inference_made_serves_training():

@@ -44,13 +44,14 @@ class BasePriorGenerator(PriorGenerator):
         if torch.jit.is_tracing() or torch.compiler.is_compiling():  # the sizes may be symbols, not numbers
             return self._generate(tuple(tuple(size) for size in sizes), torch.device(device), dtype)
         key = (tuple((int(h), int(w)) for h, w in sizes), torch.device(device), dtype)
-        if key not in self._cache:
-            if len(self._cache) >= self.MAX_CACHED:
-                self._cache.pop(next(iter(self._cache)))
+        priors = self._cache.get(key)
+        if priors is None:
             # A tensor made in inference mode could not be used by a later training step.
             with torch.inference_mode(False), torch.no_grad():
-                self._cache[key] = self._generate(*key)
-        return self._cache[key]
+                priors = self._generate(*key)
+            kept = [*self._cache.items(), (key, priors)]
+            self._cache = dict(kept[-self.MAX_CACHED :])  # a new one, as other threads may read the old
+        return priors
 
     def _generate(self, sizes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype) -> Any:
         raise NotImplementedError
