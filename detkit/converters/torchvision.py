@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -168,8 +169,10 @@ def export_torchvision(source: Path, target: Path) -> list[str]:
             'MobileNetV3 with the layers of a size of their configs.'
         )
     target.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()  # else a full disk has PyTorch's words, which do not name it
+    torch.save(state, content)
     with replacing(target) as stream:
-        torch.save(state, stream)
+        stream.write(content.getbuffer())
     background = int(found.two_stage)
     keypoints = f', num_keypoints={found.num_keypoints}' if found.num_keypoints else ''
     shift = 'i + 1; 0 is background' if background else 'i'

@@ -27,7 +27,7 @@ from detkit.models.detectors import BaseDetector
 from detkit.sample_data.coco8 import render_scenes
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError, MissingPackageError, first_line
-from detkit.utils.files import draft_folder, locked_folder, size_text
+from detkit.utils.files import draft_folder, locked_folder, size_text, write_fault
 
 _MOST_IMAGES = 32
 _DRAWN = 4
@@ -117,11 +117,11 @@ def export_detector(
         draft = folder / path.name
         if plan.int8:
             network = _quantised(model, network, description, draft, plan, calibration, log)
-        fmt.write(network, description.text(), draft)
+        _write(fmt, network, description.text(), draft)
         reason, differences = fmt.why_unchecked(), None
         if reason is None:
             differences = _differences(model, draft, path, plan, settings, pictures, log)
-            fmt.write(network, description.with_difference(differences.numbers()).text(), draft)
+            _write(fmt, network, description.with_difference(differences.numbers()).text(), draft)
         else:
             shapes = {name: tuple(value.shape) for name, value in zip(graph.output_names, outputs, strict=True)}
             fmt.verify(draft, shapes)
@@ -131,6 +131,17 @@ def export_detector(
         log(fmt.untested)
     log(f'{path}, {size_text(fmt.size(path))}')
     return Exported(path, description, differences)
+
+
+def _write(fmt: ExportFormat, network: Any, description: str, path: Path) -> None:
+    """Write a file, and name a disk that is full, for which libraries in C++ have other words."""
+    try:
+        fmt.write(network, description, path)
+    except RuntimeError as error:
+        fault = write_fault(path.parent)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def _differences(
@@ -193,7 +204,7 @@ def _quantised(
     log: Callable[[str], None],
 ) -> Any:
     """Return the network in int8, calibrated through its file in float32."""
-    plan.format.write(network, description.text(), draft)
+    _write(plan.format, network, description.text(), draft)
     session = plan.format.open(draft, torch.device('cpu'), torch.get_num_threads())
     exported = exported_detector(session, description, draft)
     inputs = list(calibration_inputs(exported, plan, images))

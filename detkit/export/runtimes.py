@@ -40,6 +40,8 @@ from detkit.utils.printable import printable
 _WARM_UP, _ROUNDS = 2, 7
 # The file that says what a kept folder holds.
 _RECORD = 'weights'
+# Folders of networks that cannot be kept otherwise, by the model's digest and the versions; they go with the process.
+_elsewhere: dict[tuple[str, str], tempfile.TemporaryDirectory] = {}
 # Another runtime must take less than this share of PyTorch's time.
 _WORTH = 0.95
 
@@ -212,15 +214,20 @@ class _Kept:
             with draft_folder(self.folder) as draft:
                 self._export(draft, fmt)
                 _move(draft, place)
-        except OSError:  # nothing can be kept there, or the disk is full
+            return self._opened(file, fmt)
+        except (OSError, CheckpointError):  # nothing can be kept there, the disk is full, or another process removed it
             return self._exported_elsewhere(fmt)
-        return self._opened(file, fmt)
 
     def _exported_elsewhere(self, fmt: ExportFormat) -> ExportedDetector:
-        """Return the network of an export that is not kept."""
+        """Return the network of an export that is kept until this process ends, since copies of it open it again."""
+        key = (self._digest, _versions(fmt))
         try:
-            with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
-                return self._opened(self._export(Path(folder), fmt), fmt)
+            if key in _elsewhere:
+                return self._opened(Path(_elsewhere[key].name) / f'network{fmt.suffix}', fmt)
+            folder = tempfile.TemporaryDirectory(prefix='detkit-')
+            opened = self._opened(self._export(Path(folder.name), fmt), fmt)
+            _elsewhere[key] = folder
+            return opened
         except OSError as error:
             reason = (
                 f'the network for runtime {fmt.name} can be kept neither in {self.folder} nor for this call: {error}'

@@ -6,6 +6,7 @@ import errno
 import lzma
 import os
 import shutil
+import stat
 import struct
 import tempfile
 import time
@@ -20,6 +21,8 @@ from typing import BinaryIO
 from detkit.utils.errors import DetkitError
 
 _DRAFTS = '.detkit-draft-'
+# Of links to open files, which may be regular ones.
+_STREAM_FOLDERS = ('/dev', '/dev/fd', '/proc/self/fd')
 _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of drafts any more
 
 # The errors of a disk that is full, of a quota, of a limit of a file's size, and of a device.
@@ -49,6 +52,8 @@ class SaveError(DetkitError):
 def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file that takes the place of ``path`` when the block ends, and is removed after an error.
 
+    A device or a pipe, such as ``/dev/stdout``, is written itself.
+
     Args:
         path: the file; its folder exists.
         sync: wait until the new file would survive a power cut.
@@ -61,6 +66,11 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
     temporary = path.with_name(f'.{path.name}.tmp')
     own = None
     try:
+        if _is_stream(path):
+            with open(path, 'ab', opener=_open_at_once) as file:
+                os.set_blocking(file.fileno(), True)  # but for opening it
+                yield file
+            return
         temporary.unlink(missing_ok=True)  # so that nobody else writes into this process's file
         with open(temporary, 'xb') as file:
             own = os.fstat(file.fileno())
@@ -82,6 +92,15 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
             os.fsync(directory)  # the rename itself must survive, too
         finally:
             os.close(directory)
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a device, a pipe or an open file of this process, none of which a file may replace."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # there is no such file yet
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or str(path.absolute().parent) in _STREAM_FOLDERS
 
 
 def check_own(temporary: Path, own: os.stat_result, path: Path) -> None:
@@ -217,8 +236,21 @@ def append_text(path: str | Path, text: str) -> None:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a pipe in its place, which would wait for a reader, is an error."""
+    """Open a file; a pipe without a reader, which would wait for one, is an error."""
     return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0), 0o666)
+
+
+def write_fault(folder: str | Path) -> OSError | None:
+    """Return the error of writing a megabyte into a folder, with its name; None where it can be written.
+
+    It tells whether a library that has errors of its own failed for the disk.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1_000_000))
+    except OSError as error:
+        return type(error)(error.errno, error.strerror, str(folder))
+    return None
 
 
 def save_error(path: str | Path, error: OSError, num_bytes: int) -> SaveError:

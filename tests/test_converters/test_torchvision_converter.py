@@ -10,6 +10,7 @@ import pytest
 import torch
 from builders import CONFIGS
 from conversions import converted, error_of
+from disks import full_disk
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.models import detection
@@ -277,6 +278,9 @@ def test_back_to_torchvision(case, tmp_path):
     assert back.keys() == reference.state_dict().keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in reference.state_dict().items())
     assert f'num_classes={2 if case == "keypoint_rcnn" else 4 + kind.endswith("_rcnn")}' in '\n'.join(lines)
+    with full_disk(1000), pytest.raises(OSError, match='File too large') as caught:
+        convert_torchvision(tmp_path / 'own.pth', tmp_path / 'full.pth', CONFIGS)
+    assert caught.value.filename == str(tmp_path / 'full.pth') and not (tmp_path / 'full.pth').exists()
 
 
 def test_a_checkpoint_of_another_model_is_not_written(tmp_path):

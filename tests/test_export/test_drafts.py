@@ -4,9 +4,12 @@ import os
 import time
 
 import pytest
+import torch
+from disks import full_disk
 from small_models import write_checkpoint
+from torch import nn
 
-from detkit.export import ExportSettings, export_detector
+from detkit.export import ExportSettings, export_detector, exporting
 from detkit.export.format import find_format
 from detkit.inference import init_detector
 from detkit.utils.errors import CheckpointError
@@ -51,6 +54,35 @@ def test_an_error_leaves_nothing(models, tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64))
     assert list(tmp_path.iterdir()) == []
+
+
+def network_of(name: str) -> object:
+    """A small network as a format writes it."""
+    layer, x = nn.Linear(100, 100), torch.zeros(1, 100)
+    if name == 'torchscript':
+        return torch.jit.trace(layer, x)
+    if name == 'torch_export':
+        return torch.export.export(layer, (x,))
+    opset = pytest.importorskip('openvino.opset13')
+    value = opset.parameter([1, 100])
+    return pytest.importorskip('openvino').Model([opset.relu(value)], [value]), False
+
+
+@pytest.mark.parametrize('name', ['torchscript', 'torch_export', 'openvino'])
+def test_a_full_disk_is_named_whatever_a_library_says(name, tmp_path):
+    network, fmt = network_of(name), find_format(name)
+    with full_disk(10), pytest.raises(OSError, match='File too large') as caught, draft_folder(tmp_path) as folder:
+        exporting._write(fmt, network, '{}', folder / f'model{fmt.suffix}')
+    assert caught.value.filename.startswith(str(tmp_path))
+
+
+def test_other_errors_of_a_library_are_its_own(tmp_path):
+    class Failing:
+        def write(self, *_: object) -> None:
+            raise RuntimeError('no such operation')
+
+    with pytest.raises(RuntimeError, match='no such operation'):
+        exporting._write(Failing(), None, '', tmp_path / 'model')
 
 
 def test_a_file_that_does_not_run_with_smaller_images_says_what_to_do(models, tmp_path, monkeypatch):

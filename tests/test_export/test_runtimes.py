@@ -52,6 +52,15 @@ def only_onnx(monkeypatch):
     monkeypatch.setattr(runtimes, 'suitable_formats', lambda model: [f for f in own(model) if f.name == 'onnx'])
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch):
+    """Folders of networks that are kept for this process alone."""
+    monkeypatch.setattr(runtimes, '_elsewhere', folders := {})
+    yield folders
+    for folder in folders.values():
+        folder.cleanup()
+
+
 @pytest.fixture
 def exports(filled, monkeypatch):
     """The formats that are exported to, in turn; the file is the one of ``filled``, as an export takes seconds."""
@@ -139,8 +148,20 @@ def test_a_folder_that_cannot_be_written_is_no_error(checkpoint, tmp_path, image
     lines = []
     for runtime in ('onnx', 'auto'):
         found = runtimes.run_by_runtime(model, runtime, tmp_path / 'file' / 'cache', lines.append)
-        assert len(Predictor(model=found, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+        for one in (found, copy.deepcopy(found)):  # a copy opens the file again
+            assert len(Predictor(model=one, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+    assert exports == ['onnx']  # once for this process
     assert lines[0].startswith('runtime ') and 'torch' in lines[0]
+
+
+@pytest.mark.parametrize('runtime', ['onnx', 'auto'])
+def test_what_is_damaged_and_cannot_be_removed_is_no_error(runtime, checkpoint, images, cache, exports, monkeypatch):
+    monkeypatch.setattr(runtimes, '_remove', lambda place: None)
+    (file,) = cache.rglob('network.onnx')
+    file.write_bytes(b'damaged')
+    found = runtimes.run_by_runtime(init_detector(None, checkpoint, 'cpu'), runtime)
+    assert len(Predictor(model=found, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+    assert file.read_bytes() == b'damaged' and exports.count('onnx') == 2
 
 
 @pytest.mark.parametrize('fastest', ['torch', 'onnx'])
@@ -212,7 +233,7 @@ def test_lines_are_printable_and_say_where_nothing_was_measured(checkpoint, cach
     assert lines == ['runtime torch, as no other runtime that is installed can run this network']
 
 
-def test_a_disk_that_fills_costs_time_alone(checkpoint, filled, tmp_path, exports, monkeypatch):
+def test_a_disk_that_fills_costs_time_alone(checkpoint, filled, tmp_path, exports, elsewhere, monkeypatch):
     export, room = runtimes.export_detector, ['elsewhere']
 
     def fill(model, path, settings):
@@ -224,6 +245,7 @@ def test_a_disk_that_fills_costs_time_alone(checkpoint, filled, tmp_path, export
     model, lines = init_detector(None, checkpoint, 'cpu'), []
     assert isinstance(runtimes.run_by_runtime(model, 'onnx', tmp_path / 'cache'), ExportedDetector)
     room.clear()
+    elsewhere.popitem()[1].cleanup()
     assert runtimes.run_by_runtime(model, 'auto', tmp_path / 'cache', lines.append) is model
     assert 'No space left' in lines[0] and not list(tmp_path.rglob('choice-*.json'))
     with pytest.raises(ConfigError, match='can be kept neither in .*No space left'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,9 @@ class TorchExportFormat(ExportFormat):
             raise ConfigError(f'this network cannot be exported by torch.export: {first_line(error)}') from error
 
     def write(self, network: Any, description: str, path: Path) -> None:
-        torch.export.save(network, str(path), extra_files={_NAME: description})
+        content = io.BytesIO()  # see TorchScriptFormat
+        torch.export.save(network, content, extra_files={_NAME: description})
+        path.write_bytes(content.getbuffer())
 
     def read_description(self, path: Path) -> str | None:
         return stored_text(path, f'/{_NAME}')

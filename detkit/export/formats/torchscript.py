@@ -39,7 +39,8 @@ class TorchScriptFormat(ExportFormat):
             raise ConfigError(f'this network cannot be traced: {first_line(error)}') from error
 
     def write(self, network: Any, description: str, path: Path) -> None:
-        network.save(str(path), _extra_files={_NAME: description})
+        # From memory, as PyTorch's own writing ends the process (SIGABRT) where the disk is full.
+        path.write_bytes(network.save_to_buffer(_extra_files={_NAME: description}))
 
     def read_description(self, path: Path) -> str | None:
         return stored_text(path, f'/extra/{_NAME}')
