@@ -43,7 +43,7 @@ def make_checkpoint(config: str, size: str) -> dict:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', default='configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('--size', choices=list('nsmlx'), default='s')
+    parser.add_argument('--size', default='s', help='one of the config (default: s)')
     parser.add_argument('--rounds', type=positive, default=7)
     parser.add_argument('--folder', type=output_folder, help='where to write; a temporary folder where left out')
     parser.add_argument('--json', type=output_file, help='also write the results there')

@@ -25,6 +25,13 @@ def share(text: str) -> float:
     return value
 
 
+def positive(text: str) -> int:
+    """Return a whole number of at least 1, such as one of threads; the ``type`` of an argument."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is less than 1')
+    return value
+
+
 def output_file(*suffixes: str) -> Callable[[str], str]:
     """Return the ``type`` of an argument that names a file to write: refuses the suffix of another kind of file.
 

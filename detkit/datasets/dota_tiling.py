@@ -117,7 +117,7 @@ def tile_dota(
         num_threads: images worked on at a time.
 
     Raises:
-        ConfigError: a size, an overlap or a format that cannot be.
+        ConfigError: a size, a share, a format or a number of threads that cannot be.
         DataError: no image in ``source``, images already in ``target``, or it cannot be written to.
     """
     sizes = [size] if isinstance(size, int) else list(size)
@@ -127,6 +127,10 @@ def tile_dota(
         raise ConfigError(f'overlap is {overlap}, but must be a share of the size in [0, 1)')
     if image_format not in _FORMATS:
         raise ConfigError(f'image_format is {image_format!r}, but must be one of {", ".join(_FORMATS)}')
+    if not 0 <= min_visible <= 1:
+        raise ConfigError(f'min_visible is {min_visible}, but must be a share of the object from 0 to 1')
+    if num_threads < 1:
+        raise ConfigError(f'num_threads is {num_threads}, but must be at least 1')
     source, target = Path(source), Path(target)
     paths = list_images(source / images)
     label_folder = source / labels

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from detkit.evaluation.instance_columns import InstanceColumns
-from detkit.utils.errors import ConfigError, MissingPackageError, nearest
+from detkit.utils.errors import ConfigError, MissingPackageError, first_line, nearest
 
 AUTO = 'auto'
 
@@ -126,9 +126,16 @@ def _shortcoming(name: str) -> str:
         return 'which is not installed'
     if not backend.least:
         return ''
-    version = metadata.version(name)
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:  # a folder of that name
+        return 'which is not installed'
     if tuple(int(part) for part in re.findall('[0-9]+', version)[: len(backend.least)]) < backend.least:
         return f'whose release {version} is older than {".".join(map(str, backend.least))}'
+    try:
+        importlib.import_module(backend.module)
+    except ImportError as error:  # built for another NumPy, or another system
+        return f'which cannot be imported ({first_line(error)})'
     return ''
 
 

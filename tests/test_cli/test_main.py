@@ -5,8 +5,10 @@ import ast
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -206,3 +208,43 @@ def test_no_parser_takes_abbreviations():
             if isinstance(action, argparse._SubParsersAction):
                 waiting += action.choices.values()
     assert seen > len(COMMANDS)
+
+
+def test_an_interrupt_as_python_waits_for_threads_ends_the_process():
+    code = """if True:
+        import sys, threading, time, torch
+        from detkit.cli.command import run_command
+
+        def compute():
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                torch.randn(64, 64) @ torch.randn(64, 64)
+
+        def main():
+            threading.Thread(target=compute).start()
+            print('started', flush=True)
+
+        sys.exit(run_command(main, ends_process=True))
+    """
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'started\n'
+    while process.poll() is None:  # the first may come before the end, which is an exit status of 130 that waits
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert process.returncode == -signal.SIGINT
+    assert 'terminate called' not in process.communicate()[1]
+
+
+def test_interrupts_of_a_process_that_goes_on_are_pythons():
+    handler = signal.getsignal(signal.SIGINT)
+    assert run('configs') == 0 and signal.getsignal(signal.SIGINT) is handler
+
+
+def test_no_threads_are_no_number_of_threads(capsys):
+    assert run('analyze', 'benchmark', 'yolov8/det_n_coco8', '--threads', '0') == 2
+    assert 'argument --threads: 0 is less than 1' in capsys.readouterr().err
+
+
+def test_per_cent_are_no_share(capsys):
+    assert run('analyze', 'dataset-stats', 'yolov8/det_n_coco8', '--duplicate-iou', '90') == 2
+    assert "argument --duplicate-iou: '90' is no number from 0 to 1" in capsys.readouterr().err

@@ -368,7 +368,18 @@ def test_tiles_of_a_folder(tmp_path):
     assert read_dota_labels(next((tmp_path / 'few/labelTxt').iterdir())).skipped == []
 
 
-@pytest.mark.parametrize('wrong', [dict(size=8), dict(overlap=1.0), dict(image_format='gif'), dict(size=[])])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(size=8),
+        dict(overlap=1.0),
+        dict(image_format='gif'),
+        dict(size=[]),
+        dict(num_threads=0),
+        dict(min_visible=70),
+    ],
+    ids=str,
+)
 def test_tiles_that_cannot_be(tmp_path, wrong):
     with pytest.raises(ConfigError):
         tile_dota(tmp_path, tmp_path / 'tiles', **wrong)

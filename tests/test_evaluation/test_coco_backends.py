@@ -1,5 +1,9 @@
 """The backends of COCO's evaluation give pycocotools' results."""
 
+import importlib
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -148,8 +152,20 @@ def test_the_fastest_installed_backend_is_chosen(monkeypatch):
         lambda name: find('json') if name in {BACKENDS[each].module for each in installed} else None,
     )
     versions = {'hotcoco': '1.3.0', 'faster-coco-eval': '1.10.2'}
+
+    def imported(name: str) -> None:
+        if name in broken:
+            raise ImportError('built for another NumPy\nand more')
+
     monkeypatch.setattr(coco_backends.metadata, 'version', versions.__getitem__)
+    broken = []
+    monkeypatch.setattr(coco_backends, 'importlib', SimpleNamespace(util=importlib.util, import_module=imported))
     assert choose_backend('auto') == 'hotcoco'
+    broken.append('hotcoco')
+    assert choose_backend('auto') == 'faster-coco-eval'
+    with pytest.raises(MissingPackageError, match=r"'hotcoco', which cannot be imported \(built for another NumPy\);"):
+        choose_backend('hotcoco')
+    broken.clear()
     versions['hotcoco'] = '1.2.9'
     assert choose_backend('auto') == 'faster-coco-eval'
     with pytest.raises(
@@ -162,3 +178,11 @@ def test_the_fastest_installed_backend_is_chosen(monkeypatch):
         choose_backend('hotcoco')
     with pytest.raises(ConfigError, match="but must be of 'auto', .*Did you mean 'hotcoco'"):
         choose_backend('hotcocoa')
+
+
+def test_a_folder_of_the_name_is_no_backend(tmp_path, monkeypatch):
+    (tmp_path / 'own_coco').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BACKENDS, 'own-coco', replace(BACKENDS['hotcoco'], module='own_coco'))
+    with pytest.raises(MissingPackageError, match="'own-coco', which is not installed"):
+        choose_backend('own-coco')

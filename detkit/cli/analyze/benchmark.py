@@ -11,7 +11,7 @@ first: the ratio of their times has a confidence interval, which contains 1 for 
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file, share
+from detkit.cli.arguments import add_shared_arguments, output_file, positive, share
 from detkit.cli.command import CommandParser
 
 
@@ -54,7 +54,9 @@ def add_arguments(parser: CommandParser) -> None:
         '--metrics', action='store_true', help='also test each variant, and show its metrics beside its times'
     )
     add_shared_arguments(parser, '--split')
-    parser.add_argument('--threads', type=int, help="number of PyTorch's CPU threads (default: PyTorch's own choice)")
+    parser.add_argument(
+        '--threads', type=positive, help="number of PyTorch's CPU threads (default: PyTorch's own choice)"
+    )
     parser.add_argument(
         '--seconds',
         type=float,

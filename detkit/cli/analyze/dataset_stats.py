@@ -7,7 +7,7 @@ detkit analyze dataset-stats yolov8/det_coco --split val --checkpoint best.pth -
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file
+from detkit.cli.arguments import add_shared_arguments, output_file, share
 from detkit.cli.command import CommandParser
 
 
@@ -53,7 +53,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--duplicate-iou',
-        type=float,
+        type=share,
         default=0.9,
         metavar='IOU',
         help='report objects that overlap by more (default: 0.9)',
