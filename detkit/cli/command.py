@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
+from detkit.cli.argument_order import misplaced_file
 from detkit.config.keys import WORDS
 from detkit.utils.errors import DetkitError
 from detkit.utils.front_end import at_the_command_line
@@ -40,11 +41,15 @@ class CommandParser(argparse.ArgumentParser):
         defaults = {'formatter_class': argparse.RawDescriptionHelpFormatter, 'allow_abbrev': False}
         super().__init__(**{**defaults, **kwargs})
         self.mistake: Callable[[argparse.Namespace], str | None] | None = None
+        self._given: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
         found = super().parse_known_args(args, namespace)
         # Unknown arguments come first: parse_args reports them.
-        text = self.mistake(found[0]) if self.mistake is not None and not found[1] else None
+        text = None if found[1] else misplaced_file(self.prog, self._actions, found[0])
+        if text is None and self.mistake is not None and not found[1]:
+            text = self.mistake(found[0])
         if text is not None:
             self.error(text)
         return found
@@ -56,6 +61,15 @@ class CommandParser(argparse.ArgumentParser):
             parser = self if command is None else command.parser()
             parser.error(f'unrecognized arguments: {" ".join(unknown)}{parser.hint_on(unknown)}')
         return found
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with an error; where an argument is missing, after a look at the order of the others."""
+        if message.startswith('the following arguments are required'):
+            words = [word for word in self._given if not word.startswith('-') or word == '-']
+            names = [action.dest for action in self._actions if not action.option_strings]
+            text = misplaced_file(self.prog, self._actions, argparse.Namespace(**dict(zip(names, words, strict=False))))
+            message = text or message
+        super().error(message)
 
     def hint_on(self, unknown: list[str]) -> str:
         """Return which arguments are meant by the first of some unknown ones that has a meaning; '' where none has."""

@@ -188,6 +188,11 @@ class PickledModel(ABC):
             'depth and width factors give; convert a file of a model that its own description makes.'
         )
 
+    def name_of(self, scale: Scale) -> str:
+        """Return the name of a model of this size for people, such as 'YOLOv8s-p6' and 'YOLO-World-s'."""
+        hyphen = '-' if scale.letter and self.family[-1].isalpha() else ''
+        return f'{self.family}{hyphen}{scale.letter or ""}{self.variant}'
+
     def load_config(self, scale: Scale, file: Path) -> dict[str, Any]:
         """Return the config ``file`` in the model's size and image size, with the project's input, resolved."""
         img_size = {'img_size': self.img_size} if self.img_size else {}
@@ -287,7 +292,7 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
         f'configs/{pickled.config}',
         origin,
         report=(
-            f'read     {source}: {pickled.family}{scale.letter or ""}{pickled.variant} {TASK_NAMES[pickled.task]}, '
+            f'read     {source}: {pickled.name_of(scale)} {TASK_NAMES[pickled.task]}, '
             f"{shown_classes(pickled.classes)}, weights '{pickled.entry}' in {'half' if half else 'single'} precision, "
             f'by {pickled.writer} {pickled.version}',
             *([f'licence  {origin["licence"]} (says the file)'] if origin.get('licence') else []),

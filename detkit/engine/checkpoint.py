@@ -15,6 +15,7 @@ from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError, first_line, refuse_long_name, shorten, working_folder
+from detkit.utils.file_kinds import KINDS, kind_of
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
 
@@ -132,12 +133,18 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """
     path = find_checkpoint(path)
     if not path.is_file():
-        kind = f'is a folder without {" or ".join(OF_A_RUN)}' if path.is_dir() else 'does not exist'
+        where = f'is a folder without {" or ".join(OF_A_RUN)}' if path.is_dir() else 'does not exist'
         raise CheckpointError(
-            f'Checkpoint {path} {kind}{working_folder(path)}; give the path of a .pth file such as '
+            f'Checkpoint {path} {where}{working_folder(path)}; give the path of a .pth file such as '
             'work_dirs/<run>/best.pth, or a name that `detkit zoo list` shows.'
         )
     if not is_zip(path):
+        kind = kind_of(str(path))
+        if kind not in (None, 'weights'):
+            raise CheckpointError(
+                f'{path} is {KINDS[kind]}, where a checkpoint is expected. The config comes first, then the '
+                'checkpoint, then the images.'
+            )
         raise CheckpointError(
             f'Checkpoint {path} is truncated or is no checkpoint at all '
             f'({path.stat().st_size} bytes). Take another one, such as best.pth of the same folder, '

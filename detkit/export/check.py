@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from detkit.export.alignment import aligned_queries
+from detkit.export.alignment import aligned_queries, at_the_border
 from detkit.export.detector import ExportedDetector
 from detkit.export.plan import Plan
 from detkit.export.suppression import WHOLE, name_of_bboxes, takes_every_class
+from detkit.export.ties import possible_and_certain, with_same_choice
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou
@@ -199,19 +200,29 @@ def batches(predictor: Predictor, images: Sequence[SourceImage], batch_size: int
 def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan: Plan, found: Differences) -> None:
     padded, img_shapes = theirs.padded(batch['inputs']), batch['gt'].img_shapes
     found.batches.append((padded.shape[0], *padded.shape[-2:]))
-    expected = ours.decode(padded, img_shapes if ours.needs_img_shapes else None)
+    known_shapes = img_shapes if ours.needs_img_shapes else None
+    preds = ours.undecoded(padded, known_shapes)
+    expected, levels = ours.head.decode(preds, known_shapes), ours.head.level_scores(preds)
     given = theirs.decode(batch['inputs'], img_shapes)
     metas = [{**sample.metainfo, 'input_shape': tuple(padded.shape[-2:])} for sample in batch['data_samples']]
     if plan.suppression is None:
-        size = padded.shape[-2:]
+        size, tolerance, most = padded.shape[-2:], _score_tolerance(plan), _BEST_PRIORS
         pair = (expected, given)
-        if plan.precision != 'float32' and ours.head.SELECTS and _alike(expected, given):
-            pair = aligned_queries(expected, given, size, SCORE_THR)
-        _compare_tensors(*pair, size, found)
+        if _alike(expected, given) and levels is not None:
+            scores = with_same_choice(expected['scores'], given['scores'], *levels, tolerance)
+            pair = tuple({**own, 'scores': values} for own, values in zip(pair, scores, strict=True))
+        if _alike(expected, given) and ours.head.SELECTS:
+            if plan.precision == 'float32':
+                last = at_the_border(ours.head.query_scores(preds), tolerance)
+                pair = aligned_queries(expected, given, size, replaceable=last, tolerance=tolerance)
+            else:
+                pair = aligned_queries(expected, given, size, SCORE_THR)
+            most *= len(padded)  # the queries of all images are in one row
+        _compare_tensors(*pair, size, found, most)
         if plan.int8:
             _add_means(*pair, size, found.means)
     else:
-        _compare_rows(expected, given, ours.head, plan, found)
+        _compare_rows(expected, given, ours.head, plan, found, levels)
     pairs = zip(ours.head.results(expected, metas), theirs.predict(given, batch['data_samples']), strict=True)
     for first, second in pairs:
         _count_matches(first, second, found)
@@ -222,9 +233,16 @@ def _alike(expected: dict[str, Tensor], given: dict[str, Tensor]) -> bool:
 
 
 def _compare_tensors(
-    expected: dict[str, Tensor], given: dict[str, Tensor], size: tuple[int, int], found: Differences
+    expected: dict[str, Tensor],
+    given: dict[str, Tensor],
+    size: tuple[int, int],
+    found: Differences,
+    most: int = _BEST_PRIORS,
 ) -> None:
-    """Compare decoded tensors; boxes as far as they lie inside inputs of ``size`` (h, w), as results are clipped."""
+    """Compare decoded tensors; boxes as far as they lie inside inputs of ``size`` (h, w), as results are clipped.
+
+    Of each row of predictions the boxes of the ``most`` best ones are compared.
+    """
     for name, value in expected.items():
         if value.shape != given[name].shape:
             found.tensors[name] = float('inf')
@@ -236,7 +254,7 @@ def _compare_tensors(
             found.scores = _larger(found.scores, float(difference.max()))
         if name in ('bboxes', 'rbboxes') and value.numel():
             best = expected['scores'].amax(2)
-            index = best.topk(min(_BEST_PRIORS, best.shape[1]), 1).indices.unsqueeze(-1).expand(-1, -1, 4)
+            index = best.topk(min(most, best.shape[1]), 1).indices.unsqueeze(-1).expand(-1, -1, 4)
             if name == 'bboxes':
                 limits = value.new_tensor([size[1], size[0]] * 2)
                 difference = (_clipped(value, limits) - _clipped(given[name], limits)).abs()
@@ -295,7 +313,12 @@ def _count_matches(first: DetDataSample, second: DetDataSample, found: Differenc
 
 
 def _compare_rows(
-    expected: dict[str, Tensor], given: dict[str, Tensor], head: nn.Module, plan: Plan, found: Differences
+    expected: dict[str, Tensor],
+    given: dict[str, Tensor],
+    head: nn.Module,
+    plan: Plan,
+    found: Differences,
+    levels: tuple[list[Tensor], int] | None = None,
 ) -> None:
     """Compare the rows that a graph's suppression left with all candidates of PyTorch.
 
@@ -308,29 +331,38 @@ def _compare_rows(
         head: the head that decoded.
         plan: what was exported.
         found: takes the differences.
+        levels: what ``BaseHead.level_scores`` returns. Of candidates that equal the lowest one that their level keeps
+            any may be a row.
     """
     from torchvision.ops import box_iou
 
+    possible = certain = expected['scores']
+    if levels is not None:
+        possible, certain = possible_and_certain(possible, *levels, _score_tolerance(plan))
     options, name = plan.suppression, name_of_bboxes(expected)
     overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
     equal = _EQUAL[plan.precision]
-    for image, scores in enumerate(expected['scores']):
+    for image, scores in enumerate(possible):
         best = scores.amax(1)  # (P,)
+        required = certain[image].amax(1)
         bboxes, count = expected[name][image], int(given['counts'][image])
         rows = {key: given[key][image][:count] for key in (name, 'scores', 'labels')}
-        near = (rows['scores'][:, None] - scores[:, rows['labels']].T).abs()  # (N, P)
+        near = scores[:, rows['labels']].T  # (N, P)
+        near = torch.where(near >= required - _score_tolerance(plan), (rows['scores'][:, None] - near).abs(), torch.inf)
         if takes_every_class(head):  # its candidates are pairs of a prior and a class, (P * C,)
             num_classes = scores.shape[1]
-            best, bboxes = scores.flatten(), bboxes.repeat_interleave(num_classes, 0)
+            best, required = scores.flatten(), certain[image].flatten()
+            bboxes = bboxes.repeat_interleave(num_classes, 0)
             same = rows['labels'][:, None] == torch.arange(num_classes)  # (N, C)
-            near = torch.where(same[:, None], near[:, :, None], torch.inf).flatten(1)
+            near = (rows['scores'][:, None, None] - scores).abs()  # (N, P, C)
+            near = torch.where(same[:, None], near, torch.inf).flatten(1)
         distances = (rows[name][:, None, :4] - bboxes[:, :4]).abs().amax(-1)
         distances = torch.where(near <= _score_tolerance(plan), distances, torch.inf)
         partner = distances.argmin(1)
         if count:
             found.bboxes = _larger(found.bboxes, float(distances.amin(1).max()))
             found.scores = _larger(found.scores, float(near[torch.arange(count), partner].max()))
-        missing = best > options.score_thr + equal
+        missing = required > options.score_thr + equal
         missing[partner] = False
         if count == options.max_per_img:
             missing &= best > rows['scores'][-1] + equal

@@ -40,7 +40,7 @@ def test_detections_of_a_converted_file_equal_the_reference(recorded, tmp_path, 
     seed, count = int(recorded['seed']), int(recorded['images'])
     source = written(tmp_path / 'in.pt', recorded['layouts'][version], seed)
     report = '\n'.join(convert_ultralytics(source, tmp_path / 'out.pth', CONFIGS))
-    assert 'YOLO-Worlds detection, 3 classes' in report
+    assert 'YOLO-World-s detection, 3 classes' in report
     assert ('version=1' in report) == (version == 'v1')
     model = init_detector(None, tmp_path / 'out.pth', device='cpu', fuse=False).double()
     assert model.info.classes == CLASSES

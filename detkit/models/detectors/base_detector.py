@@ -209,9 +209,13 @@ class BaseDetector(BaseModule, Detector):
         Returns:
             What the head's ``decode`` returns.
         """
+        return self.head.decode(self.undecoded(images, img_shapes), img_shapes)
+
+    def undecoded(self, images: Tensor, img_shapes: Tensor | None = None) -> Preds:
+        """Return the head's raw predictions, of which ``decode`` makes its result; the arguments are the same."""
         inputs = self.data_preprocessor.normalize(images, img_shapes)
         padding_mask = None if img_shapes is None else self.mask_of(img_shapes, inputs.shape[-2:])
-        return self.head.decode(raw_predictions(self, inputs, padding_mask), img_shapes)
+        return raw_predictions(self, inputs, padding_mask)
 
     def predict(self, preds: Preds, data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Return the head's predictions, with the ground truth of ``data_samples`` where they have one."""

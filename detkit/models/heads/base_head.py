@@ -90,6 +90,27 @@ class BaseHead(BaseModule):
         """
         raise NotImplementedError
 
+    def level_scores(self, preds: dict[str, Tensor | list[Tensor]]) -> tuple[list[Tensor], int] | None:
+        """Return the scores that ``decode`` chooses by, where it leaves out all but the best ones of each level.
+
+        The check of an exported file needs them: of two that differ by rounding, another runtime may choose the other.
+
+        Args:
+            preds: the output of ``forward``.
+
+        Returns:
+            The scores ``(B, P_i, C)`` of each level before any is left out, and how many of a level remain; None where
+            all remain.
+        """
+        return None
+
+    def query_scores(self, preds: dict[str, Tensor | list[Tensor]]) -> Tensor | None:
+        """Return the scores ``(B, Q)`` by which ``forward`` selected the cells that its queries begin at.
+
+        They are needed as those of ``level_scores`` are. None where none was left out, or where they are unknown.
+        """
+        return None
+
     def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
         """Return a data sample for each image, in pixels of the original images; nothing here depends on weights.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.structures.data_sample import DetDataSample
@@ -97,13 +98,21 @@ class FPNHead(DenseHead):
                 the size of the batch.
         """
         levels = self._all_rows(preds)
-        scores = [
-            _best_only(self._scores(_widened({name: rows[level] for name, rows in levels.items()})), self._nms_pre)
-            for level in range(len(self.strides))
-        ]
+        scores = [_best_only(scores, self._nms_pre) for scores in self._scores_of(levels)]
         rows = _widened({name: torch.cat(parts, 1) for name, parts in levels.items()})
         bboxes = self._bboxes(self._priors_of(self._level_priors(preds), slice(None)), rows)
         return dict(bboxes=self._clipped(bboxes, preds, img_shapes), scores=torch.cat(scores, 1))
+
+    def level_scores(self, preds: dict[str, list[Tensor]]) -> tuple[list[Tensor], int]:
+        """Return the scores of each level, and how many of them ``decode`` leaves, see ``BaseHead``."""
+        return self._scores_of(self._all_rows(preds)), self._nms_pre
+
+    def _scores_of(self, levels: dict[str, list[Tensor]]) -> list[Tensor]:
+        """Return the scores ``(B, P_i, C)`` of each level."""
+        return [
+            self._scores(_widened({name: rows[level] for name, rows in levels.items()}))
+            for level in range(len(self.strides))
+        ]
 
     @torch.no_grad()
     def predict(self, preds: dict[str, list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
@@ -163,7 +172,10 @@ def _widened(rows: dict[str, Tensor]) -> dict[str, Tensor]:
 def _best_only(scores: Tensor, count: int) -> Tensor:
     """Return scores ``(B, P, C)`` with 0 in place of all but the ``count`` best of an image."""
     flat = scores.flatten(1)
-    if flat.shape[1] <= count:
-        return scores
+    if isinstance(flat.shape[1], int):
+        if flat.shape[1] <= count:
+            return scores
+    else:  # a graph for images of any size: there may be fewer at another size, and scores are not negative
+        flat = F.pad(flat, (0, count))
     least = flat.topk(count, 1).values[:, -1]
     return scores.where(scores >= least.view(-1, 1, 1), torch.zeros_like(scores))

@@ -171,6 +171,11 @@ class RFDETRHead(QueryHead):
         parts = [selection(memory, anchors, usable, count) for selection in self.selections[: self.active_groups]]
         return SelectedCells(*(torch.cat(own, dim=1) for own in zip(*parts, strict=True)))
 
+    def query_scores(self, preds: dict[str, Tensor]) -> Tensor | None:
+        """Return the scores ``(B, Q)`` of the selected cells, see ``BaseHead``; None where every cell is a query."""
+        logits = preds['enc_cls_logits']
+        return None if logits.shape[1] < self.num_queries else logits.amax(-1).sigmoid()
+
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` of the last layer, and sums of the others.
 

@@ -176,6 +176,11 @@ class RTDETRHead(QueryHead):
         gt_bboxes = self.encode_bboxes(gt, selected.bbox_preds.dtype)
         return self.denoising(gt.labels, gt_bboxes, gt.valid, gt.img_shapes)
 
+    def query_scores(self, preds: dict[str, Tensor]) -> Tensor | None:
+        """Return the scores ``(B, Q)`` of the selected cells, see ``BaseHead``; None where every cell is a query."""
+        logits = preds['enc_cls_logits']
+        return None if logits.shape[1] < self.num_queries else logits.amax(-1).sigmoid()
+
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` of the last layer, and sums of the others.
 
