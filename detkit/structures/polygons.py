@@ -97,6 +97,12 @@ class Polygons:
                 clipped = _clip_side(clipped, axis, bound, sign)
         return clipped
 
+    def seen_in(self, rect: tuple[float, float, float, float] | np.ndarray) -> np.ndarray:
+        """Return ``(R,)`` bool: the rings of which a part with a width and a height lies inside ``rect`` (xyxy)."""
+        count = len(self.ring_sizes)
+        hulls = Polygons(self.points, self.ring_sizes, np.arange(count)).clip(rect).bboxes(count)
+        return (hulls[:, 2:] > hulls[:, :2]).all(1)
+
     def bboxes(self, num_objects: int) -> np.ndarray:
         """Return ``(N, 4)`` xyxy around all rings of each object; zeros for an object without one."""
         bboxes = np.zeros((num_objects, 4), self.points.dtype)

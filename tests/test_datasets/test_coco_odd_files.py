@@ -15,7 +15,9 @@ from detkit.datasets.formats import coco_images, coco_json
 from detkit.datasets.formats.coco_rle import measure_rles
 from detkit.datasets.formats.coco_segmentations import read_rings
 from detkit.datasets.image_files import image_id_of
+from detkit.datasets.transforms.scene_objects import place_objects
 from detkit.evaluation.coco_format import result_entries
+from detkit.structures.scene import Scene
 from detkit.utils.errors import DataError
 
 BOX = [2, 1, 4, 5]
@@ -193,6 +195,23 @@ def test_an_odd_outline_costs_the_ring_and_not_the_box(load, segmentation, sizes
     assert counts(dataset) == [1, 1, 1] and not dataset.skipped
     assert rings(dataset) == [[3], sizes, [3]]
     assert [skip.where for skip in dataset.unused] == ['annotation 2 of image 2'] * odd
+
+
+AROUND = [-9, -9, 40, -9, 40, -5, -5, -5, -5, 40, -9, 40]  # round the image's corner, from outside
+
+
+@pytest.mark.parametrize('outside', [[30, 1, 34, 1, 34, 6], [-9, 1, -5, 1, -5, 6], [20, 1, 24, 1, 24, 6], AROUND])
+def test_an_outline_outside_its_image_costs_the_outline_and_not_the_object(load, outside):
+    content = content_of()
+    content['annotations'][0]['segmentation'] = [outside]
+    content['annotations'][1]['segmentation'] = [RING, outside, RING]
+    content['annotations'][2]['segmentation'] = [[-2, -1, 30, -1, 30, 12, -2, 12]]  # all of the image is inside
+    dataset = load(content)
+    assert counts(dataset) == [1, 1, 1] and rings(dataset) == [[], [3, 3], [4]] and not dataset.skipped
+    assert [skip.where for skip in dataset.unused] == ['annotation 1 of image 1', 'annotation 2 of image 2']
+    assert all('of which nothing lies inside the image' in skip.reason for skip in dataset.unused)
+    scene = Scene.of_image(np.zeros((10, 20, 3), np.uint8), dataset.records[0].annotations)
+    assert place_objects(scene).annotations.bboxes.tolist() == [[2, 1, 6, 6]]  # it is learnt by its box
 
 
 def test_rings_across_objects_keep_their_owners():

@@ -88,6 +88,25 @@ def test_a_group_of_shapes_of_one_label_is_one_object(tmp_path):
     assert annotations.areas.tolist() == [27, 12, 1] and annotations.polygons.ring_owners.tolist() == [0, 0, 1]
 
 
+def test_outlines_outside_the_image_are_listed(tmp_path):
+    beside, around = [[30, 1], [34, 1], [34, 6]], [[-9, -9], [40, -9], [40, -5], [-5, -5], [-5, 40], [-9, 40]]
+    dataset, annotations = read(
+        tmp_path,
+        shape('nut', beside),
+        shape('nut', around),  # the box round it has all of the image in it, the outline nothing
+        shape('bolt', TRIANGLE, group_id=1),
+        shape('bolt', around, group_id=1),
+        shape('nut', TRIANGLE),
+    )
+    assert annotations.labels.tolist() == [1, 0] or annotations.labels.tolist() == [0, 1]
+    assert annotations.polygons.ring_owners.tolist() == [0, 1]
+    assert [(skip.where, skip.reason) for skip in dataset.skipped] == [
+        ('shape 1', 'no area inside the image'),
+        ('shape 2', 'no area inside the image'),
+    ]
+    assert [skip.reason[:43] for skip in dataset.unused] == ['a ring of an outline without an area inside']
+
+
 def test_bitmaps(tmp_path):
     cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     _, annotations = read(

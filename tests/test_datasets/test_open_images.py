@@ -91,7 +91,7 @@ def test_a_row_that_breaks_a_rule_is_left_out_alone(tmp_path, text, reason):
     dataset, annotations = read(tmp_path, text, row(code='/m/0b'))
     assert annotations.labels.tolist() == [1]
     (skip,) = dataset.skipped
-    assert skip.path.endswith('boxes.csv') and reason in skip.reason and skip.where in (2, None)
+    assert skip.path.endswith('boxes.csv') and reason in skip.reason and skip.where in (2, 'a box of a.jpg')
 
 
 def test_codes_of_one_name_are_refused(tmp_path):

@@ -15,6 +15,7 @@ from detkit.datasets.formats.coco_json import show
 from detkit.datasets.formats.coco_segmentations import LIMIT
 from detkit.datasets.shares import ALL_SHARES, FEW_PIXELS, are_shares
 from detkit.datasets.skips import Skip
+from detkit.structures.polygons import Polygons
 
 __all__ = ['CocoObjects', 'select_objects', 'typed_id']
 
@@ -22,6 +23,7 @@ _ODD_OUTLINE = (
     'a ring of an outline that is not three points or more, or an outline without a width, a height or a pixel: it is '
     'left out, the box is kept'
 )
+_OUTSIDE = 'a ring of an outline of which nothing lies inside the image: it is left out, the box is kept'
 # An odd number with as many ones as zeros, to mix bits with.
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 _KINDS = {int: 'whole number', float: 'fraction', str: 'text'}
@@ -163,8 +165,32 @@ class _Selection:
             'a segmentation that is a bitmap of another size than the image',
         )
         self.bboxes = xyxy
+        self.outside = self._rings_outside(size_wh)
         if self.num_keypoints is not None:
             self._check_keypoints(self.num_keypoints)
+
+    def _rings_outside(self, size_wh: np.ndarray) -> np.ndarray:
+        """Return ``(R,)`` bool: the rings of kept annotations of which nothing lies inside the image.
+
+        Args:
+            size_wh: ``(M, 2)``, the sizes of the annotations' images.
+        """
+        outside, first = np.zeros(len(self.columns['ring_owners']), bool), 0
+        for part in self.parts:
+            sizes, points = part.ring_sizes, part.points
+            rings = slice(first, first + len(sizes))
+            first = rings.stop
+            if not len(sizes):
+                continue
+            starts, owners = np.cumsum(sizes) - sizes, self.columns['ring_owners'][rings]
+            limits = np.repeat(size_wh[owners].astype(points.dtype), sizes, axis=0)
+            within = ((points > 0) & (points < limits)).all(1)
+            on_image = ((points >= 0) & (points <= limits)).all(1)
+            seen = np.logical_or.reduceat(within, starts) | np.logical_and.reduceat(on_image, starts)
+            for i in np.flatnonzero(~seen & self.kept[owners]).tolist():  # few: others have a point inside
+                ring = Polygons(points[starts[i] : starts[i] + sizes[i]], sizes[i : i + 1], np.zeros(1, np.int64))
+                outside[first - len(sizes) + i] = not ring.seen_in((0, 0, *size_wh[owners[i]])).all()
+        return outside
 
     def _shares(self, bboxes: np.ndarray) -> np.ndarray:
         """Return ``(M,)`` bool: all boxes of the file where none reaches beyond the first pixels of its image."""
@@ -226,6 +252,9 @@ class _Selection:
         self.note_unused(odd, 'an area that is no number of pixels: the area of the outline, or of the box, is used')
         odd = self.columns['odd_outlines'] & self.kept
         self.note_unused(odd, _ODD_OUTLINE)
+        outside = np.zeros(len(self.kept), bool)
+        outside[self.columns['ring_owners'][self.outside]] = True
+        self.note_unused(outside & self.kept, _OUTSIDE)
         rows = np.flatnonzero(self.kept)
         rows = rows[np.argsort(self.images[rows], kind='stable')]
         rank = np.full(len(self.kept), -1, np.int64)
@@ -250,6 +279,7 @@ class _Selection:
     def _rings(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return owners, sizes and points of the rings of kept objects, in the order of ``rank``."""
         owners, sizes = rank[self.columns['ring_owners']], self.columns['ring_sizes']
+        owners[self.outside] = -1
         order = np.argsort(owners, kind='stable')
         order = order[np.searchsorted(owners[order], 0) :]
         targets = np.full(len(sizes), -1, np.int64)

@@ -96,7 +96,7 @@ class OpenImagesDataset(DetDataset):
         self._check_codes(boxes.codes, names, ann_file)
         paths, shapes, place_of = self._find_images(boxes.image_ids, ann_file)
         num_entries = len(boxes.images) + len(skipped) + len(boxes.image_ids)
-        flat = self._select(boxes, code_names, place_of, shapes, ann_file)
+        flat = self._select(boxes, code_names, place_of, paths, shapes, ann_file)
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
         # Each is an image's id in the file, and no two images are taken for one.
         ids = [os.path.splitext(os.path.basename(path))[0] for path in paths]
@@ -156,7 +156,13 @@ class OpenImagesDataset(DetDataset):
         return paths, np.array(shapes, np.int64).reshape(-1, 2), place_of
 
     def _select(
-        self, boxes: _Boxes, code_names: Sequence[str], place_of: np.ndarray, shapes: np.ndarray, ann_file: str
+        self,
+        boxes: _Boxes,
+        code_names: Sequence[str],
+        place_of: np.ndarray,
+        paths: Sequence[str],
+        shapes: np.ndarray,
+        ann_file: str,
     ) -> FlatAnnotations:
         """Return the boxes of the wanted classes in pixels, ordered by image, each once."""
         label_of = {name: label for label, name in enumerate(self.metainfo['classes'])}
@@ -176,10 +182,12 @@ class OpenImagesDataset(DetDataset):
         present = {name for name, count in zip(code_names, counts, strict=True) if count}
         self.note_other_classes(others, present, ann_file)
         shares = np.clip(np.frombuffer(boxes.sides, np.float32).reshape(-1, 4), 0, 1)
-        flat = here & ~(shares[:, 2:] > shares[:, :2]).all(1)
-        if flat.any():
-            reason = 'no area inside the image'
-            self.skipped.append(Skip(ann_file, None, reason, count=int(flat.sum())))
+        flat = here & (labels >= 0) & ~(shares[:, 2:] > shares[:, :2]).all(1)
+        self.skipped += list_skips(
+            np.flatnonzero(flat).tolist(),
+            lambda i: (ann_file, f'a box of {os.path.basename(paths[images[i]])}'),
+            'no area inside the image',
+        )
         keep = np.flatnonzero(here & (labels >= 0) & ~flat)
         kind = [('image', np.int64), ('code', np.int64), ('sides', np.float32, 4), ('group', bool)]
         rows = np.zeros(len(keep), kind)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.formats.shapes import EntryError, Shape, draw, rbboxes_of
+from detkit.datasets.formats.shapes import EntryError, Shape, draw, rbboxes_of, rings_left
 from detkit.datasets.image_files import (
     files_below,
     is_image_name,
@@ -28,6 +28,8 @@ from detkit.structures.bboxes import clip_bboxes
 from detkit.utils.errors import DataError
 
 __all__ = ['ListedImage', 'Listing', 'ShapeDataset']
+
+_RING_OUTSIDE = 'a ring of an outline without an area inside the image: it is left out, the object is kept'
 
 
 @dataclass
@@ -221,17 +223,21 @@ class ShapeDataset(DetDataset):
         """Return the objects that have an area inside the image, each once."""
         frame = (0, 0, shape[1], shape[0])
         bboxes = clip_bboxes(np.array([drawn.hull() for drawn in shapes], np.float32).reshape(-1, 4), frame)
+        left = rings_left(shapes, shape)
         kept, seen = [], set()
         for i, drawn in enumerate(shapes):
+            outlined = bool(drawn.rings) and drawn.rle is None
             key = (drawn.name, *bboxes[i].tolist(), *(ring.tobytes() for ring in drawn.rings), str(drawn.rle))
             key += tuple(sorted(drawn.keypoints.items()))
-            if not (bboxes[i, 2:] > bboxes[i, :2]).all():
+            if not (bboxes[i, 2:] > bboxes[i, :2]).all() or (outlined and drawn.bbox is None and not left[i]):
                 self.skipped.append(Skip(image.source, image.place_of(drawn.where), 'no area inside the image'))
             elif key in seen:
                 self.unused.append(Skip(image.source, image.place_of(drawn.where), 'the same as an earlier object'))
             else:
                 seen.add(key)
                 kept.append(i)
+                if outlined and left[i] < len(drawn.rings):
+                    self.unused.append(Skip(image.source, image.place_of(drawn.where), _RING_OUTSIDE))
         bboxes, shapes = bboxes[kept], [shapes[i] for i in kept]
         labels = np.array([0 if self.single_class else label_of[drawn.name] for drawn in shapes], np.int64)
         common = dict(

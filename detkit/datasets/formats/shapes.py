@@ -27,6 +27,7 @@ __all__ = [
     'number',
     'points_of',
     'rbboxes_of',
+    'rings_left',
     'rings_to_rle',
     'turn',
 ]
@@ -195,6 +196,15 @@ def draw(shapes: Sequence[Shape], bboxes: np.ndarray, shape: tuple[int, int]) ->
     )
 
 
+def rings_left(shapes: Sequence[Shape], shape: tuple[int, int]) -> np.ndarray:
+    """Return ``(N,)`` int64: how many outlines of each object have a part inside an image of (h, w)."""
+    rings = [(i, ring) for i, drawn in enumerate(shapes) for ring in drawn.rings]
+    owners = np.array([owner for owner, _ in rings], np.int64)
+    points = np.concatenate([*(ring for _, ring in rings), np.zeros((0, 2))]).astype(np.float32)
+    polygons = Polygons(points, np.array([len(ring) for _, ring in rings], np.int64), owners)
+    return np.bincount(owners[polygons.seen_in((0, 0, shape[1], shape[0]))], minlength=len(shapes))
+
+
 def rbboxes_of(shapes: Sequence[Shape], bboxes: np.ndarray) -> np.ndarray:
     """Return ``(N, 5)`` float32, the rectangle of least area around each object's outline, else its box ``(N, 4)``."""
     rbboxes = [_rbbox(drawn, own) for drawn, own in zip(shapes, bboxes, strict=True)]
@@ -207,7 +217,9 @@ def _clip_rings(rings: Sequence[np.ndarray], owners: Sequence[int], shape: tuple
         np.array([len(ring) for ring in rings], np.int64),
         np.array(owners, np.int64),
     ).clip((0, 0, shape[1], shape[0]))
-    flat = polygons.ring_sizes < 3
+    count = len(polygons.ring_sizes)
+    hulls = Polygons(polygons.points, polygons.ring_sizes, np.arange(count)).bboxes(count)
+    flat = (polygons.ring_sizes < 3) | ~(hulls[:, 2:] > hulls[:, :2]).all(1)
     points = polygons.points[np.repeat(~flat, polygons.ring_sizes)]
     return Polygons(points, polygons.ring_sizes[~flat], polygons.ring_owners[~flat])
 
