@@ -42,6 +42,25 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{**defaults, **kwargs})
         self.mistake: Callable[[argparse.Namespace], str | None] | None = None
         self._given: list[str] = []
+        self._rules: list[tuple[Callable[[argparse.Namespace], bool], tuple[str, ...], str]] = []
+
+    def without_effect(self, when: Callable[[argparse.Namespace], bool], *options: str, why: str) -> None:
+        """Refuse options that are given where they have no effect.
+
+        Args:
+            when: returns whether they have none, by all arguments.
+            *options: their names.
+            why: the end of the sentence "OPTION has no effect …".
+        """
+        self._rules.append((when, options, why))
+
+    def _useless(self, args: argparse.Namespace) -> str | None:
+        for when, options, why in self._rules:
+            for option in options if when(args) else ():
+                action = self._option_string_actions[option]
+                if getattr(args, action.dest) != action.default:
+                    return f'{option} has no effect {why}'
+        return None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._given = list(sys.argv[1:] if args is None else args)
@@ -50,6 +69,8 @@ class CommandParser(argparse.ArgumentParser):
         text = None if found[1] else misplaced_file(self.prog, self._actions, found[0])
         if text is None and self.mistake is not None and not found[1]:
             text = self.mistake(found[0])
+        if text is None and not found[1]:
+            text = self._useless(found[0])
         if text is not None:
             self.error(text)
         return found

@@ -52,6 +52,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--cors-origins', nargs='+', metavar='ORIGIN', help='web origins whose pages may use the server (default: none)'
     )
+    parser.without_effect(lambda args: not args.allow_urls, '--allow-private-urls', why='without --allow-urls')
 
 
 def run(args: argparse.Namespace) -> None:

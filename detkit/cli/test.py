@@ -37,7 +37,7 @@ def add_arguments(parser: CommandParser) -> None:
         '--show-dir', metavar='FOLDER', help='write a picture of each image, ground truth beside predictions'
     )
     parser.add_argument(
-        '--score-thr', type=share, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
+        '--score-thr', type=share, help='lowest score of a prediction in the pictures of --show-dir (default: 0.25)'
     )
     add_shared_arguments(parser, '--device', '--runtime')
     parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
@@ -56,6 +56,12 @@ def add_arguments(parser: CommandParser) -> None:
         help='how several processes were started',
     )
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.without_effect(
+        lambda args: args.show_dir is None,
+        '--score-thr',
+        why='without --show-dir, whose pictures it is for; metrics use all predictions above '
+        '--cfg-options model.head.test_cfg.score_thr',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -79,5 +85,5 @@ def run(args: argparse.Namespace) -> None:
         args.cfg_options,
         settings,
         show_dir=args.show_dir,
-        score_thr=args.score_thr,
+        score_thr=0.25 if args.score_thr is None else args.score_thr,
     )

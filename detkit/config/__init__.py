@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from detkit.config.check import check_config
     from detkit.config.load import load_config, load_config_with_origins
     from detkit.config.locate import located
-    from detkit.config.resolve import LoadedConfig, literal_text, origins_of, resolved_text
+    from detkit.config.resolve import LoadedConfig, literal_text, origin_of_resolved, origins_of, resolved_text
     from detkit.config.wiring import counts_classes, data_metainfo
 
 # The check needs every registered class, which takes seconds to import; finding a config by its name needs none.
@@ -24,6 +24,7 @@ __getattr__ = lazy_names(
         'load_config': 'load',
         'load_config_with_origins': 'load',
         'located': 'locate',
+        'origin_of_resolved': 'resolve',
         'origins_of': 'resolve',
         'resolved_text': 'resolve',
     },
@@ -42,6 +43,7 @@ __all__ = [
     'load_config',
     'load_config_with_origins',
     'located',
+    'origin_of_resolved',
     'origins_of',
     'resolved_text',
 ]

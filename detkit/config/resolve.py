@@ -16,6 +16,7 @@ from detkit.config.origins import KeyPath, Origins
 from detkit.config.source import PURE_FUNCTIONS, read_source
 
 _WIDTH = 110
+_HEADER, _HEADER_END = '# Resolved from ', '. Variables reach what is built from them, as in that file.'
 # Keys that concern one run alone, and that a run made from its config does not take over.
 _OF_ONE_RUN = {'work_dir': None, 'resume': False, 'launcher': 'none'}
 
@@ -62,12 +63,16 @@ def literal_text(config: Config | dict) -> str:
     )
 
 
-def resolved_text(config: Config) -> str:
+def resolved_text(config: Config, origin: str | None = None) -> str:
     """Return a config as one Python file that loads to the same, and in which variables still reach what they did.
 
     ``train_cfg = dict(max_epochs=max_epochs)`` stays so where the value is the variable's; where it is not (an option
     gave another) the value itself is written. Values that were wired from the data are left out, so that the file can
     be used with other data.
+
+    Args:
+        config: the config.
+        origin: the file that the first line names, see ``origin_of_resolved``; None for the config's own.
     """
     origins = origins_of(config)
     if origins is None:
@@ -76,9 +81,18 @@ def resolved_text(config: Config) -> str:
     for path in config.wired:
         _remove(values, path)
     values |= {key: value for key, value in _OF_ONE_RUN.items() if key in values}
-    return f'# Resolved from {config.filename}. Variables reach what is built from them, as in that file.\n' + (
-        _Writer(values, origins).text()
-    )
+    return f'{_HEADER}{origin or config.filename}{_HEADER_END}\n' + _Writer(values, origins).text()
+
+
+def origin_of_resolved(path: str | Path) -> str | None:
+    """Return the file that a resolved config was made of, as its first line says; None for any other file."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            first = file.readline().rstrip('\n')
+    except (OSError, UnicodeDecodeError):
+        return None
+    is_resolved = first.startswith(_HEADER) and first.endswith(_HEADER_END)
+    return first[len(_HEADER) : -len(_HEADER_END)] if is_resolved else None
 
 
 def _remove(values: Any, path: KeyPath) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit import __version__
-from detkit.config import located, origins_of, resolved_text
+from detkit.config import located, origin_of_resolved, origins_of, resolved_text
 from detkit.config.top_level import check_groups, refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint_writer import CheckpointWriter
@@ -182,7 +182,9 @@ class BaseRunner(Elsewhere):
     def _write_config(self) -> None:
         """Write the config into the run's folder; that of a resumed run is replaced only when it is known to fit."""
         if is_main_process():
-            write_text(Path(self.work_dir, CONFIG_FILE), resolved_text(self.cfg))
+            file = Path(self.work_dir, CONFIG_FILE)
+            is_own = bool(self.cfg.filename) and Path(self.cfg.filename).resolve() == file.resolve()  # resumed
+            write_text(file, resolved_text(self.cfg, origin_of_resolved(file) if is_own else None))
 
     def register_hook(self, hook: Hook | Mapping[str, Any], priority: int | str | None = None) -> None:
         """Add a hook behind those of the same or a higher priority.

@@ -6,15 +6,16 @@ from typing import Any
 
 from torch import distributed
 
-from detkit.config import find_config, load_config
+from detkit.config import find_config, load_config, origin_of_resolved
 from detkit.config.keys import TOP_LEVEL_KEYS
+from detkit.config.names import config_name
 from detkit.config.options import Option, parse_options
 from detkit.config.source import read_source
 from detkit.engine.hooks import Hook
-from detkit.engine.run_folder import CONFIG_FILE, newest_run, run_name, run_of_config
+from detkit.engine.run_folder import CONFIG_FILE, display_path, newest_run, run_name, run_of_config
 from detkit.engine.runner import Runner
 from detkit.utils.errors import ConfigError
-from detkit.utils.front_end import changing
+from detkit.utils.front_end import argument, changing, resuming
 
 
 def train_from_config(
@@ -94,7 +95,54 @@ def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Optio
     stored = folder / CONFIG_FILE
     if not stored.is_file() or run_of_config(stored) is None:
         return path, options
+    if run is None or run != stored.parent:
+        _check_origin(stored, path)
+    _check_weights_unused(stored, given)
     return stored, options if run is not None else _without_built(stored, path, options)
+
+
+def _check_origin(stored: Path, path: Path) -> None:
+    """Raise ``ConfigError`` where a run to be resumed with its own config ``stored`` was started with another one."""
+    origins = _origins(stored)
+    if not origins or any(_is_same(origin, path) for origin in origins):
+        return
+    raise ConfigError(
+        f'the run in {display_path(stored.parent)} was started with {origins[0]} and goes on with its own '
+        f'config, so that {path} would have no effect. To resume it give {origins[0]} or {display_path(stored)}; to '
+        f'train {path} leave {resuming()} out, or give another {argument("work_dir")}'
+    )
+
+
+def _origins(stored: Path) -> list[Path]:
+    """Return the config that a run was started with, and where that is another run's own, the one of that run, too."""
+    origins: list[Path] = []
+    while (origin := origin_of_resolved(origins[-1] if origins else stored)) is not None:
+        if Path(origin).resolve() in {each.resolve() for each in (stored, *origins)}:
+            break
+        origins.append(Path(origin))
+    return origins
+
+
+def _is_same(origin: Path, path: Path) -> bool:
+    name = config_name(path)
+    if name is not None and origin.with_suffix('').as_posix().endswith(f'configs/{name}'):
+        return True  # perhaps of another installation
+    # It may have been moved, or started in another working folder.
+    return origin.resolve() == path.resolve() or (origin.name == path.name and not origin.exists())
+
+
+def _check_weights_unused(stored: Path, given: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for weights to start from that a run, whose config is ``stored``, was not started from."""
+    keys = [key for key in ('load_from', 'default_load_from') if key in given]
+    if not keys or not any(stored.parent.glob('*.pth')):
+        return
+    own = load_config(stored, need_classes=False)
+    for key in keys:
+        if given[key] != own.get(key):
+            raise ConfigError(
+                f'{key}={given[key]} has no effect on the run in {display_path(stored.parent)}, which is resumed from '
+                f'its own checkpoint: leave it out, or start another run without {resuming()}'
+            )
 
 
 def _without_built(stored: Path, path: Path, options: list[Option]) -> list[Option]:

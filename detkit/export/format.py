@@ -94,6 +94,8 @@ class ExportFormat:
 
     def check_plan(self, settings: ExportSettings) -> None:
         """Raise ``ConfigError`` for settings that only this format refuses."""
+        if settings.opset != type(settings)().opset:
+            raise ConfigError(f"opset is the version of ONNX's operators, which {self.name} files do not have")
 
     def why_unbuilt(self) -> str | None:
         """Return why a file cannot be built here from that of ``built_from``; None where it can."""

@@ -83,3 +83,24 @@ def test_a_picture_is_no_truncated_checkpoint(tmp_path):
         CheckpointError, match='photo.jpg is a picture, where a checkpoint is expected. The config comes'
     ):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ('words', 'option', 'reason', 'remedy'),
+    [
+        (f'test {CONFIG} best.pth', '--score-thr 0.5', 'without --show-dir', '--show-dir x'),
+        (f'analyze dataset-stats {CONFIG}', '--max-images 3', 'without the page of --out', '--out x.html'),
+        (f'analyze dataset-stats {CONFIG}', '--batch-size 3', 'without --checkpoint', '--checkpoint best.pth'),
+        (f'analyze dataset-stats {CONFIG} --no-near-duplicates', '--max-distance 3', 'with --no-near-dupl', None),
+        (f'analyze feature-maps {CONFIG} best.pth a.jpg', '--channels 3', 'without --method maps', '--method maps'),
+        (f'analyze feature-maps {CONFIG} best.pth a.jpg --method maps', '--class a', 'without --method gradcam', None),
+        (f'analyze browse-dataset {CONFIG} --indices 3', '--number 2', 'with --indices', None),
+        ('serve best.pth', '--allow-private-urls', 'without --allow-urls', '--allow-urls host'),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(words, option, reason, remedy, capsys):
+    name = next(name for name in COMMANDS if words.startswith(f'{name} '))
+    assert f'{option.split()[0]} has no effect {reason}' in error_of(f'{words} {option}', capsys)
+    find_command(name).parse_args(words[len(name) :].split())
+    if remedy:
+        find_command(name).parse_args(f'{words[len(name) :]} {option} {remedy}'.split())

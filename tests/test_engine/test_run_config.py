@@ -61,6 +61,35 @@ def test_a_resumed_run_needs_no_options_again(run, repo):
     assert load_config(run / 'config.py').img_size == 32 and not run.with_name('det_custom-2').exists()
 
 
+def test_another_config_than_that_of_the_run_is_refused(run, repo, tmp_path):
+    other = repo / 'configs' / 'yolov8' / 'seg_custom.py'
+    own = tmp_path / 'mine.py'
+    own.write_text(f"_base_ = '{config_of(repo)}'\n")
+    for path in (other, own):
+        for settings in (dict(resume=str(run)), dict(resume='auto', work_dir=str(run))):
+            with pytest.raises(ConfigError, match=r'was started with .*det_custom.py and goes on with its own config'):
+                train(repo, 'max_epochs=2', path=path, **settings)
+    train(repo, 'max_epochs=2', resume='auto', work_dir=str(run))
+    with pytest.raises(ConfigError, match=r'det_custom.py and goes on with its own config'):  # also of a resumed one
+        train(repo, 'max_epochs=3', path=other, resume=str(run))
+    train(repo, 'max_epochs=3', resume='auto')
+    assert epochs(run) == 3
+
+
+def test_the_config_of_another_run_is_refused(run, repo, tmp_path):
+    shutil.copytree(run, tmp_path / 'first')
+    train(repo, *SMALL, 'data_yaml=mine.yaml', work_dir='second')
+    with pytest.raises(ConfigError, match='the run in second was started with'):
+        train(repo, 'max_epochs=2', path=tmp_path / 'first' / 'config.py', resume='second')
+
+
+def test_weights_to_start_from_are_refused_where_a_run_goes_on(run, repo):
+    with pytest.raises(ConfigError, match='load_from=other.pth has no effect on the run in work_dirs/det_custom'):
+        train(repo, 'max_epochs=2', 'load_from=other.pth', resume='auto')
+    train(repo, 'max_epochs=2', 'load_from=None', resume='auto')  # the run's own
+    assert epochs(run) == 2
+
+
 def test_another_run_from_its_config(run, repo, tmp_path):
     train(repo, 'max_epochs=2', 'img_size=64', path=run / 'config.py')
     other = run.with_name('det_custom-2')

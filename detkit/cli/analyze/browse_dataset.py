@@ -50,6 +50,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--rows', type=int, default=4, help='rows of a sheet (default: 4)')
     parser.add_argument('--seed', type=int, help="seed of the run (default: the config's, or 0)")
+    parser.without_effect(lambda args: bool(args.indices), '--number', why='with --indices, which all are drawn')
     parser.mistake = _mistake
 
 

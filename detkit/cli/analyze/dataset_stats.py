@@ -80,6 +80,9 @@ def add_arguments(parser: CommandParser) -> None:
         'split that it was not trained on',
     )
     parser.add_argument('--max-images', type=int, default=12, help='pictures of each kind on the page (default: 12)')
+    parser.without_effect(lambda args: args.out is None, '--max-images', why='without the page of --out')
+    parser.without_effect(lambda args: not args.near_duplicates, '--max-distance', why='with --no-near-duplicates')
+    parser.without_effect(lambda args: not args.checkpoint, '--device', '--batch-size', why='without --checkpoint')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -47,6 +47,8 @@ def add_arguments(parser: CommandParser) -> None:
         default=0.25,
         help='least score of a prediction that is drawn or explained (default: 0.25)',
     )
+    parser.without_effect(lambda args: args.method != 'gradcam', '--class', why='without --method gradcam')
+    parser.without_effect(lambda args: args.method != 'maps', '--channels', why='without --method maps')
     parser.mistake = _mistake
 
 

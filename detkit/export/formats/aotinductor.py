@@ -34,6 +34,7 @@ class AotInductorFormat(ExportFormat):
     trusted_only, dynamic = True, ()
 
     def check_plan(self, settings: ExportSettings) -> None:
+        super().check_plan(settings)
         if not find_compiler():
             raise ConfigError('aotinductor files are compiled by a C++ compiler, and there is none: install g++')
 
