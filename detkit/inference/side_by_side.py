@@ -12,6 +12,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
+from torch.overrides import _get_current_function_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from detkit.inference.source_image import SourceImage
 from detkit.models.layers.norm_silu import has_hooks
@@ -31,8 +33,8 @@ def is_faster_side_by_side(model: nn.Module, images: Iterable[SourceImage], batc
     """Return whether two batches at a time are faster, and may be worked on by two threads.
 
     The network has to be on the CPU, to consist of parts of detkit and PyTorch without hooks, and to predict no masks
-    that are drawn when they are asked for, as the caller would draw them beside it. The caller must not be in autocast,
-    which holds for one thread.
+    that are drawn when they are asked for, as the caller would draw them beside it. The caller must not be in autocast
+    or in a mode that looks at operations, both of which hold for one thread.
 
     Args:
         model: a detector.
@@ -48,6 +50,8 @@ def is_faster_side_by_side(model: nn.Module, images: Iterable[SourceImage], batc
         and model.data_preprocessor.device.type == 'cpu'
         and 'retina_masks' not in model.head.TEST_KEYS
         and autocast_type('cpu') is None
+        and _get_current_dispatch_mode() is None
+        and _get_current_function_mode() is None
         and not _has_any_global_hook()
         and all(_is_stateless(layer) and not has_hooks(layer) for layer in model.modules())
         and not any(image.is_remote for image in images)

@@ -1,6 +1,7 @@
 """Two batches of small inputs at a time give what one after the other gives."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from threading import current_thread, main_thread
 from threading import enumerate as enumerate_threads
@@ -10,6 +11,7 @@ import pytest
 import torch
 from small_models import write_checkpoint, write_images
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from detkit.inference import Predictor, SourceImage, predictor, side_by_side
 from detkit.models.coders import DistancePointBBoxCoder
@@ -87,7 +89,19 @@ class OwnCoder(DistancePointBBoxCoder):
 
 
 @pytest.mark.parametrize(
-    'case', ['hook', 'global hook', 'own layer', 'own coder', 'one thread', 'autocast', 'iterator', 'one batch']
+    'case',
+    [
+        'hook',
+        'global hook',
+        'own layer',
+        'own coder',
+        'one thread',
+        'autocast',
+        'counted',
+        'function mode',
+        'iterator',
+        'one batch',
+    ],
 )
 def test_other_predictions_take_one_batch_after_the_other(checkpoint, tmp_path, runs, case):
     source = write_images(tmp_path, 4)
@@ -104,7 +118,11 @@ def test_other_predictions_take_one_batch_after_the_other(checkpoint, tmp_path, 
     elif case == 'one thread':
         torch.set_num_threads(1)
     try:
-        with torch.autocast('cpu', torch.bfloat16, enabled=case == 'autocast'):
+        with {
+            'autocast': torch.autocast('cpu', torch.bfloat16),
+            'counted': FlopCounterMode(display=False),
+            'function mode': torch.device('cpu'),
+        }.get(case, nullcontext()):
             stream = model(iter(source) if case == 'iterator' else source)
             assert len(list(stream)) == 4
     finally:
