@@ -210,7 +210,7 @@ class Detector(TrainableModel):
         if data is not None and reason is not None:
             raise ConfigError(f'{format} files cannot be tested here, as {reason}: leave out data')
         suffix = fmt.suffix
-        target = self._opened.beside(suffix) if path is None else Path(path).expanduser()
+        target = self._opened.beside(suffix) if path is None else Path(os.path.expanduser(path))
         pictures = [images] if isinstance(images, str | os.PathLike) else images
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]
         side = None if data is None else self._side(given.img_size)

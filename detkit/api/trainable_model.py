@@ -279,7 +279,7 @@ class TrainableModel:
         from detkit.utils.errors import ConfigError
         from detkit.utils.files import write_text
 
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))
         if path.suffix != '.py':
             raise ConfigError(f"a config is a Python file: write '{path.with_suffix('.py')}' in place of '{path}'")
         check_options(options := arguments.pop('options', None))

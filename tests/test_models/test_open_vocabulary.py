@@ -317,6 +317,12 @@ def test_damage_within_compressed_arrays_is_named(tmp_path, method):
     assert refused > 100
 
 
+def test_the_name_of_a_file_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_embeddings('~names.npz', NAMES, torch.ones(3, 8))
+    assert (tmp_path / '~names.npz').is_file() and list(read_embeddings('~names.npz')) == list(NAMES)
+
+
 def test_a_missing_name_and_another_length_are_named(tmp_path):
     save_embeddings(tmp_path / 'names.npz', NAMES, torch.randn(3, 8))
     with pytest.raises(DataError, match="no embedding of red bolts.* Did you mean 'red bolt'"):

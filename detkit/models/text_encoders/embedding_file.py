@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from math import prod
@@ -81,7 +82,7 @@ def read_vectors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         DataError: the file is missing, damaged or of another kind, or a vector is not finite or zero.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise DataError(f'the file of text embeddings {path} does not exist')
     if path.suffix.lower() == '.safetensors':
@@ -115,7 +116,7 @@ def save_embeddings(path: str | Path, names: Sequence[str], embeddings: Tensor) 
         ConfigError: the path does not end in ``.npz``, a name is there twice, or the numbers of names and rows differ.
         OSError: the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.suffix.lower() != '.npz':
         raise ConfigError(f'{path} must end in .npz')
     if embeddings.ndim != 2 or len(embeddings) != len(names):
