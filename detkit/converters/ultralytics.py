@@ -50,7 +50,8 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
             *cls.layers_before_head(file),
             (head.kind if head.kind in cls.heads else cls.heads[0], cls.head_inputs()),
         )
-    file.check_layers(expected, cls.heads[0] if len(cls.heads) == 1 else 'Detect, Segment, Pose, OBB or Classify')
+    *first, last = cls.heads if len(cls.heads) < 4 else ('Detect', 'Segment', 'Pose', 'OBB', 'Classify')
+    file.check_layers(expected, f'{", ".join(first)} or {last}' if first else last)
     layout = cls.read_layout(file)
     linear = f'{cls.linear}|model.9.cv1' if layout.get('linear_pooling') else cls.linear
     norm_eps = file.check_attributes(cls.attributes, cls.shortcut_layers, linear)

@@ -330,10 +330,10 @@ def _levels(
     return rows, layer + 1
 
 
-def yolov8_level_keys(num_stages: int) -> KeyTable:
-    """Return the names of a YOLOv8 detector of four levels, with 4 stages (P2) or 5 (P6)."""
+def yolov8_level_keys(num_stages: int, task: str = 'det') -> KeyTable:
+    """Return the names of a YOLOv8 model of four levels, with 4 stages (P2) or 5 (P6)."""
     rows, head = _levels(num_stages, 1, [_c2f] * 5, [_c2f] * 6)
-    return KeyTable((*rows, *_head('det', head)), _DFL)
+    return KeyTable((*rows, *_head(task, head)), _DFL)
 
 
 def yolo26_level_keys(num_stages: int, inner: str) -> KeyTable:

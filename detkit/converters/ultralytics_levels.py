@@ -1,4 +1,4 @@
-"""Detectors of ultralytics with a fourth level, of stride 4 (P2) or 64 (P6), as ``.pt`` files describe them."""
+"""Models of ultralytics with a fourth level, of stride 4 (P2) or 64 (P6), as ``.pt`` files describe them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,15 @@ class YOLOv8P2Model(UltralyticsModel):
 
     @property
     def keys(self) -> KeyTable:
-        return yolov8_level_keys(len(self.stages.block_layers))
+        return yolov8_level_keys(len(self.stages.block_layers), self.task)
 
 
 @dataclass(frozen=True, kw_only=True)
 class YOLOv8P6Model(YOLOv8P2Model):
-    """A YOLOv8 detector with a level of stride 64 as a file describes it."""
+    """A YOLOv8 with a level of stride 64 as a file describes it: a detector, or a model of masks or keypoints."""
 
     variant = '-p6'
+    heads = ('Detect', 'Segment', 'Pose')
     stages = YOLOV8_P6_STAGES
     detector_layers = YOLOV8_P6_DETECTOR
     shortcut_layers = YOLOV8_P6_STAGES.block_layers

@@ -55,7 +55,7 @@ def build(task: str, size: str, family: str = 'yolov8', level: str = '') -> nn.M
         'cls': tasks.ClassificationModel,
     }[task]
     more = {'data_kpt_shape': KEYPOINT_SHAPE} if task == 'pose' else {}
-    model = cls(f'{family}{size}{level}{SUFFIXES[task]}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
+    model = cls(f'{family}{size}{SUFFIXES[task]}{level}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if '.dfl.' not in key}
     model.load_state_dict(loss_state(shapes, SEED), strict=False)
     return model

@@ -23,8 +23,15 @@ MODELS = {
     'yolov8_p6': YOLOv8P6Model,
     'yolo26_p2': YOLO26P2Model,
     'yolo26_p6': YOLO26P6Model,
+    'yolov8_p6_seg': YOLOv8P6Model,
+    'yolov8_p6_pose': YOLOv8P6Model,
 }
+KEYPOINT_SHAPE = (5, 2)  # of the recorded file
 INNER = {'n': 'bottleneck', 's': 'bottleneck', 'm': 'c3k', 'l': 'c3k', 'x': 'c3k'}
+
+
+def task_of(name: str) -> str:
+    return name.split('_')[2] if name.count('_') == 2 else 'det'
 
 
 def layout_of(name: str) -> list:
@@ -33,12 +40,20 @@ def layout_of(name: str) -> list:
 
 def model_of(name: str, shapes: dict, size: str = 'n'):
     more = {'inner': INNER[size]} if 'yolo26' in name else {}
-    return MODELS[name](path=Path('x.pt'), classes=tuple('abcdefg'), tensors=tensor_refs(shapes), **more)
+    if task_of(name) == 'pose':
+        more['keypoint_shape'] = KEYPOINT_SHAPE
+    return MODELS[name](
+        task=task_of(name), path=Path('x.pt'), classes=tuple('abcdefg'), tensors=tensor_refs(shapes), **more
+    )
 
 
-def shapes_of(name: str, size: str) -> dict[str, tuple[int, ...]]:
+def shapes_of(name: str, size: str, num_classes: int = 7) -> dict[str, tuple[int, ...]]:
+    family, level = name.split('_')[:2]
+    config = model_config(f'{family}_{task_of(name)}_{level}', num_classes, size=size).to_dict()
+    if task_of(name) == 'pose':
+        config['head']['keypoint_shape'] = KEYPOINT_SHAPE
     with torch.device('meta'):
-        state = DETECTORS.build(model_config(name.replace('_', '_det_'), 7, size=size)).state_dict()
+        state = DETECTORS.build(config).state_dict()
     keys = model_of(name, {}, size).keys
     return {keys.to_theirs(each): tuple(value.shape) for each, value in state.items()}
 
@@ -72,10 +87,12 @@ def test_names_are_those_of_the_reference_there_and_back(name):
 def test_detections_of_a_converted_file_equal_the_reference(tmp_path, name):
     recorded, modules, classes = read_recorded('levels'), layout_of(name), tuple('abc')
     tensors = seeded_tensors(modules, int(recorded['seed']))
-    source = write_pt(tmp_path / 'in.pt', modules, 'det', tensors, classes=classes, attributes=strides(name))
+    source = write_pt(tmp_path / 'in.pt', modules, task_of(name), tensors, classes=classes, attributes=strides(name))
     report = convert_ultralytics(source, tmp_path / 'out.pth', CONFIGS)
-    assert any(f'{MODELS[name].family}n{MODELS[name].variant} detection' in line for line in report)
-    assert any(f'{name.replace("_", "/det_")}_custom' in line for line in report)
+    family, level = name.split('_')[:2]
+    title = {'det': 'detection', 'seg': 'segmentation', 'pose': 'pose'}[task_of(name)]
+    assert any(f'{MODELS[name].family}n{MODELS[name].variant} {title}' in line for line in report)
+    assert any(f'{family}/{task_of(name)}_{level}_custom' in line for line in report)
     model = init_detector(None, tmp_path / 'out.pth', device='cpu', fuse=False).double()
     more = {} if 'yolo26' in name else {'multi_label': False}
     model.head.test_cfg.update(score_thr=float(recorded['score_thr']), **more)
@@ -86,6 +103,8 @@ def test_detections_of_a_converted_file_equal_the_reference(tmp_path, name):
     for image, result in enumerate(results):
         found = result.pred_instances
         table = torch.cat([found.bboxes, found.scores.unsqueeze(1), found.labels.unsqueeze(1)], 1)
+        if 'keypoints' in found:
+            table = torch.cat([table, found.keypoints.flatten(1)], 1)
         assert len(table) == recorded[f'{name}.detections.{image}.count']
         assert_matches(table, recorded[f'{name}.detections.{image}'], 1e-6, f'image {image}')
 
@@ -100,8 +119,8 @@ def test_detections_of_a_converted_file_equal_the_reference(tmp_path, name):
         ),
         (
             'yolov8_p6',
-            rename('model.30', 'ultralytics.nn.modules.head.Segment'),
-            'layer 30 is a Segment, where YOLOv8-p6 has Detect',
+            rename('model.30', 'ultralytics.nn.modules.head.OBB'),
+            'layer 30 is a OBB, where YOLOv8-p6 has Detect, Segment or Pose',
         ),
         ('yolov8_p6', set_attribute('model.14.m.0', 'add', True), 'has add True, where YOLOv8-p6 has False'),
         ('yolov8_p2', set_attribute('model.20', 'd', 2), 'model.20 (Concat) has d 2'),
