@@ -225,6 +225,18 @@ def test_costs_by_hand():
     )
 
 
+def test_a_box_whose_edges_crossed_has_no_area():
+    """Its size counts as 0, as in the authors' code of RT-DETR and D-FINE; the hull is then the object's box."""
+    bboxes = torch.tensor([[[0.5, 0.5, -0.2, 0.4], [0.5, 0.5, 0.0, 0.4]]], dtype=torch.float64)
+    labels, gt_bboxes = torch.tensor([[0]]), torch.tensor([[[0.5, 0.5, 0.4, 0.4]]], dtype=torch.float64)
+    arguments = rand(1, 2, 2), bboxes, labels, gt_bboxes
+    costs = build_cost('GIoUCost', 1.0)(*arguments).flatten()
+    torch.testing.assert_close(costs, torch.zeros(2, dtype=torch.float64))
+    assert not build_cost('ScoreIoUCost', 1.0)(*arguments).any()
+    # Coordinates are compared as they are, so that the edges learn to go back.
+    torch.testing.assert_close(build_cost('BBoxL1Cost', 1.0)(*arguments).flatten(), 0.4 - bboxes[0, :, 2])
+
+
 def test_costs_of_several_layers_and_padded_objects():
     cls_logits, bboxes = rand(3, 2, 4, 6), rand(3, 2, 4, 4, seed=1)
     labels, gt_bboxes = torch.tensor([[0, 4, 2], [1, 0, 0]]), rand(2, 3, 4, seed=2)

@@ -123,6 +123,20 @@ def test_a_step_with_and_without_objects(counts):
     assert all(param.grad is None or param.grad.isfinite().all() for param in head.parameters())
 
 
+def test_a_box_whose_edges_crossed_is_learnt_as_one_without_area():
+    head, decoder = small_head(), BinScale()
+    edge_logits = torch.zeros(1, 4, 33)
+    edge_logits[0, ::2, 0] = 50.0  # the left and the right edge move inwards by twice up * reg_scale units
+    crossed = decoder.move(torch.tensor([[0.5, 0.5, 0.4, 0.4]]), edge_logits).requires_grad_()
+    torch.testing.assert_close(crossed.detach(), torch.tensor([[0.5, 0.5, -0.4, 0.4]]))
+    targets, shapes = torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([[32, 32]])
+    losses = head.pair_losses(crossed, targets, shapes, torch.ones(1), 1.0)
+    torch.testing.assert_close(losses['loss_giou'].item(), head.loss_iou.loss_weight)  # GIoU 0: the hull is the target
+    assert head.overlaps(crossed, targets, shapes).item() == 0
+    sum(losses.values()).backward()
+    assert crossed.grad.isfinite().all() and crossed.grad[0, 2] < 0  # its width grows
+
+
 def test_all_queries_matched_or_none_leaves_distillation_finite():
     head, gt = small_head().train(), make_gt([6], 32, 3)
     preds = head((torch.rand(1, 16, 4, 4), torch.rand(1, 24, 2, 2)), None, gt)

@@ -14,7 +14,7 @@ from detkit.models.layers.denoising import ContrastiveDenoising
 from detkit.models.layers.distribution_decoder import BinScale
 from detkit.models.layers.turned_boxes import box_features, described_like, refine, turn
 from detkit.models.losses import prob_iou
-from detkit.registry import HEADS
+from detkit.registry import HEADS, MATCH_COSTS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import normalize_rbboxes, rbbox_corners
 from detkit.structures.targets import Candidates
@@ -207,6 +207,24 @@ def test_an_object_gets_the_query_that_lies_on_it():
     assert assigned.prior_idx.squeeze(-1)[gt.valid].tolist() == [2, 1, 0, 2, 1]
     empty = RotatedHungarianAssigner()(Candidates(torch.zeros(2, 3, 3), relative), None, ground_truth([0, 0]))
     assert empty.prior_idx.shape == (2, 0, 1)
+
+
+def test_a_box_whose_edges_crossed_is_not_taken_for_its_mirror_image():
+    target = torch.tensor([[0.5, 0.5, 0.4, 0.2, 0.3]])
+    crossed, flat = target.clone(), target.clone()
+    crossed[0, 2], flat[0, 2] = -0.4, 0.0
+    labels = torch.zeros(1, 1, dtype=torch.int64)
+    costs = [
+        MATCH_COSTS.build(dict(type='ProbIoUCost'))(None, box[None], labels, target[None]) for box in (crossed, flat)
+    ]
+    assert costs[0] == costs[1] > -0.5
+    head, shapes = build_head('DFINEOBBHead'), torch.tensor([[64, 96]])
+    crossed.requires_grad_()
+    assert head.overlaps(crossed, target, shapes) == head.overlaps(flat, target, shapes)
+    losses, expected = (head.pair_losses(box, target, shapes, torch.ones(1), 1.0) for box in (crossed, flat))
+    assert losses['loss_giou'] == expected['loss_giou'] > 0.5
+    sum(losses.values()).backward()
+    assert crossed.grad.isfinite().all() and crossed.grad[0, 2] < 0  # its width grows
 
 
 def test_costs_of_the_other_kind_of_boxes_are_refused():

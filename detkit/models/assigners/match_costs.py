@@ -8,7 +8,7 @@ from detkit.protocols import MatchCost
 from detkit.registry import MATCH_COSTS
 from detkit.utils.errors import ConfigError
 
-from ..coders.relative_bbox_coder import cxcywh_to_xyxy
+from ..coders.relative_bbox_coder import cxcywh_to_ordered_xyxy, without_crossed_edges
 from ..layers.turned_boxes import described_like
 from ..losses.boxes import aligned_iou
 from ..losses.rotated_boxes import prob_iou
@@ -109,7 +109,7 @@ class GIoUCost(BaseMatchCost):
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         # (..., B, Q, 1, 4) against (B, 1, M, 4)
-        pairs = cxcywh_to_xyxy(bboxes).unsqueeze(-2), cxcywh_to_xyxy(gt_bboxes).unsqueeze(-3)
+        pairs = cxcywh_to_ordered_xyxy(bboxes).unsqueeze(-2), cxcywh_to_ordered_xyxy(gt_bboxes).unsqueeze(-3)
         return -self.weight * aligned_iou(*pairs, 'giou', _EPS)
 
 
@@ -133,7 +133,7 @@ class ScoreIoUCost(BaseMatchCost):
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         class_idx = labels.unsqueeze(-2).expand(*cls_logits.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
         probs = cls_logits.gather(-1, class_idx).sigmoid()
-        pairs = cxcywh_to_xyxy(bboxes).unsqueeze(-2), cxcywh_to_xyxy(gt_bboxes).unsqueeze(-3)
+        pairs = cxcywh_to_ordered_xyxy(bboxes).unsqueeze(-2), cxcywh_to_ordered_xyxy(gt_bboxes).unsqueeze(-3)
         return -self.weight * probs * aligned_iou(*pairs, 'iou', _EPS) ** self.power
 
 
@@ -146,4 +146,5 @@ class ProbIoUCost(BaseMatchCost):
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         scale = bboxes.new_tensor([_SIDE] * 4 + [1.0])
         # (..., B, Q, 1, 5) against (B, 1, M, 5)
+        bboxes = without_crossed_edges(bboxes)
         return -self.weight * prob_iou((bboxes * scale).unsqueeze(-2), (gt_bboxes * scale).unsqueeze(-3))

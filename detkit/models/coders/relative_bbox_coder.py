@@ -42,6 +42,20 @@ def cxcywh_to_xyxy(bboxes_cxcywh: Tensor) -> Tensor:
     return torch.cat((centres - halves, centres + halves), dim=-1)
 
 
+def without_crossed_edges(bboxes: Tensor) -> Tensor:
+    """Return boxes ``(..., 4)`` cxcywh, or 5 with an angle, with 0 in place of a size below 0.
+
+    Edges that are moved by distances may cross. In an overlap such a box would have a negative area, or the area of its
+    mirror image.
+    """
+    return torch.cat((bboxes[..., :2], bboxes[..., 2:4].clamp(min=0), bboxes[..., 4:]), dim=-1)
+
+
+def cxcywh_to_ordered_xyxy(bboxes_cxcywh: Tensor) -> Tensor:
+    """Return the corners ``(..., 4)`` of boxes ``(..., 4)`` for overlaps, see ``without_crossed_edges``."""
+    return cxcywh_to_xyxy(without_crossed_edges(bboxes_cxcywh))
+
+
 def _units(img_shapes: Tensor, dtype: torch.dtype) -> Tensor:
     """Return sizes ``(B, 2)`` (h, w) as ``(B, 1, 4)`` (w, h, w, h)."""
     return img_shapes.flip(-1).repeat(1, 2).unsqueeze(1).to(dtype)

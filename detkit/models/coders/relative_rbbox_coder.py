@@ -8,6 +8,8 @@ from torch import Tensor
 from detkit.protocols import RotatedImageCoder
 from detkit.registry import CODERS
 
+from .relative_bbox_coder import without_crossed_edges
+
 
 @CODERS.register_module()
 class RelativeRBBoxCoder(RotatedImageCoder):
@@ -30,8 +32,8 @@ class RelativeRBBoxCoder(RotatedImageCoder):
         return rbboxes / _units(img_shapes, rbboxes.dtype)
 
     def decode(self, rbboxes: Tensor, img_shapes: Tensor) -> Tensor:
-        """Return rotated boxes ``(..., B, M, 5)`` in pixels: the inverse of ``encode``."""
-        return rbboxes * _units(img_shapes, rbboxes.dtype)
+        """Return rotated boxes ``(..., B, M, 5)`` in pixels: the inverse of ``encode``, with no side below 0."""
+        return without_crossed_edges(rbboxes) * _units(img_shapes, rbboxes.dtype)
 
 
 def _units(img_shapes: Tensor, dtype: torch.dtype) -> Tensor:

@@ -15,7 +15,7 @@ from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import AssignResult, QualityTargets
 from detkit.utils.ranks import shared_divisor
 
-from ..coders.relative_bbox_coder import cxcywh_to_xyxy
+from ..coders.relative_bbox_coder import cxcywh_to_ordered_xyxy
 from ..losses.boxes import aligned_iou
 from ..postprocess.nms import Detections, find_candidates
 from ..postprocess.rescale import to_original
@@ -177,7 +177,7 @@ class QueryHead(BaseHead):
             bboxes, targets: ``(N, 4)`` cxcywh relative to the image.
             shapes: ``(N, 2)`` (h, w) of their images.
         """
-        return aligned_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), 'iou', _EPS)
+        return aligned_iou(cxcywh_to_ordered_xyxy(bboxes), cxcywh_to_ordered_xyxy(targets), 'iou', _EPS)
 
     def pair_losses(
         self, bboxes: Tensor, targets: Tensor, shapes: Tensor, weight: Tensor, avg_factor: Tensor | float
@@ -185,7 +185,9 @@ class QueryHead(BaseHead):
         """Return ``loss_box`` and ``loss_giou`` of boxes and their targets; the arguments are those of ``overlaps``."""
         return dict(
             loss_box=self.loss_bbox(bboxes, targets, weight, avg_factor),
-            loss_giou=self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, avg_factor),
+            loss_giou=self.loss_iou(
+                cxcywh_to_ordered_xyxy(bboxes), cxcywh_to_ordered_xyxy(targets), weight, avg_factor
+            ),
         )
 
     def box_losses(self, bbox_preds: Tensor, matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> dict[str, Tensor]:
