@@ -63,17 +63,17 @@ class NamesUndecayed(Protocol):
     no_decay: Sequence[str]
 
 
-def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int, int]]:
+def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, ...]]:
     """Find the tensors whose rows (first axis) belong to classes.
 
     They are the last layers of classification branches, with a row for each class, and the layers that a head lists in
     ``class_rows``.
 
     Returns:
-        For each tensor's name the arrangement of its rows: the number of groups, and the number of rows at a group's
-        beginning and at its end that all classes share.
+        For each tensor's name the arrangement of its rows: the number of groups, the number of classes' worth of rows
+        at a group's beginning and at its end that all classes share, and the rows of a class, 1 where it is left out.
     """
-    layers = {}
+    layers: dict[str, tuple[int, ...]] = {}
     for name, module in model.named_modules():
         if (
             isinstance(module, nn.Conv2d | nn.Linear)
@@ -229,7 +229,7 @@ def _added_parts(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, 
 def _copy_rows(
     target: Tensor,
     value: Tensor,
-    arrangement: tuple[int, int, int] | None,
+    arrangement: tuple[int, ...] | None,
     pairs: list[tuple[int, int]],
     new_count: int,
     old_count: int,
@@ -244,10 +244,10 @@ def _copy_rows(
     """
     if arrangement is None or value.shape[1:] != target.shape[1:]:
         return False
-    groups, first, last = arrangement
-    if (len(target), len(value)) != tuple(groups * (first + count + last) for count in (new_count, old_count)):
+    groups, first, last, rows = (*arrangement, 1)[:4]
+    if (len(target), len(value)) != tuple(groups * (first + count + last) * rows for count in (new_count, old_count)):
         return False
-    target, value = (tensor.view(groups, len(tensor) // groups, *tensor.shape[1:]) for tensor in (target, value))
+    target, value = (tensor.view(groups, -1, rows, *tensor.shape[1:]) for tensor in (target, value))
     target[:, :first].copy_(value[:, :first])
     target[:, first + new_count :].copy_(value[:, first + old_count :])
     for new, old in pairs:

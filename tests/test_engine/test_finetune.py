@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from builders import build_model
 
 from detkit.engine import Runner, load_checkpoint, load_weights
 from detkit.models.heads import BaseHead
@@ -156,6 +157,26 @@ def test_meta_is_enough_to_predict(tmp_path):
     assert (meta['classes'], meta['task'], meta['epoch']) == (['ball', 'kite'], 'det', 4)
     (tmp_path / 'again.py').write_text(meta['config'])
     assert Config.fromfile(tmp_path / 'again.py').model.type == 'DummyDetector'
+
+
+@pytest.mark.parametrize('classes', [['ball', 'dog', 'cat'], ['ball', 'dog', 'cat', 'bird']])
+def test_boxes_of_regions_follow_their_class(classes):
+    """Also where both models have as many classes, so that the shapes are equal."""
+    old, new = (build_model('mask_rcnn_r18', len(names)) for names in ('abc', classes))
+    before = {name: value.clone() for name, value in new.state_dict().items()}
+    report = load_weights(new, checkpoint_of(old, ['cat', 'kite', 'ball']), classes)
+    assert report.copied_classes == ['cat', 'ball']
+    weights = old.state_dict()
+    for layer, rows in (('bbox_head.fc_cls', 1), ('bbox_head.fc_bbox', 4), ('mask_head.conv_mask', 1)):
+        for kind in ('weight', 'bias'):
+            name = f'head.{layer}.{kind}'
+            found, expected, random = (
+                state[name].unflatten(0, (-1, rows)) for state in (new.state_dict(), weights, before)
+            )
+            # The first row is that of background.
+            assert torch.equal(found[[0, 1, 3]], expected[[0, 3, 1]]), name
+            assert torch.equal(found[[2, *range(4, len(found))]], random[[2, *range(4, len(found))]]), name
+            assert name in report.reinitialised
 
 
 @pytest.mark.parametrize('kind', ['YOLOv5Head', 'YOLOv3Head'])

@@ -33,7 +33,8 @@ class BaseHead(BaseModule):
         nominal_batch_size: the losses are also divided by this number.
         class_rows: layers whose output channels belong to classes, beside convolutions and linear layers with 'cls' in
             their name: layer -> (number of groups of channels, channels at a group's beginning and at its end that all
-            classes share). With it weights can be loaded into a model of other classes.
+            classes share), and a fourth number where a class has several adjacent channels, as such are counted then.
+            With it weights can be loaded into a model of other classes.
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
         needs_gt: whether ``forward`` takes the ground truth as ``gt`` where losses are wanted, for queries of it.
@@ -54,7 +55,7 @@ class BaseHead(BaseModule):
 
     loss_reduction: str = 'sum'
     nominal_batch_size: int = 1
-    class_rows: Mapping[str, tuple[int, int, int]] = {}
+    class_rows: Mapping[str, tuple[int, ...]] = {}
     query_tables: Mapping[str, str | None] = {}
     needs_gt: bool = False
     pads_gt: bool = False

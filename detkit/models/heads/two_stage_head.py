@@ -92,7 +92,7 @@ class TwoStageHead(BaseHead):
         self.provides = ('bbox', *(['segm'] if mask_head else []), *(['keypoints'] if keypoint_head else []))
 
     @property
-    def class_rows(self) -> Mapping[str, tuple[int, int, int]]:
+    def class_rows(self) -> Mapping[str, tuple[int, ...]]:
         """The rows of all heads of the second stage, see ``BaseHead``."""
         parts = dict(bbox_head=self.bbox_head, mask_head=self.mask_head, keypoint_head=self.keypoint_head)
         return {

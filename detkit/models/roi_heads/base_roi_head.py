@@ -47,7 +47,7 @@ class BaseRoIHead(BaseModule):
     takes: ClassVar[Mapping[str, type]] = {}
     default_parts: ClassVar[Mapping[str, dict]] = {}
     # Layers whose rows belong to classes, see ``BaseHead``.
-    class_rows: Mapping[str, tuple[int, int, int]] = {}
+    class_rows: Mapping[str, tuple[int, ...]] = {}
     build_part = BaseHead.build_part
 
     def __init__(

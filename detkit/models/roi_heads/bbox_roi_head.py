@@ -49,7 +49,7 @@ class BBoxRoIHead(BaseRoIHead):
         'loss_cls': dict(type='CrossEntropyLoss'),
         'loss_bbox': dict(type='SmoothL1Loss', beta=1 / 9),
     }
-    class_rows = {'fc_cls': (1, 1, 0)}
+    class_rows = {'fc_cls': (1, 1, 0), 'fc_bbox': (1, 1, 0, 4)}
 
     def __init__(
         self,
