@@ -18,7 +18,7 @@ from detkit.converters.common import (
     set_classes,
 )
 from detkit.converters.deim_layout import AUTHORS_KEYS, HUB_KEYS, layout_of, unpack
-from detkit.converters.detr_file import read_state, what_lies_beside
+from detkit.converters.detr_file import AVERAGED, averaged_weights, read_state, what_lies_beside
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.utils.errors import CheckpointError, ConfigError
@@ -67,7 +67,7 @@ def load_deimv2(
 ) -> Conversion:
     """Return what ``convert_deimv2`` writes; arguments and errors are the same."""
     source, configs = Path(source), Path(configs)
-    _, raw = read_state(source)
+    content, raw = read_state(source)
     layout = layout_of(raw)
     if layout is None or raw.get(_CLASSES[layout], torch.zeros(0)).ndim != 2:
         some = ', '.join(sorted(raw)[:3]) or 'none'
@@ -85,6 +85,7 @@ def load_deimv2(
     tensors, notes = raw, ()
     if layout == 'hugging_face':
         tensors, notes = _as_published(raw, resolved['model']['head'], source)
+    notes = (*([AVERAGED] if averaged_weights(content) is not None else []), *notes)
     known = what_lies_beside(source) if layout == 'hugging_face' else {}
     classes, by = find_classes(source, num_classes, config_classes, names, known.get('classes'), known.get('said_by'))
     set_classes(resolved, classes)

@@ -22,6 +22,8 @@ _EXPECTED = (
     'give a published checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face Hub with its '
     'config.json beside it'
 )
+# A line of a report, where ``averaged_weights`` of a file were taken.
+AVERAGED = 'weights  the averaged ones of training (ema)'
 
 
 class NoDETRError(CheckpointError):
@@ -106,7 +108,19 @@ def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
             f'{path} holds tensors that are not dense and of real numbers, each stored on its own ({shorten(other)}); '
             'save them as plain tensors.'
         )
-    return content, tensors
+    return content, without_wrappers(tensors)
+
+
+def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by the names of the bare model.
+
+    A model that is trained on several devices has all names behind ``module.``, and a compiled one, or a part of one,
+    has ``_orig_mod.`` in front of its own.
+    """
+    bare = {name.replace('_orig_mod.', ''): tensor for name, tensor in tensors.items()}
+    if bare and all(name.startswith('module.') for name in bare):
+        bare = {name.removeprefix('module.'): tensor for name, tensor in bare.items()}
+    return bare
 
 
 def _no_weights(path: Path, content: Iterable[Any]) -> NoDETRError:

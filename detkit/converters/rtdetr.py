@@ -18,7 +18,7 @@ from detkit.converters.common import (
     resolve_model,
     set_classes,
 )
-from detkit.converters.detr_file import averaged_weights, hub_classes, hub_config, read_state
+from detkit.converters.detr_file import AVERAGED, averaged_weights, hub_classes, hub_config, read_state
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.converters.rtdetr_families import DEIM, DFINE, FAMILIES, RTDETR, Family, has_more_positions
@@ -148,7 +148,7 @@ def load_family(
     options = description.options
     project = 'transformers' if found.layout == 'hugging_face' else family.name
     label = f'{family.name}v2' if (family, found.network) == (RTDETR, 'rtdetrv2') else family.name
-    averaged = ['weights  the averaged ones of training (ema)'] if found.averaged else []
+    averaged = [AVERAGED] if found.averaged else []
     notes = [*averaged, *_doubts(family, found, shapes)]
     return description.finish(
         source,

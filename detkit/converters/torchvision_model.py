@@ -66,12 +66,7 @@ class TorchvisionModel:
 
 
 def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by the names of torchvision 0.15 and later; published files have those of before.
-
-    The prefix ``module.`` of a model that was trained on several devices is left out.
-    """
-    if tensors and all(name.startswith('module.') for name in tensors):
-        tensors = {name.removeprefix('module.'): tensor for name, tensor in tensors.items()}
+    """Return tensors by the names of torchvision 0.15 and later; published files have those of before."""
     retinanet = family_of(tensors)[0] == 'retinanet'
     return {_current_name(name, retinanet): tensor for name, tensor in tensors.items()}
 

@@ -95,6 +95,17 @@ def write(path: Path, state: dict[str, Tensor]) -> Path:
     return path
 
 
+def test_the_averaged_weights_of_a_training_are_taken_and_named(tmp_path):
+    model = build_model('deimv2', 80, size='atto')
+    state = published_state(model, 'original')
+    zeros = {name: torch.zeros_like(value) for name, value in state.items()}
+    torch.save({'model': zeros, 'ema': {'module': state, 'updates': 3}}, tmp_path / 'last.pth')
+    lines = convert_deimv2(tmp_path / 'last.pth', tmp_path / 'out.pth', CONFIGS)
+    assert 'weights  the averaged ones of training (ema)' in lines
+    found = load_checkpoint(tmp_path / 'out.pth')['state_dict']
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items() if 'batches' not in name)
+
+
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 def test_a_converted_file_predicts_the_same(model, layout, suffix, tmp_path):

@@ -138,3 +138,17 @@ def test_a_data_type_that_models_have_not_is_named(tmp_path):
 
 def _write(path: Path, header: str) -> None:
     path.write_bytes(struct.pack('<Q', len(header)) + header.encode() + bytes(16))
+
+
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
+def test_names_of_a_wrapped_model_are_those_of_the_bare_one(prefix, tmp_path):
+    state = published_state(small_detr(), 'original')
+    torch.save({'model': {f'{prefix}{name}': value for name, value in state.items()}}, tmp_path / 'wrapped.pth')
+    torch.save({'model': state}, tmp_path / 'bare.pth')
+    wrapped, bare = (load_detr(tmp_path / f'{name}.pth', CONFIGS).state for name in ('wrapped', 'bare'))
+    assert list(wrapped) == list(bare) and all(torch.equal(wrapped[name], bare[name]) for name in bare)
+
+
+def test_names_of_a_model_with_a_compiled_part_are_those_of_the_bare_one(tmp_path):
+    torch.save({'backbone._orig_mod.conv1.weight': torch.ones(1), 'module.weight': torch.ones(1)}, tmp_path / 'x.pth')
+    assert list(read_state(tmp_path / 'x.pth')[1]) == ['backbone.conv1.weight', 'module.weight']
