@@ -166,6 +166,21 @@ def test_the_semantic_branch_is_for_training_alone():
         head.loss(head(feats, gt=truth()), truth())
 
 
+def test_a_batch_without_objects_gives_no_semantic_loss():
+    """As in ultralytics, where an image without objects beside one with some does give one."""
+    torch.manual_seed(0)
+    head = YOLO26SegmentHead(2, in_channels=(16, 16), strides=(8, 16), num_protos=4)
+    feats = [torch.randn(1, 16, 8, 8), torch.randn(1, 16, 4, 4)]
+    none = truth(masks=masks_of_boxes()[0] * 0)
+    none = GtBatch(
+        **{**vars(none), 'labels': none.labels * 0 - 1, 'valid': none.valid & False, 'flat_index': none.flat_index[:0]}
+    )
+    losses = head.loss(head(feats), none)
+    assert losses['loss_sem'].item() == 0 < losses['loss_cls'].item()
+    sum(losses.values()).backward()
+    assert not head.semantic_cls[2].weight.grad.any()  # which is there: processes of a step wait for it
+
+
 def test_free_angles_have_no_bounds():
     coder = FreeAngleDistanceCoder(reg_max=1)
     points = torch.tensor([[0.0, 0.0], [50.0, 3.0]])

@@ -91,14 +91,17 @@ class DirectSegmentHead(YOLOv8SegmentHead, DirectHead):
     def _losses(
         self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
     ) -> dict[str, Tensor]:
-        """Return the losses of ``YOLOv8SegmentHead`` and ``DirectHead``, and ``loss_sem``."""
+        """Return the losses of ``YOLOv8SegmentHead`` and ``DirectHead``, and ``loss_sem``.
+
+        As in ultralytics, a batch without objects gives no ``loss_sem``; images without them in other batches do.
+        """
         losses = super()._losses(flat, priors, assigned, gt)
         logits = flat['semantic_logits']
         targets = semantic_targets(gt, self.num_classes, logits.shape[-2:]).to(logits.dtype)
         # A mask for each class of each image: (B, C, h, w) -> (B * C, h * w)
         logits, targets = logits.flatten(0, 1).flatten(1), targets.flatten(0, 1).flatten(1)
         loss_sem = self.loss_semantic(logits, targets) + self.loss_semantic_dice(logits, targets)
-        return dict(**losses, loss_sem=loss_sem)
+        return dict(**losses, loss_sem=loss_sem * bool(gt.num_instances))
 
 
 @HEADS.register_module()
