@@ -24,7 +24,7 @@ from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
 from detkit.inference.vocabulary import with_vocabulary
 from detkit.models.detectors import BaseDetector
-from detkit.sample_data.coco8 import render_scenes
+from detkit.sample_data.coco8 import training_images
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError, MissingPackageError, first_line
 from detkit.utils.files import draft_folder, locked_folder, size_text, write_fault
@@ -215,8 +215,7 @@ def _quantised(
 
 def _pictures(images: Sequence[str] | Sequence[SourceImage] | None) -> Sequence[SourceImage]:
     if images is None:
-        scenes = render_scenes('train', _DRAWN)
-        return [SourceImage(f'drawn {i}', scene.image) for i, scene in zip(range(_DRAWN), scenes, strict=False)]
+        return [SourceImage(f'drawn {i}', image) for i, image in enumerate(training_images()[:_DRAWN])]
     return require_images(find_images(list(images)))[:_MOST_IMAGES]
 
 

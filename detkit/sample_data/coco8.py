@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,19 @@ def render_scenes(split: str, count: int, seed: int = 0) -> Iterator[RenderedSce
     for i in range(count):
         rng = keyed_rng(seed, list(_PLACES).index(split), i)
         yield populate(places[i % len(places)](rng), labels, rng, drawn)
+
+
+@lru_cache(maxsize=1)
+def training_images(count: int = 5) -> tuple[np.ndarray, ...]:
+    """Return the images of the first training scenes, (H, W, 3) uint8 RGB, which may not be written to.
+
+    A process draws them once: a scene takes about half a second, and a file that is exported to several formats and
+    timed is looked at with the same ones each time. Four of five are square.
+    """
+    images = tuple(scene.image for scene in render_scenes('train', count))
+    for image in images:
+        image.flags.writeable = False
+    return images
 
 
 def label_lines(scene: RenderedScene) -> list[str]:

@@ -6,7 +6,8 @@ import pytest
 from scipy.ndimage import binary_fill_holes
 
 from detkit.datasets.class_names import COCO80
-from detkit.sample_data.coco8 import label_lines, render_coco8_seg, render_scenes
+from detkit.sample_data import coco8
+from detkit.sample_data.coco8 import label_lines, render_coco8_seg, render_scenes, training_images
 from detkit.sample_data.rendering import (
     DRAWERS,
     Backdrop,
@@ -23,15 +24,17 @@ from detkit.utils.rng import keyed_rng
 
 
 @pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp('data') / 'coco8-seg'
-    render_coco8_seg(root)
-    return root
+def scenes():
+    return {split: list(render_scenes(split, 4)) for split in ('train', 'val')}
 
 
 @pytest.fixture(scope='module')
-def scenes():
-    return {split: list(render_scenes(split, 4)) for split in ('train', 'val')}
+def root(scenes, tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'coco8-seg'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco8, 'render_scenes', lambda split, count, seed: scenes[split][:count])
+        render_coco8_seg(root)
+    return root
 
 
 def read_labels(root, split):
@@ -51,6 +54,12 @@ def area(polygon):
 def square(size, value=200.0):
     alpha = np.ones((size, size), np.float32)
     return Sprite(np.full((size, size, 3), value, np.float32), alpha, np.eye(2, 3))
+
+
+def test_training_images_are_drawn_once(scenes):
+    images = training_images()
+    assert training_images() is images and not any(image.flags.writeable for image in images)
+    assert all(np.array_equal(image, scene.image) for image, scene in zip(images, scenes['train'], strict=False))
 
 
 def test_layout(root):

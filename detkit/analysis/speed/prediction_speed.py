@@ -13,7 +13,7 @@ from detkit.analysis.speed.execution_modes import ExecutionMode, Network, networ
 from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.analysis.speed.tested_detector import TestedDetector
 from detkit.inference import Predictor, SourceImage, find_images, require_images
-from detkit.sample_data.coco8 import render_scenes, write_jpeg
+from detkit.sample_data.coco8 import training_images, write_jpeg
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import DataError
 
@@ -25,11 +25,9 @@ _MOST_IMAGES = 64
 
 def draw_images(folder: Path) -> list[str]:
     """Draw pictures of 640 x 640 to predict on, and return their paths."""
-    squares = (
-        scene.image for scene in render_scenes('train', 2 * _DRAWN) if scene.image.shape[0] == scene.image.shape[1]
-    )
+    squares = [image for image in training_images() if image.shape[0] == image.shape[1]][:_DRAWN]
     paths = [folder / f'{i}.jpg' for i in range(_DRAWN)]
-    for path, image in zip(paths, squares, strict=False):
+    for path, image in zip(paths, squares, strict=True):
         write_jpeg(path, image)
     return [str(path) for path in paths]
 
