@@ -1,6 +1,7 @@
 """Checkpoint files: plain types and tensors, written completely or not at all, read without running code."""
 
 import pickle
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,20 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
         if not isinstance(reason, OSError):
             raise
         raise save_error(path, reason, _num_bytes(checkpoint)) from error
+
+
+def copy_checkpoint(source: Path, path: Path) -> None:
+    """Write another file of a checkpoint that has just been written, in a fraction of the time.
+
+    Raises:
+        SaveError: as ``save_checkpoint``.
+    """
+    num_bytes = source.stat().st_size
+    try:
+        with source.open('rb') as original, replacing(path, sync=True) as file:
+            shutil.copyfileobj(original, file, 1 << 20)
+    except OSError as error:
+        raise save_error(path, error, num_bytes) from error
 
 
 def _num_bytes(value: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, UntypedStorage
 
-from detkit.engine.checkpoint import check_plain, save_checkpoint
+from detkit.engine.checkpoint import check_plain, copy_checkpoint, save_checkpoint
 from detkit.utils.files import SaveError
 
 
@@ -68,11 +68,15 @@ class CheckpointWriter:
             self.wait()
 
     def _write(self, checkpoint: dict[str, Any], paths: Sequence[Path]) -> None:
+        written: Path | None = None
         try:
             for path in paths:
                 try:
-                    save_checkpoint(checkpoint, path)
-                    self._outcomes[path] = None
+                    if written is None:
+                        save_checkpoint(checkpoint, path)
+                    else:
+                        copy_checkpoint(written, path)
+                    written, self._outcomes[path] = path, None
                 except SaveError as error:
                     self._outcomes[path] = error
         except Exception as error:

@@ -5,6 +5,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from detkit.models.layers.normalization import FrozenBatchNorm2d
+
+# Layers that count for nothing, whose output is shaped as their input, and which take longest to trace.
+_UNCOUNTED = (
+    *(nn.BatchNorm2d, FrozenBatchNorm2d, nn.LayerNorm),
+    *(nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish, nn.ReLU, nn.SiLU),
+)
+
 
 def count_parameters(model: nn.Module) -> int:
     """Return the number of parameters, frozen ones included."""
@@ -22,9 +30,9 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> int | None:
     from torch.utils.flop_counter import FlopCounterMode  # comes with a compiler, and counting is all that needs it
 
     try:
-        shadow = copy.deepcopy(model).to('meta').eval().requires_grad_(False)
+        shadow = _without_data(model).eval()
         for module in shadow.modules():
-            if isinstance(module, nn.BatchNorm2d):  # counts for nothing, and is what takes longest to trace
+            if type(module) in _UNCOUNTED:
                 module.forward = _identity
         inputs = torch.empty(1, 3, *size, device='meta')
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -32,6 +40,16 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> int | None:
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
         return None
     return counter.get_total_flops()
+
+
+def _without_data(model: nn.Module) -> nn.Module:
+    """Return a copy of a model on 'meta', for which its tensors are not copied."""
+    empty: dict[int, Tensor] = {}
+    for param in model.parameters():
+        empty[id(param)] = nn.Parameter(torch.empty_like(param, device='meta'), requires_grad=False)
+    for buffer in model.buffers():
+        empty[id(buffer)] = torch.empty_like(buffer, device='meta')
+    return copy.deepcopy(model, empty)
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from detkit.engine.checkpoint_writer import CheckpointWriter, snapshot
 from detkit.engine.hooks import checkpoint_hook
 from detkit.engine.training_state import capture_training_state
 from detkit.utils.files import SaveError
+from detkit.utils.torch_files import load_plain
 
 from .dummy import dummy_config
 from .test_resume import assert_same_end, train
@@ -159,6 +160,19 @@ def test_errors_of_the_disk_are_noted_and_forgotten_when_the_file_is_written(tmp
     writer.write({}, [path])
     writer.wait()
     assert not writer.errors and len(lines) == 2
+
+
+def test_the_files_of_one_state_are_the_same_and_each_its_own(tmp_path):
+    writer, paths = CheckpointWriter(print), [tmp_path / 'best.pth', tmp_path / 'last.pth']
+    writer.write({'weights': torch.arange(1000.0)}, paths)
+    writer.wait()
+    best, last = paths
+    assert best.read_bytes() == last.read_bytes() and not best.samefile(last)
+    (tmp_path / 'last.pth').unlink()
+    (tmp_path / 'last.pth').mkdir()  # which no file can replace
+    writer.write({'weights': torch.ones(2)}, paths)
+    writer.wait()
+    assert list(writer.errors) == [last] and load_plain(best)['weights'].tolist() == [1, 1]
 
 
 def test_a_run_that_fails_waits_for_its_checkpoint(tmp_path, gate):

@@ -23,7 +23,7 @@ from detkit.registry import HOOKS
 from detkit.utils import files
 from detkit.utils.files import SaveError, append_text, draft_folder, replacing, size_text, write_text
 
-from .dummy import dummy_config
+from .dummy import DummyMetric, dummy_config
 from .test_resume import assert_same_end, train
 
 pytest.importorskip('resource')  # Windows has no limits of file sizes
@@ -187,19 +187,24 @@ def test_a_signal_that_finds_no_space_says_so(tmp_path):
         runner.train()
 
 
-def test_a_damaged_best_checkpoint_costs_only_its_evaluation(tmp_path, capsys):
+@pytest.mark.parametrize('values', [[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]], ids=['first', 'last'])
+def test_a_damaged_best_checkpoint_costs_only_its_evaluation(tmp_path, capsys, monkeypatch, values):
+    """That of the last epoch is written anew, without a look at the file."""
+    results = iter(values)
+    monkeypatch.setattr(DummyMetric, 'compute_metrics', lambda self, _: {'bbox_mAP': next(results)})
     runner = Runner(dummy_config(tmp_path / 'run'))
-    original = runner.call_hook
+    original, best = runner.call_hook, tmp_path / 'run' / 'best.pth'
 
     def call_hook(name: str, **kwargs) -> None:
         if name == 'after_train':
-            best = tmp_path / 'run' / 'best.pth'
             best.write_bytes(best.read_bytes()[:-100])
         original(name, **kwargs)
 
     runner.call_hook = call_hook
     runner.train()
-    assert 'the best weights are not evaluated: Checkpoint' in capsys.readouterr().out
+    is_damaged = values[0] > values[-1]
+    assert ('the best weights are not evaluated: Checkpoint' in capsys.readouterr().out) == is_damaged
+    assert is_damaged or load_checkpoint(best).keys() == {'meta', 'state_dict'}
     assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['epoch'] == 4
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import barrier, get_world_size, is_main_process
 
 from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.checkpoint_writer import snapshot
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.launch import largest_of_ranks
 from detkit.engine.non_finite import refuse_runaway_weights
@@ -67,6 +68,7 @@ class CheckpointHook(Hook):
         self.background = background
         self._tried = 0.0  # when last.pth was written last, or could not be
         self._is_written = False  # last.pth, since the start
+        self._best: dict[str, Any] | None = None  # the weights of the last epoch, where they are the best
 
     def before_train(self, runner: Runner) -> None:
         self._tried = time.monotonic()
@@ -96,7 +98,9 @@ class CheckpointHook(Hook):
         if loop.finished or loop.epoch % self.interval == 0 or not self._is_written:
             names.append('last.pth')
         if names:
-            self._save(runner, names, metrics)
+            checkpoint = self._save(runner, names, metrics)
+            if improved and loop.finished and self.strip_best and is_main_process():
+                self._best = snapshot(weights_only(checkpoint))
 
     def before_stop(self, runner: Runner) -> None:
         self._save(runner, ['last.pth'])
@@ -105,14 +109,20 @@ class CheckpointHook(Hook):
     def after_train(self, runner: Runner) -> None:
         best = Path(runner.work_dir) / 'best.pth'
         if self.strip_best and is_main_process() and best.exists():
-            try:
-                checkpoint = load_checkpoint(best)
-            except CheckpointError as error:
-                runner.console.line(f'note     {error}')
-            else:
-                if 'loop' in checkpoint:
-                    runner.checkpoint_writer.write(weights_only(checkpoint), [best], background=False)
+            weights, self._best = self._best or self._weights_in(runner, best), None
+            if weights is not None:
+                runner.checkpoint_writer.write(weights, [best], background=False)
         barrier()
+
+    @staticmethod
+    def _weights_in(runner: Runner, path: Path) -> dict[str, Any] | None:
+        """Return the weights in a complete checkpoint; None for one that holds no more, or is damaged."""
+        try:
+            checkpoint = load_checkpoint(path)
+        except CheckpointError as error:
+            runner.console.line(f'note     {error}')
+            return None
+        return weights_only(checkpoint) if 'loop' in checkpoint else None
 
     def after_run(self, runner: Runner) -> None:
         self._check_last(runner)
@@ -130,7 +140,8 @@ class CheckpointHook(Hook):
         runner.checkpoint_writer.wait()
         return runner.broadcast_from_main(runner.checkpoint_writer.errors.get(Path(runner.work_dir) / 'last.pth'))
 
-    def _save(self, runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
+    def _save(self, runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> dict[str, Any]:
+        """Write the state of the run to files of these names, and return it."""
         runner.train_loop.losses.read()  # weights after a non-finite loss are never saved
         refuse_runaway_weights(runner)
         checkpoint = capture_training_state(runner, metrics)
@@ -142,3 +153,4 @@ class CheckpointHook(Hook):
             self._tried = time.monotonic()
         if is_first:
             self._is_written = self._error_of_last(runner) is None
+        return checkpoint
