@@ -12,6 +12,7 @@ from detkit.config import load_config
 from detkit.datasets.skips import Skip
 from detkit.registry import DETECTORS
 from detkit.structures.annotations import Record
+from detkit.utils.without_memory import without_memory
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -30,7 +31,7 @@ def model_config(name: str, num_classes: int | None = None, **variables: Any) ->
 
 def build_model(name: str, num_classes: int | None = 80, device: str = 'cpu', **variables: Any) -> torch.nn.Module:
     """Build the model of a base config, see ``model_config``; on 'meta' only names and shapes count."""
-    with torch.device(device):
+    with without_memory() if device == 'meta' else torch.device(device):
         return DETECTORS.build(model_config(name, num_classes, **variables))
 
 

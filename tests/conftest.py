@@ -51,6 +51,17 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(2000, 10, 100)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _freed_memory_is_kept() -> None:
+    """Let all tests keep freed memory, as the first training or prediction among them makes the process do.
+
+    Tests of layers and models take 10 to 15 % less time.
+    """
+    from detkit.utils.allocator import keep_freed_memory
+
+    keep_freed_memory()
+
+
 @pytest.fixture(scope='session')
 def repo() -> Path:
     """The repository's root."""
@@ -111,3 +122,11 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_tiny_voc(write_tiny_obb(write_tiny_pose(write_tiny_data(tmp_path_factory.mktemp('tiny')))))
     write_tiny_panoptic(root / 'panoptic')
     return root
+
+
+@pytest.fixture
+def scenes_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is done with the drawn sample dataset: share its scenes, see ``drawn_scenes.py``."""
+    from drawn_scenes import drawn_scenes
+
+    monkeypatch.setattr('detkit.sample_data.coco8.render_scenes', drawn_scenes)

@@ -20,6 +20,7 @@ from detkit.engine.checkpoint import load_checkpoint
 from detkit.models.heads.anchor_head import COCO_ANCHORS
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
+from detkit.utils.without_memory import without_memory
 
 YOLOV5_CONFIG = CONFIGS / 'yolov5' / 'det_coco.py'
 
@@ -97,6 +98,6 @@ def yolov5_model(classes: tuple[str, ...], tensors: dict, focus: bool = False, f
 
 
 def _shapes(config: dict, rename: Callable[[str], str]) -> dict[str, tuple[int, ...]]:
-    with torch.device('meta'):
+    with without_memory():
         state = DETECTORS.build(config).state_dict()
     return {rename(name): tuple(value.shape) for name, value in state.items()}

@@ -334,13 +334,19 @@ def small_arguments(name: str, words: list[str]) -> argparse.Namespace:
             configs = [str(resumed)]
         if configs[0] != '-':
             num_epochs = {'train': 2 if given.get('resume') else 1, 'tune': 1, 'compare': 1}.get(name)
-            args.cfg_options = _small_options(configs, args.cfg_options or [], num_epochs)
+            args.cfg_options = _small_options(configs, args.cfg_options or [], num_epochs, _has_own_weights(words))
     return args
 
 
-def _small_options(configs: list[str], options: list[str], num_epochs: int | None) -> list[str]:
+def _has_own_weights(words: Iterable[str]) -> bool:
+    """Return whether a command takes weights that no run of this workspace has made."""
+    values = [word.rpartition('=')[2] for word in words]
+    return any(re.search(r'(?<!/best|/last)\.(pth?|weights)$', f'/{value}') or value in ZOO_FILES for value in values)
+
+
+def _small_options(configs: list[str], options: list[str], num_epochs: int | None, own_weights: bool) -> list[str]:
     loaded = [load_config(config, options, need_classes=False) for config in configs]
-    small = dict(SMALL)
+    small = dict(SMALL) if own_weights else dict(SMALL, widen_factor=0.125)
     if num_epochs:
         small |= {'max_epochs': num_epochs, 'default_hooks.pictures': None}
     for config, cfg in zip(configs, loaded, strict=True):

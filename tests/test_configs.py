@@ -19,6 +19,7 @@ from detkit.datasets import build_dataloader
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.registry import DATASETS, DETECTORS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError
+from detkit.utils.without_memory import without_memory
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
@@ -190,7 +191,7 @@ def test_every_size_builds_and_differs(path, size):
     if size != default.size and cfg.model.head.get('num_classes') is not None:
         return  # it was built when it was loaded
     cfg.model.backbone.pop('weights', None)
-    with torch.device('meta'):  # no memory, no initial values: only names and shapes count
+    with without_memory():  # no memory, no initial values: only names and shapes count
         model = DETECTORS.build(
             dict(cfg.model, head=dict(cfg.model.head, num_classes=cfg.model.head.get('num_classes', 3)))
         )

@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import torch
 from documented import PAGES, REPO, parse_script, read_blocks
 
 from detkit.cli.main import make_parser
@@ -14,6 +13,7 @@ from detkit.config import find_config, load_config
 from detkit.config.options import parse_value
 from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
 from detkit.tuning import StudySettings, parse_space, read_search_options
+from detkit.utils.without_memory import without_memory
 
 TUTORIALS = sorted((REPO / 'docs' / 'tutorials').glob('*.ipynb'))
 
@@ -149,7 +149,7 @@ def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
     path = tmp_path / 'yolov5_r50.py'
     path.write_text(code)
     config = load_config(path)
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(config.model)
     assert [len(model.backbone.out_channels), model.backbone.frozen_stages] == [3, 1]
 
@@ -211,7 +211,7 @@ def test_the_models_have_the_parameters_of_their_table(rows):
     for name, count in rows:
         model = load_config(name, need_classes=False).model
         model.head.setdefault('num_classes', {'obb_': 15, 'cls_': 1000}.get(name.partition('/')[2][:4], 80))
-        with torch.device('meta'):
+        with without_memory():
             assert sum(p.numel() for p in DETECTORS.build(model).parameters()) == int(count.replace(',', '')), name
 
 
@@ -238,7 +238,7 @@ def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
     path = tmp_path / 'resnet_yolov8.py'
     path.write_text(code)
     config = load_config(path)
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(config.model)
     assert [type(part).__name__ for part in (model.backbone, *model.neck)] == ['ResNet', 'SPP', 'PAN']
     assert model.head.in_channels == (64, 128, 256)

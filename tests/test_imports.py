@@ -71,34 +71,19 @@ UNUSED_BY_PREDICTION = (
     'torchvision',
 )
 PREDICTION = """
-import sys
-import torch
-before = set(sys.modules)
 import detkit
-model = detkit.Detector(PATH)
+model = detkit.Detector(given)
 (result,) = model(torch.zeros(3, 64, 64, dtype=torch.uint8), img_size=64)
 assert len(result.bboxes) == len(result.scores)
-print(sorted(set(UNUSED) & (set(sys.modules) - before)))
 """
 
-
-def test_a_first_prediction_imports_what_it_runs(tmp_path):
-    path = write_checkpoint(tmp_path / 'model.pth')
-    done = run_python('-c', f'PATH = {str(path)!r}\nUNUSED = {UNUSED_BY_PREDICTION}\n{PREDICTION}')
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == '[]'
-
-
 DETECTORS_OF_RESNET = """
-import sys
 import numpy as np
-import torch
-before = set(sys.modules)
 from detkit.config import load_config
 from detkit.inference.model import PREDICTION_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
-config = load_config(sys.argv[1], need_classes=False, checked=PREDICTION_KEYS)
+config = load_config(given, need_classes=False, checked=PREDICTION_KEYS)
 model = DETECTORS.build(config.model).eval()
 meta = dict(matrix=np.eye(3), ori_shape=(64, 64), img_shape=(64, 64))
 with torch.inference_mode():
@@ -106,35 +91,65 @@ with torch.inference_mode():
         dict(inputs=torch.zeros(1, 3, 64, 64, dtype=torch.uint8), gt=None, data_samples=[DetDataSample(metainfo=meta)])
     )
 assert 'bboxes' in result.pred_instances
-print(sorted({'torchvision', 'torch._dynamo', 'sympy'} & (set(sys.modules) - before)))
 """
-
-
-@pytest.mark.parametrize(
-    'config',
-    ['retinanet/det_r18_coco8', 'fcos/det_r18_coco8', 'mask_rcnn/seg_r18_coco8', 'keypoint_rcnn/pose_r18_coco8'],
-)
-def test_detectors_of_resnet_need_no_torchvision_to_predict(config):
-    done = run_python('-c', DETECTORS_OF_RESNET, config)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == '[]'
-
 
 # Each of these takes a tenth of a second to a second, and a run begins without them.
 UNUSED_BY_A_START = ('matplotlib', 'mmengine.hooks', 'mmengine.model', 'mmengine.optim', 'mmengine.runner', 'pandas')
 START = """
-import sys
 from detkit.config import load_config
 from detkit.engine.runner import Runner
-Runner(load_config('yolov8/det_n_coco8', {'work_dir': sys.argv[1]}, need_classes=False)).close()
-print(sorted(set(UNUSED) & set(sys.modules)))
+Runner(load_config('yolov8/det_n_coco8', {'work_dir': given}, need_classes=False)).close()
+"""
+
+LOADED_TO_PREDICT = """
+from detkit.config import load_config
+from detkit.inference.model import PREDICTION_KEYS
+load_config(given, need_classes=False, checked=PREDICTION_KEYS)
+"""
+
+# Each part begins in a process that has imported PyTorch alone: what it needs, and what it must do without.
+PARTS = {
+    'prediction': (PREDICTION, UNUSED_BY_PREDICTION),
+    'resnet': (DETECTORS_OF_RESNET, ('torchvision', 'torch._dynamo', 'sympy')),
+    'start': (START, UNUSED_BY_A_START),
+    'loaded': (LOADED_TO_PREDICT, ('torch._dynamo', 'sympy')),
+    'package': ("__import__('detkit.' + given)", ()),
+}
+# PyTorch's import takes longer than most parts, which are therefore forks of one process.
+FORKS = """
+import json, os, sys, traceback
+import torch
+parts, before = json.loads(sys.argv[1]), set(sys.modules)
+for number, (code, unused, given) in enumerate(parts):
+    if os.fork() == 0:
+        try:
+            exec(code, {'torch': torch, 'given': given})
+        except BaseException:
+            traceback.print_exc()
+        else:
+            print('did', number, json.dumps(sorted(set(unused) & (set(sys.modules) - before))), flush=True)
+        os._exit(0)
+    os.wait()
 """
 
 
-def test_the_start_of_a_run_imports_what_it_runs(tmp_path):
-    done = run_python('-c', f'UNUSED = {UNUSED_BY_A_START}\n{START}', str(tmp_path / 'run'))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == '[]'
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')
+def test_parts_import_what_they_run(tmp_path):
+    resnets = ('retinanet/det_r18_coco8', 'fcos/det_r18_coco8', 'mask_rcnn/seg_r18_coco8')
+    loaded = ('detr', 'rtdetr', 'dfine', 'deim', 'deimv2', 'rfdetr', 'yolo_world')
+    given = {
+        'prediction': [str(write_checkpoint(tmp_path / 'model.pth'))],
+        'resnet': [*resnets, 'keypoint_rcnn/pose_r18_coco8'],
+        'start': [str(tmp_path / 'run')],
+        'loaded': [f'{family}/det_coco' for family in loaded],
+        'package': ['datasets', 'engine', 'evaluation', 'inference', 'models', 'visualization'],
+    }
+    parts = [(*PARTS[name], value) for name, values in given.items() for value in values]
+    done = run_python('-c', FORKS, json.dumps(parts))
+    lines = [line.split(maxsplit=2)[1:] for line in done.stdout.splitlines() if line.startswith('did ')]
+    assert {parts[int(number)][2]: imported for number, imported in lines} == {value: '[]' for _, _, value in parts}, (
+        done.stderr
+    )
 
 
 IMPORT_ALL = """
@@ -173,41 +188,3 @@ def test_every_module_imports_without_setuptools_and_every_component_is_found():
     assert done.returncode == 0, done.stderr
     files, missing = done.stdout.splitlines()[-2:]
     assert int(files.split()[0]) > 15 and files.endswith(' []') and missing == '[]'
-
-
-IMPORT_ALONE = """
-import importlib, os, sys
-import torch, mmengine.runner  # once for all
-for name in ('datasets', 'engine', 'evaluation', 'inference', 'models', 'visualization'):
-    child = os.fork()
-    if child == 0:
-        importlib.import_module('detkit.' + name)
-        os._exit(0)
-    if os.waitpid(child, 0)[1]:
-        sys.exit('detkit.' + name)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')
-def test_each_package_imports_alone():
-    done = run_python('-c', IMPORT_ALONE)
-    assert done.returncode == 0, done.stderr
-
-
-LOADED_TO_PREDICT = """
-import sys
-import torch
-before = set(sys.modules)
-from detkit.config import load_config
-from detkit.inference.model import PREDICTION_KEYS
-for config in sys.argv[1:]:
-    load_config(config, need_classes=False, checked=PREDICTION_KEYS)
-    print(config, sorted({'torch._dynamo', 'sympy'} & (set(sys.modules) - before)))
-"""
-
-
-def test_configs_that_are_loaded_to_predict_need_no_compiler():
-    configs = [f'{name}/det_coco' for name in ('detr', 'rtdetr', 'dfine', 'deim', 'deimv2', 'rfdetr', 'yolo_world')]
-    done = run_python('-c', LOADED_TO_PREDICT, *configs)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f'{config} []' for config in configs]

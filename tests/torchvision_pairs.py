@@ -25,8 +25,8 @@ from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
-SIZE = (96, 160)  # (h, w); the coarsest maps do not divide it
-IMG_SHAPES = ((96, 160), (80, 112))
+SIZE = (64, 96)  # (h, w); the coarsest maps do not divide it
+IMG_SHAPES = ((64, 96), (56, 80))
 NUM_CLASSES = 5
 WIDTH = 64  # of the layers behind the regions, where they are narrow
 
@@ -146,7 +146,7 @@ def images() -> Tensor:
     return batch
 
 
-BBOXES = ([[5.0, 10.0, 45.0, 70.0], [30.0, 25.0, 150.0, 90.0], [110.0, 8.0, 131.0, 31.0]], [])
+BBOXES = ([[5.0, 10.0, 35.0, 50.0], [20.0, 15.0, 90.0, 60.0], [70.0, 8.0, 91.0, 31.0]], [])
 LABELS = ([1, 3, 2], [])
 
 

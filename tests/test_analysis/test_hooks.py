@@ -54,6 +54,7 @@ def run(repo: Path, data: Path, work_dir: Path, pictures: dict | None, **options
         {
             'data_root': str(data),
             'img_size': 64,
+            'widen_factor': 0.125,
             'batch_size': 2,
             'num_workers': 0,
             'repeat_times': 2,

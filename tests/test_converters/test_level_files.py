@@ -17,6 +17,7 @@ from detkit.converters.ultralytics import convert_ultralytics
 from detkit.converters.ultralytics_levels import YOLO26P2Model, YOLO26P6Model, YOLOv8P2Model, YOLOv8P6Model
 from detkit.inference.model import init_detector
 from detkit.registry import DETECTORS
+from detkit.utils.without_memory import without_memory
 
 MODELS = {
     'yolov8_p2': YOLOv8P2Model,
@@ -52,7 +53,7 @@ def shapes_of(name: str, size: str, num_classes: int = 7) -> dict[str, tuple[int
     config = model_config(f'{family}_{task_of(name)}_{level}', num_classes, size=size).to_dict()
     if task_of(name) == 'pose':
         config['head']['keypoint_shape'] = KEYPOINT_SHAPE
-    with torch.device('meta'):
+    with without_memory():
         state = DETECTORS.build(config).state_dict()
     keys = model_of(name, {}, size).keys
     return {keys.to_theirs(each): tuple(value.shape) for each, value in state.items()}
@@ -70,7 +71,7 @@ def test_every_size_is_recognised(name, size):
     scale = found.find_scale(config)
     assert scale.letter == size and config.with_name(found.custom).is_file()
     description = found.describe(scale, config)
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(description.config['model'])
     assert len(found.match(model.state_dict())) == len(found.tensors)
 

@@ -28,6 +28,7 @@ from detkit.inference.model import init_detector
 from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import CheckpointError
+from detkit.utils.without_memory import without_memory
 
 SIZE = (96, 160)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -165,7 +166,7 @@ def loaded(state: dict[str, Tensor], monkeypatch, digest: str = '00000000', **ar
 
 @pytest.mark.parametrize('builder', BUILDERS)
 def test_every_builder_is_recognised(builder, monkeypatch):
-    with torch.device('meta'):
+    with without_memory():
         model = getattr(detection, builder)(weights=None, weights_backbone=None)
     state = model.state_dict()
     family, size = BUILDERS[builder]
@@ -205,13 +206,13 @@ def old_names(state: dict[str, Tensor], retinanet: bool) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize('builder', [name for name in BUILDERS if name.endswith('resnet50_fpn')])
 def test_names_of_earlier_releases(builder):
-    with torch.device('meta'):
+    with without_memory():
         model = getattr(detection, builder)(weights=None, weights_backbone=None)
     state = {name: tensor for name, tensor in model.state_dict().items() if 'num_batches' not in name}
     earlier = old_names(state, builder.startswith('retinanet'))
     assert earlier.keys() != state.keys()
     assert list(current_names(earlier)) == list(state) == list(current_names(state))
-    with torch.device('meta'):
+    with without_memory():
         frozen(model).load_state_dict(earlier, strict=True)  # torchvision takes them for its own
 
 

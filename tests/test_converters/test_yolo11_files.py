@@ -16,6 +16,7 @@ from detkit.converters.ultralytics_keys import yolo11_keys
 from detkit.converters.ultralytics_models import DATASETS, YOLO11Model
 from detkit.inference import init_detector
 from detkit.registry import DETECTORS
+from detkit.utils.without_memory import without_memory
 
 INNER = {'n': 'bottleneck', 's': 'bottleneck', 'm': 'c3k', 'l': 'c3k', 'x': 'c3k'}
 IDENTITY = 'torch.nn.modules.linear.Identity'
@@ -27,7 +28,7 @@ def layouts() -> dict:
 
 
 def shapes_of(task: str, size: str, inner: str) -> dict[str, tuple[int, ...]]:
-    with torch.device('meta'):
+    with without_memory():
         state = DETECTORS.build(model_config(f'yolo11_{task}', 7, size=size, inner=inner)).state_dict()
     return {yolo11_keys(task, inner).to_theirs(name): tuple(value.shape) for name, value in state.items()}
 
@@ -53,7 +54,7 @@ def test_every_size_of_every_task_is_recognised(task, size):
     description = found.describe(scale, config)
     as_theirs = {} if task == 'cls' else {'prefilter_above': None}
     assert description.options == {**({} if size == 'n' else {'size': size}), **as_theirs}
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(description.config['model'])
     assert len(found.match(model.state_dict())) == len(found.tensors)
 
@@ -64,7 +65,7 @@ def test_blocks_of_another_size_are_an_option():
     scale = found.find_scale(config)
     description = found.describe(scale, config)
     assert scale.letter is None and description.options['inner'] == 'c3k' and 'size' not in description.options
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(description.config['model'])
     assert len(found.match(model.state_dict())) == len(found.tensors)
 

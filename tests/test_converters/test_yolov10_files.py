@@ -4,7 +4,6 @@ import copy
 from pathlib import Path
 
 import pytest
-import torch
 from builders import CONFIGS, model_config
 from conversions import converted, tensor_refs
 from pickled_files import SEED, rename, set_attribute
@@ -15,6 +14,7 @@ from detkit.converters.ultralytics import convert_ultralytics
 from detkit.converters.ultralytics_keys import yolov10_keys
 from detkit.converters.ultralytics_models import YOLOv10Model
 from detkit.registry import DETECTORS
+from detkit.utils.without_memory import without_memory
 
 KEYS = yolov10_keys()
 CONFIG = CONFIGS / 'yolov10' / 'det_coco.py'
@@ -27,7 +27,7 @@ def layout() -> list:
 
 
 def shapes_of(**options) -> dict[str, tuple[int, ...]]:
-    with torch.device('meta'):
+    with without_memory():
         state = DETECTORS.build(model_config('yolov10_det', 7, **options)).state_dict()
     return {KEYS.to_theirs(name): tuple(value.shape) for name, value in state.items()}
 
@@ -49,7 +49,7 @@ def test_every_size_is_recognised(size):
     assert scale.letter == size
     description = found.describe(scale, CONFIG)
     assert description.options == {**({} if size == 'n' else {'size': size}), 'prefilter_above': None}
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(description.config['model'])
     assert len(found.match(model.state_dict())) == len(found.tensors)
 
@@ -60,7 +60,7 @@ def test_a_size_of_its_own_has_its_blocks_as_options():
     scale = found.find_scale(CONFIG)
     description = found.describe(scale, CONFIG)
     assert scale.letter is None and description.options.items() >= blocks.items()
-    with torch.device('meta'):
+    with without_memory():
         model = DETECTORS.build(description.config['model'])
     assert len(found.match(model.state_dict())) == len(found.tensors)
 

@@ -43,6 +43,8 @@ def make_shallow(name: str, model: dict[str, Any]) -> None:
     """Give the deepest networks fewer blocks or maps, of the same kinds."""
     if name.startswith('rtdetr/'):
         model['neck']['num_blocks'] = 1
+    elif name in ('yolov5/det_n_coco8.py', 'yolov8/seg_n_coco8.py'):
+        model['neck'] = None  # it has the blocks of the backbone, and yolo26's puts maps together in the same way
     elif name.startswith('yolo26/'):
         model['backbone']['out_indices'] = (3, 4)
         model['neck'][-1]['out_channels'] = (512, 1024)

@@ -25,7 +25,7 @@ def train(tmp_path, capsys):
 
     def run(name, family='yolov8', **options):
         own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
-        own['default_hooks.pictures'] = None
+        own |= {'default_hooks.pictures': None, **({'widen_factor': 0.0625} if family == 'yolov8' else {})}
         config = load_config(CONFIGS / family / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / name)})
         runner = Runner(config)
         runner.train()

@@ -13,6 +13,7 @@ from detkit.utils.errors import CheckpointError, ConfigError
 
 SMALL = [
     'img_size=32',
+    'widen_factor=0.0625',
     'batch_size=2',
     'val_batch_size=2',
     'num_workers=0',

@@ -69,6 +69,7 @@ def start(tmp_path, num_train, num_val, config='yolov8/det_custom.py', **options
     write_yolo(tmp_path, 'val', num_val)
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
     own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
+    own |= {'widen_factor': 0.0625} if config.startswith('yolov8/') else {}
     config = load_config(CONFIGS / config, {**own, **options, 'work_dir': str(tmp_path / 'run')})
     runner = Runner(config)
     runner.train()

@@ -76,26 +76,29 @@ TASKS = {
 SEEDS = {'dfine seg': 14, 'rfdetr obb': 1}
 
 
-def build_task(name: str, img_size: int) -> nn.Module:
-    """Build a model of ``TASKS``, ready to predict, with the config that its file must hold."""
-    network, config = _network(name), _config(name, img_size)
+def build_task(name: str, img_size: int, shallow: bool = False) -> nn.Module:
+    """Build a model of ``TASKS``, ready to predict, with the config that its file must hold.
+
+    A ``shallow`` one of YOLOv8 is narrower and has no neck: half the layers to export, for tests of something else.
+    """
+    network, config = _network(name, shallow), _config(name, img_size, shallow)
     fuse_conv_bn(network)
     keypoints = KEYPOINTS if config['task'] == 'pose' else {}
     network.info = ModelInfo(Config(config), CLASSES, keypoints, '')
     return network
 
 
-def write_task(path: Path, name: str, img_size: int) -> Path:
+def write_task(path: Path, name: str, img_size: int, shallow: bool = False) -> Path:
     """Write the checkpoint of such a model."""
-    network, config = _network(name), _config(name, img_size)
+    network, config = _network(name, shallow), _config(name, img_size, shallow)
     meta = dict(format='detkit', format_version=1, classes=list(CLASSES), task=config['task'])
     meta['config'] = ''.join(f'{key} = {value!r}\n' for key, value in config.items())
     save_checkpoint({'meta': meta, 'state_dict': network.state_dict()}, path)
     return path
 
 
-def _network(name: str) -> nn.Module:
-    return copy.deepcopy(_built(name))
+def _network(name: str, shallow: bool) -> nn.Module:
+    return copy.deepcopy(_built(name, shallow))
 
 
 def build_plainly(name: str, img_size: int) -> nn.Module:
@@ -107,19 +110,22 @@ def build_plainly(name: str, img_size: int) -> nn.Module:
 
 
 @cache
-def _built(name: str) -> nn.Module:
+def _built(name: str, shallow: bool) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(SEEDS.get(name, 0))
-        network = DETECTORS.build(_model(name))
+        network = DETECTORS.build(_model(name, shallow))
         _make_confident(network.head)
         _calibrate(network)
     return network.eval()
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str, shallow: bool = False) -> dict[str, Any]:
     base, added, _ = TASKS[name]
     base, _, size = base.partition(' ')
-    model = model_config(base, len(CLASSES), **(dict(size=size) if size else {})).to_dict()
+    variables = {**(dict(size=size) if size else {}), **(dict(widen_factor=0.125) if shallow else {})}
+    model = model_config(base, len(CLASSES), **variables).to_dict()
+    if shallow:
+        del model['neck']
     for key, value in added.items():
         *parts, last = key.split('.')
         reduce(getitem, parts, model['head'])[last] = value
@@ -128,7 +134,7 @@ def _model(name: str) -> dict[str, Any]:
     return model
 
 
-def _config(name: str, img_size: int) -> dict[str, Any]:
+def _config(name: str, img_size: int, shallow: bool = False) -> dict[str, Any]:
     base, _, task = TASKS[name]
     if task == 'cls':
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
@@ -142,7 +148,7 @@ def _config(name: str, img_size: int) -> dict[str, Any]:
     return dict(
         task=task,
         classes=CLASSES,
-        model=_model(name),
+        model=_model(name, shallow),
         test_dataloader=dict(dataset=dict(type='CocoDataset', ann_file='none.json', pipeline=steps)),
         predict_cfg=dict(score_thr=0.05),
     )

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from disks import full_disk
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 from torch import nn
 
 from detkit.export import ExportSettings, export_detector, exporting
@@ -21,7 +21,9 @@ DAY = 24 * 3600
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp('models')
-    return [init_detector(None, write_checkpoint(folder / f'{task}.pth', task), 'cpu') for task in ('det', 'seg')]
+    return [
+        init_detector(None, write_shallow_checkpoint(folder / f'{task}.pth', task), 'cpu') for task in ('det', 'seg')
+    ]
 
 
 @pytest.mark.parametrize('name', ['onnx', pytest.param('openvino', marks=pytest.mark.slow)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from every_task import write_task
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 
 from detkit.api import Detector
 from detkit.cli.command import run_command
@@ -51,7 +51,7 @@ def run(name, *words):
 
 
 def test_the_command_writes_a_checked_file_beside_the_checkpoint(tmp_path, capsys):
-    path = write_checkpoint(tmp_path / 'seg.pth')
+    path = write_shallow_checkpoint(tmp_path / 'seg.pth')
     images = write_images(tmp_path / 'images', 2)
     words = ('--img-size', 64, '--dynamic', 'batch', '--batch', 3, '--images', *images)
     assert run('export', path, *words) == 0
@@ -75,7 +75,7 @@ def test_the_command_writes_a_checked_file_beside_the_checkpoint(tmp_path, capsy
 def test_what_is_dynamic_is_said_by_words(words, dynamic, tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(Detector, 'export', lambda self, **settings: found.append(settings))
-    path = write_checkpoint(tmp_path / 'seg.pth')
+    path = write_shallow_checkpoint(tmp_path / 'seg.pth')
     assert run('export', path, *words) == 0
     given = {name: value for name, value in found[0].items() if name not in ('path', 'images', 'data')}
     assert ExportSettings(**given).varying == dynamic

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
-from small_models import CLASSES, write_checkpoint, write_images
+from small_models import CLASSES, write_images, write_shallow_checkpoint
 
 from detkit.export import ExportSettings, export_detector
 from detkit.export.check import Differences, Means, _add_means, _count_matches
@@ -18,7 +18,7 @@ from detkit.structures.data_sample import DetDataSample
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp('model') / 'seg.pth')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('model') / 'seg.pth')
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 
 from detkit.api import Detector
 from detkit.export import open_exported
@@ -22,7 +22,7 @@ pytest.importorskip('onnxruntime')
 def files(tmp_path_factory):
     """One model in every format that is installed here, by name."""
     folder = tmp_path_factory.mktemp('files')
-    detector = Detector(write_checkpoint(folder / 'det.pth', 'det'), device='cpu')
+    detector = Detector(write_shallow_checkpoint(folder / 'det.pth', 'det'), device='cpu')
     images = write_images(folder / 'images', 1)
     found = {}
     for name in ('onnx', 'openvino', 'torchscript', 'torch_export'):

@@ -133,7 +133,7 @@ def test_what_int8_cannot_be_is_refused(settings, message, tmp_path, monkeypatch
 
 def test_a_side_given_at_the_command_line_is_that_of_the_test_too(tmp_path, capsys):
     pytest.importorskip('onnxruntime')
-    path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64)
+    path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64, shallow=True)
     data = write_data(tmp_path / 'data') / 'data.yaml'
     words = ['export', str(path), '--data', str(data), '--img-size']
     assert run(*words[:-1]) == 0  # the model's own size, not that of the config for such data

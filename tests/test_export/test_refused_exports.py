@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 import torch
 from every_task import build_plainly, build_task
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 from torch import nn
 
 from detkit import Detector
@@ -194,7 +194,7 @@ def test_pictures_that_are_not_there_or_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_data_to_test_on_that_cannot_be_tested(tmp_path):
-    detector = Detector(write_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
+    detector = Detector(write_shallow_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
     (tmp_path / 'other.yaml').write_text('{train: ., val: ., names: [a]}')
     (tmp_path / 'train.yaml').write_text(f'{{train: ., names: {list(detector.model.info.classes)}}}')
     for name, kind, message in (

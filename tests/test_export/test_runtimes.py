@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 
 from detkit import Detector
 from detkit.export import runtimes
@@ -22,7 +22,7 @@ pytest.importorskip('onnxruntime')
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp('model') / 'seg.pth')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('model') / 'seg.pth')
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 
 from detkit.inference import FolderOutputs, Predictor, Result, ResultFolder, find_sources
 from detkit.inference.background import in_background
@@ -103,7 +103,7 @@ def test_what_was_made_before_an_error_of_the_loop_is_finished(error: type[BaseE
 
 @pytest.fixture(scope='module')
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    path = write_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth', 'seg')
+    path = write_shallow_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth', 'seg')
     return Predictor(None, path, img_size=64, max_per_img=3, score_thr=0.05)
 
 

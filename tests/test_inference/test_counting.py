@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('av')
 pytest.importorskip('trackers')
 
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 from videos import read_all, write_video
 
 from detkit.cli.main import main
@@ -149,7 +149,7 @@ def test_counts_are_drawn():
 
 
 def test_count_writes_events_and_counts(tmp_path, capsys):
-    weights: Path = write_checkpoint(tmp_path / 'det.pth', 'det')
+    weights: Path = write_shallow_checkpoint(tmp_path / 'det.pth', 'det')
     clip = write_video(tmp_path / 'clip.mp4', 12)
     out = tmp_path / 'out'
     arguments = ['count', str(weights), str(clip), '--out-dir', str(out), '--img-size', '64']

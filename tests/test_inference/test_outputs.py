@@ -13,7 +13,7 @@ import pytest
 import torch
 from color_detector import paint
 from mmengine.structures import InstanceData
-from small_models import CLASSES, write_checkpoint, write_images
+from small_models import CLASSES, write_images, write_shallow_checkpoint
 
 from detkit import Detector
 from detkit.datasets import YoloTxtDataset
@@ -163,7 +163,7 @@ def test_a_class_name_is_no_path(tmp_path: Path):
 @pytest.fixture(scope='module')
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp('weights')
-    return {task: write_checkpoint(folder / f'{task}.pth', task) for task in TASKS}
+    return {task: write_shallow_checkpoint(folder / f'{task}.pth', task) for task in TASKS}
 
 
 ALL = FolderOutputs(save_txt=True, save_csv=True, save_parquet=True, save_crops=True)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.preparation import Preparation
@@ -74,7 +74,7 @@ def test_an_image_is_never_reduced_below_the_input():
 
 @pytest.mark.parametrize('orientation', [1, 6])
 def test_results_are_in_pixels_of_the_image(tmp_path, orientation: int):
-    checkpoint = write_checkpoint(tmp_path / 'seg.pth')
+    checkpoint = write_shallow_checkpoint(tmp_path / 'seg.pth')
     (tmp_path / 'a.jpg').write_bytes(jpeg(orientation))
     full, small = (Predictor(None, checkpoint, img_size=64, reduced_decoding=reduced) for reduced in (False, True))
     image = SourceImage(str(tmp_path / 'a.jpg'))
@@ -94,4 +94,4 @@ def test_results_are_in_pixels_of_the_image(tmp_path, orientation: int):
 
 def test_not_with_views(tmp_path):
     with pytest.raises(ConfigError, match='reduced_decoding'):
-        Predictor(None, write_checkpoint(tmp_path / 'det.pth', 'det'), reduced_decoding=True, tile=64)
+        Predictor(None, write_shallow_checkpoint(tmp_path / 'det.pth', 'det'), reduced_decoding=True, tile=64)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
-from small_models import CLASSES, write_checkpoint, write_images
+from small_models import CLASSES, write_images, write_shallow_checkpoint
 
 from detkit.inference import Predictor, Result, Results, find_images
 from detkit.structures.masks import InstanceMasks
@@ -31,7 +31,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Results]:
     images = find_images(folder / 'images')
     found = {}
     for task in TASKS:
-        checkpoint = write_checkpoint(folder / f'{task}.pth', task)
+        checkpoint = write_shallow_checkpoint(folder / f'{task}.pth', task)
         predictor = Predictor(None, checkpoint, device='cpu', img_size=64, score_thr=0.1, max_per_img=6)
         found[task] = Results(
             Result.of_sample(image, sample, predictor.model.info)

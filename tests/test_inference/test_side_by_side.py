@@ -9,7 +9,7 @@ from threading import enumerate as enumerate_threads
 import numpy as np
 import pytest
 import torch
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -22,7 +22,7 @@ OPTIONS = dict(img_size=64, score_thr=0.0, max_per_img=8)
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_other_predictions_take_one_batch_after_the_other(checkpoint, tmp_path, 
 
 def test_masks_are_not_predicted_side_by_side(tmp_path, runs):
     source = write_images(tmp_path, 4)
-    Predictor(None, write_checkpoint(tmp_path / 'seg.pth'), **OPTIONS).predict(source)
+    Predictor(None, write_shallow_checkpoint(tmp_path / 'seg.pth'), **OPTIONS).predict(source)
     assert len(runs) == 4 and not in_pairs(runs)
 
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('av')
 pytest.importorskip('trackers')
 
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 from videos import draw_frame, read_all, write_video
 
 from detkit import Detector
@@ -30,7 +30,7 @@ NAMES = ('BoTSORT', 'ByteTrack', 'CBIoU', 'OCSORT', 'SORT')
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth')
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_a_detector_tracks_a_video(checkpoint, tmp_path):
 @pytest.mark.parametrize(('task', 'field'), [('seg', 'instance_masks'), ('pose', 'keypoints'), ('obb', 'rbboxes')])
 def test_each_task_is_tracked_and_drawn(task, field, tmp_path):
     clip = write_video(tmp_path / 'a.mp4', 6, (96, 128))
-    weights = write_checkpoint(tmp_path / 'a.pth', task, ('cat',) if task == 'pose' else ('cat', 'dog'))
+    weights = write_shallow_checkpoint(tmp_path / 'a.pth', task, ('cat',) if task == 'pose' else ('cat', 'dog'))
     results = Detector(weights).track(clip, img_size=64)
     assert len(results) == 6 and sum(map(len, results)) > 0
     for result in results:
@@ -350,7 +350,7 @@ def test_a_folder_of_frames_is_a_video(checkpoint, tmp_path):
 def test_classifiers_and_wrong_arguments_are_refused(tmp_path, checkpoint):
     clip = write_video(tmp_path / 'a.mp4', 2)
     with pytest.raises(ConfigError, match='a classifier finds no objects'):
-        Detector(write_checkpoint(tmp_path / 'cls.pth', 'cls')).track(clip)
+        Detector(write_shallow_checkpoint(tmp_path / 'cls.pth', 'cls')).track(clip)
     model = Detector(checkpoint)
     with pytest.raises(ConfigError, match='there is no tracker'):
         model.track(clip, tracker='deepsort')

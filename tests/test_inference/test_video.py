@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip('av')
 
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 from videos import ORIENTATIONS, cut, draw_frame, overwrite, read_all, set_orientation, write_video
 
 from detkit import Detector
@@ -26,7 +26,7 @@ from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
 
 
 @pytest.fixture

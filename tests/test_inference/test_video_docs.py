@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip('av')
 pytest.importorskip('trackers')
 
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 from videos import write_video
 
 from detkit.cli.main import main
@@ -22,7 +22,7 @@ def test_the_commands_and_the_code_of_the_page_run(tmp_path, monkeypatch, capsys
     TRACKERS.names()  # registers detkit's own
     monkeypatch.setattr(TRACKERS, '_module_dict', dict(TRACKERS.module_dict))
     monkeypatch.chdir(tmp_path)
-    write_checkpoint(tmp_path / 'best.pth')
+    write_shallow_checkpoint(tmp_path / 'best.pth')
     write_video(tmp_path / 'clip.mp4', 12)
     text = PAGE.read_text(encoding='utf-8')
     commands = [line for line in text.splitlines() if line.startswith('detkit ')]

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip('av')
 
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 from videos import ORIENTATIONS, draw_frame, overwrite, read_all, set_orientation, write_video
 
 from detkit.cli.main import main
@@ -44,7 +44,7 @@ def test_of_two_writers_of_a_file_the_first_gets_an_error(tmp_path: Path):
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
 
 
 def copy(source: Path, target: Path, **options) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 
 from detkit.cli.main import find_command, main
 from detkit.inference import FolderOutputs, ViewOptions
@@ -27,7 +27,7 @@ def blocks(page: str, language: str) -> list[str]:
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the pages name; the model is small, as is the scene."""
     monkeypatch.chdir(tmp_path)
-    write_checkpoint(tmp_path / 'best.pth', 'seg')
+    write_shallow_checkpoint(tmp_path / 'best.pth', 'seg')
     write_images(tmp_path / 'photos', 2)
     write_images(tmp_path, 1, (700, 900))[0].rename(tmp_path / 'scene.png')
     (tmp_path / 'huge.png').write_bytes((tmp_path / 'scene.png').read_bytes())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import write_checkpoint, write_images
+from small_models import write_images, write_shallow_checkpoint
 
 from detkit import Detector
 from detkit.cli.main import main
@@ -24,7 +24,7 @@ DETECTORS = TASKS[:-1]
 @pytest.fixture(scope='module')
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp('weights')
-    return {task: write_checkpoint(folder / f'{task}.pth', task) for task in TASKS}
+    return {task: write_shallow_checkpoint(folder / f'{task}.pth', task) for task in TASKS}
 
 
 @pytest.fixture(scope='module')

@@ -18,6 +18,7 @@ from detkit.registry import DETECTORS
 from detkit.utils import download
 from detkit.utils.download import DownloadError
 from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.without_memory import without_memory
 
 BUILDERS = {18: resnet18, 34: resnet34, 50: resnet50, 101: resnet101}
 
@@ -58,7 +59,7 @@ def file(reference, tmp_path_factory):
 
 @pytest.mark.parametrize('depth', BUILDERS)
 def test_names_and_shapes_are_torchvisions(depth):
-    with torch.device('meta'):
+    with without_memory():
         expected = {
             name: value.shape for name, value in BUILDERS[depth]().state_dict().items() if not name.startswith('fc.')
         }
@@ -77,7 +78,7 @@ def test_a_seed_gives_torchvisions_initial_weights(depth):
 
 def test_trainable_parameters_of_detr():
     """Stem and first stage are what the two published counts of DETR R50 differ by."""
-    with torch.device('meta'):
+    with without_memory():
         backbone = ResNet(50, out_indices=(4,), norm='frozen', frozen_stages=1)
         count = sum(param.numel() for param in backbone.parameters() if param.requires_grad)
         everything = sum(param.numel() for param in backbone.parameters())
@@ -109,7 +110,7 @@ def test_returns_what_its_attributes_say(out_indices):
 
 @pytest.mark.parametrize('depth, count', [(18, 11_199_968), (34, 21_308_128), (50, 23_527_264), (101, 42_519_392)])
 def test_variant_d_has_the_parameters_of_rt_detrs_backbones(depth, count):
-    with torch.device('meta'):
+    with without_memory():
         assert sum(param.numel() for param in ResNet(depth, variant='d').parameters()) == count
 
 
@@ -205,7 +206,7 @@ def test_fused_network_gives_the_same_outputs(norm):
     ],
 )
 def test_wrong_arguments_are_named(arguments, text):
-    with torch.device('meta'), pytest.raises(ConfigError, match=text):
+    with without_memory(), pytest.raises(ConfigError, match=text):
         ResNet(**arguments)
 
 

@@ -379,7 +379,7 @@ def test_dataset_asks_for_its_sample_only_at_the_default_place(tmp_path, monkeyp
     assert asked == [('coco8-seg', 'data/coco8-seg')]
 
 
-def test_drawn_set_is_a_data_set(tmp_path, monkeypatch):
+def test_drawn_set_is_a_data_set(scenes_drawn_once, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(sample_data.URL_VARIABLE, '')
     for split in ('train', 'val'):

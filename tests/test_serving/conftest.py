@@ -16,11 +16,11 @@ if any(find_spec(name) is None for name in ('fastapi', 'python_multipart', 'uvic
 @pytest.fixture(scope='session')
 def small_detector(tmp_path_factory) -> 'Detector':
     """A segmenting model of random weights, which finds something in any image."""
-    from small_models import write_checkpoint
+    from small_models import write_shallow_checkpoint
 
     from detkit.api import Detector
 
-    return Detector(write_checkpoint(tmp_path_factory.mktemp('served') / 'small.pth'), device='cpu')
+    return Detector(write_shallow_checkpoint(tmp_path_factory.mktemp('served') / 'small.pth'), device='cpu')
 
 
 @pytest.fixture(scope='session')

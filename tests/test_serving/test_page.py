@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from browser import Browser
 from serving_helpers import LIMITS, running
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 
 from detkit.api import Detector
 from detkit.inference import Result
@@ -53,7 +53,7 @@ def changed_pixels(browser: Browser) -> int:
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_a_picture_is_drawn_with_what_was_found(task, browser, grey, tmp_path):
-    model = ServedModel(Detector(write_checkpoint(tmp_path / 'small.pth', task), device='cpu'), LIMITS)
+    model = ServedModel(Detector(write_shallow_checkpoint(tmp_path / 'small.pth', task), device='cpu'), LIMITS)
     with running(model) as client:
         browser.messages.clear()
         browser.requested.clear()
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_picture_gets_the_server_s_sentence(browser, tmp_path,
 
 def test_names_of_classes_are_text(browser, grey, tmp_path):
     names = ('<img src=x onerror="document.title=1">', '<b>bold</b>', '日本')
-    model = ServedModel(Detector(write_checkpoint(tmp_path / 'x.pth', 'det', names), device='cpu'), LIMITS)
+    model = ServedModel(Detector(write_shallow_checkpoint(tmp_path / 'x.pth', 'det', names), device='cpu'), LIMITS)
     with running(model) as client:
         browser.open(f'http://127.0.0.1:{client.port}/')
         open_picture(browser, grey)

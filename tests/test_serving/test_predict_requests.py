@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from serving_helpers import LIMITS, SMALL, running
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 
 from detkit.api import Detector
 from detkit.inference import PredictionOptions
@@ -48,7 +48,7 @@ def query_of(options: dict) -> str:
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_every_task_answers_as_the_detector(task, picture, tmp_path):
-    detector = Detector(write_checkpoint(tmp_path / 'x.pth', task), device='cpu')
+    detector = Detector(write_shallow_checkpoint(tmp_path / 'x.pth', task), device='cpu')
     with running(ServedModel(detector, LIMITS)) as client:
         answer = client.post_form({'a.png': picture})
         assert answer.status == 200 and answer.headers['Content-Type'] == 'application/json'

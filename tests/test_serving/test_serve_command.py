@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from serving_helpers import SMALL, Client
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 
 from detkit.cli.main import main
 
@@ -40,7 +40,7 @@ def test_a_signal_ends_it_after_what_is_running(tmp_path, picture):
 
     They must send the token of the environment.
     """
-    path, token = write_checkpoint(tmp_path / 'small.pth'), 'a-token-of-24-characters'
+    path, token = write_shallow_checkpoint(tmp_path / 'small.pth'), 'a-token-of-24-characters'
     options = ('--threads', 1, '--max-wait-ms', 300, '--batch-size', 2)
     process, client, line = start(path, *options, DETKIT_SERVE_TOKEN=token)
     assert line.startswith('small.pth (seg, 3 classes) is served at http://127.0.0.1:')

@@ -23,6 +23,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
     run = tmp_path_factory.mktemp('runs') / 'pose'
     options = [f'data_root={tiny_data / "pose"}', 'img_size=64', 'num_workers=0', 'batch_size=2', 'epoch_samples=4']
+    options.append('widen_factor=0.125')
     train_from_config(
         str(CONFIG), options=[*options, 'max_epochs=2', 'train_cfg.val_interval=1'], work_dir=str(run), device='cpu'
     )

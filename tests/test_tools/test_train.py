@@ -27,7 +27,8 @@ def train(repo, monkeypatch, capsys, tmp_path):
 
 
 def small(data, **options):
-    options = dict(data_root=data, img_size=64, num_workers=0, batch_size=2, repeat_times=1, max_epochs=1) | options
+    given = dict(data_root=data, img_size=64, num_workers=0, batch_size=2, repeat_times=1, max_epochs=1)
+    options = dict(given, widen_factor=0.0625) | options
     return ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
 
 
