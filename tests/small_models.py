@@ -16,29 +16,37 @@ from detkit.registry import DETECTORS
 CLASSES = ('cat', 'dog', 'bird')
 
 
-def make_config(task: str = 'seg', classes: tuple[str, ...] = CLASSES, shallow: bool = False) -> dict:
-    """Return the config of a YOLOv8n, or of a shallow one: narrower, and without a neck."""
-    model = model_config(f'yolov8_{task}', len(classes), **(dict(widen_factor=0.125) if shallow else {})).to_dict()
+# The variable with which a shipped config of YOLOv8 describes a narrow model.
+NARROW = 'widen_factor=0.125'
+
+
+def make_config(
+    task: str = 'seg', classes: tuple[str, ...] = CLASSES, narrow: bool = False, shallow: bool = False
+) -> dict:
+    """Return the config of a YOLOv8n, of a narrow one, or of a shallow one, which has no neck either."""
+    model = model_config(
+        f'yolov8_{task}', len(classes), **(dict(widen_factor=0.125) if narrow or shallow else {})
+    ).to_dict()
     if shallow:
         model.pop('neck', None)  # the maps of the backbone have the same strides
     return {'task': task, 'classes': classes, 'model': model}
 
 
-def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> Path:
+def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = CLASSES, narrow: bool = False) -> Path:
     """Random weights of the n model; the class biases are raised, so that some cells exceed any usual threshold."""
-    save_checkpoint(_content(task, classes, shallow=False), path)
+    save_checkpoint(_content(task, classes, narrow, shallow=False), path)
     return path
 
 
 def write_shallow_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> Path:
     """The same of a shallow model, for tests of which no config is that of its network: half the layers take time."""
-    save_checkpoint(_content(task, classes, shallow=True), path)
+    save_checkpoint(_content(task, classes, narrow=True, shallow=True), path)
     return path
 
 
 @cache
-def _content(task: str, classes: tuple[str, ...], shallow: bool) -> dict:
-    config = make_config(task, classes, shallow)
+def _content(task: str, classes: tuple[str, ...], narrow: bool, shallow: bool) -> dict:
+    config = make_config(task, classes, narrow, shallow)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = DETECTORS.build(config['model'])

@@ -80,7 +80,7 @@ def test_a_file_has_the_metrics_of_its_checkpoint(name, dynamic, nms, tmp_path):
 def test_each_variant_is_tested_as_it_is_timed(tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
     monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
-    checkpoint = str(write_task(tmp_path / 'model.pth', 'yolov8 det', 64, shallow=True))
+    checkpoint = str(write_task(tmp_path / 'model.pth', 'yolov8 det', 64))
     data = write_found_truth(tmp_path / 'data', checkpoint)
     options = [f'data_yaml={data}', 'img_size=64', 'num_workers=0']
     expected = metrics_of(checkpoint, options, square=True)

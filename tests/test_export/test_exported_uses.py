@@ -23,7 +23,7 @@ VIEWS = {
 def folder(tmp_path_factory):
     """A checkpoint, pictures, and the checkpoint as ONNX for one image of 64 pixels and for any."""
     folder = tmp_path_factory.mktemp('uses')
-    detector = Detector(write_task(folder / 'model.pth', 'yolov8 det', 64, shallow=True), device='cpu')
+    detector = Detector(write_task(folder / 'model.pth', 'yolov8 det', 64), device='cpu')
     write_images(folder / 'images', 3, (100, 130))
     detector.export(path=folder / 'static.onnx', img_size=64, images=folder / 'images')
     detector.export(path=folder / 'any.onnx', img_size=64, dynamic=True, images=folder / 'images')

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from builders import CONFIGS
-from small_models import write_checkpoint
+from small_models import NARROW, write_checkpoint
 from tool_helpers import load_tool, modules_loaded_by_help, run_tool, write_yolo_set
 
 from detkit.datasets.class_names import COCO80, DOTA15
@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory):
     def get(task: str, name: str = '', change=None) -> Path:
         path = folder / f'{task}{name}.pth'
         if not path.exists():
-            write_checkpoint(path, task, TASKS[task][2])
+            write_checkpoint(path, task, TASKS[task][2], narrow=True)
             if change is not None:
                 content = load_checkpoint(path)
                 change(content['state_dict'])
@@ -58,7 +58,15 @@ def silence(state: dict) -> None:
 
 
 def options(root: Path, task: str = 'seg') -> list:
-    return ['--device', 'cpu', '--cfg-options', f'data_root={root / TASKS[task][1]}', 'img_size=64', 'num_workers=0']
+    return [
+        '--device',
+        'cpu',
+        '--cfg-options',
+        f'data_root={root / TASKS[task][1]}',
+        'img_size=64',
+        'num_workers=0',
+        NARROW,
+    ]
 
 
 @pytest.mark.parametrize('task', TASKS)
@@ -115,7 +123,7 @@ def test_voc_is_compared_by_coco_rules(tiny_data, tmp_path, monkeypatch, capsys)
     config = CONFIGS / 'yolov5' / 'det_voc.py'
     from detkit.engine import train_from_config
 
-    own = [f'data_root={tiny_data / "voc"}', 'img_size=64', 'num_workers=0', 'batch_size=2', 'val_batch_size=2']
+    own = [f'data_root={tiny_data / "voc"}', 'img_size=64', 'num_workers=0', NARROW, 'batch_size=2', 'val_batch_size=2']
     train_from_config(
         str(config),
         options=[*own, 'max_epochs=1', 'default_hooks.pictures=None'],
@@ -221,6 +229,7 @@ def test_mixed_tasks(tiny_data, weights, monkeypatch, capsys):
         '--cfg-options',
         f'data_root={tiny_data / "mixed"}',
         'img_size=64',
+        NARROW,
         'num_workers=0',
     )
     assert 'different tasks' in said and 'det_n_coco8: bbox; cls_n_weather: label' in said
@@ -264,6 +273,7 @@ def test_other_images(weights, tmp_path, monkeypatch, capsys):
         'cpu',
         '--cfg-options',
         'img_size=64',
+        NARROW,
         'num_workers=0',
         'max_skipped=0.6',
     )

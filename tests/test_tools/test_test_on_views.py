@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from builders import CONFIGS
-from small_models import write_checkpoint
+from small_models import NARROW, write_checkpoint
 from tiny_obb import write_tiny_obb
 from tool_helpers import write_yolo_set
 
@@ -27,16 +27,16 @@ SEG, OBB = CONFIGS / 'yolov8' / 'seg_n_coco8.py', CONFIGS / 'yolov8' / 'obb_n_do
 @pytest.fixture(scope='module')
 def seg(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp('seg')
-    options = [f'data_root={write_yolo_set(folder / "data")}', 'img_size=64', 'num_workers=0', 'cache=none']
-    return write_checkpoint(folder / 'seg.pth', classes=COCO80), options
+    options = [f'data_root={write_yolo_set(folder / "data")}', 'img_size=64', 'num_workers=0', 'cache=none', NARROW]
+    return write_checkpoint(folder / 'seg.pth', classes=COCO80, narrow=True), options
 
 
 @pytest.fixture(scope='module')
 def obb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp('obb')
     root = write_tiny_obb(folder) / 'obb'
-    options = [f'data_root={root}', 'img_size=64', 'num_workers=0', 'cache=none']
-    return write_checkpoint(folder / 'obb.pth', 'obb', DOTA15), options
+    options = [f'data_root={root}', 'img_size=64', 'num_workers=0', 'cache=none', NARROW]
+    return write_checkpoint(folder / 'obb.pth', 'obb', DOTA15, narrow=True), options
 
 
 def evaluate(config: Path, files: tuple[Path, list[str]], views: dict[str, Any] | None, **settings: Any):
