@@ -98,8 +98,9 @@ def copy_checkpoint(source: Path, path: Path) -> None:
     Raises:
         SaveError: as ``save_checkpoint``.
     """
-    num_bytes = source.stat().st_size
+    num_bytes = 0
     try:
+        num_bytes = source.stat().st_size
         with source.open('rb') as original, replacing(path, sync=True) as file:
             shutil.copyfileobj(original, file, 1 << 20)
     except OSError as error:

@@ -34,7 +34,6 @@ def train(repo, data_root, work_dir, stop_after: int | None = None, num_workers:
         {
             'data_root': str(data_root),
             'img_size': 64,
-            'widen_factor': 0.125,
             'repeat_times': 4,
             'train_cfg.max_epochs': 2,
             'train_cfg.val_interval': 1,
