@@ -277,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             argv += ['--weights', str(weights)]
         found = answers(__file__, argv, args.rounds)
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
-    how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
+    how = ('bf16' if args.amp else 'float32') + ('' if args.runtime == 'torch' else f', {args.runtime}')
     title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {how}'
     if args.device != 'cpu':
         title += f', {args.device}'

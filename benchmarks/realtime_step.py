@@ -15,6 +15,7 @@ loss of the last epochs. A prediction ends with suppression; the coarsest cells 
 given a probability of an object that lets them take part in it.
 
 ``--runtime openvino`` (or onnx) lets detkit predict with an exported file, which is compared with PyTorch first.
+OpenVINO's takes ``--amp``.
 
 Each side lives in its own process; the two take turns, so that a noisy machine hits both alike, and the ratio is that
 of their medians. Memory is the peak of a process, and beside it the part that is added to libraries and weights.
@@ -28,10 +29,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -53,7 +55,7 @@ SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}  # of exported files, by runtim
 
 def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:
     """Return the model, and a function that does one training step of it or one prediction."""
-    from detkit.config import load_config
+    from detkit.export import open_exported
     from detkit.models.coders import RelativeBBoxCoder
     from detkit.models.layers.fuse import fuse_conv_bn
     from detkit.models.layers.keyed_dropout import keyed_dropout
@@ -61,16 +63,17 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
     from detkit.utils.allocator import keep_freed_memory
+    from detkit.utils.without_memory import without_memory
 
     keep_freed_memory()  # as a run and a predictor do
-    name, size, _, _ = FAMILIES[args.family]
-    options = {'size': size, 'model.data_preprocessor.multi_scale': None, 'optim_wrapper.accumulate': 1}
-    cfg = load_config(ROOT / 'configs' / name, options)
-    if args.family == 'rfdetr':
-        cfg.model.backbone.table_size = args.img_size // 16
-    model = DETECTORS.build(cfg.model)
-    if args.family == 'yolox':
-        nn.init.zeros_(model.head.obj_convs[-1].bias)
+    cfg = model_config(args)
+    if args.exported is None:
+        model = DETECTORS.build(cfg.model)
+        if args.family == 'yolox':
+            nn.init.zeros_(model.head.obj_convs[-1].bias)
+    else:
+        with without_memory():  # to count its parameters
+            model = DETECTORS.build(cfg.model)
     data = synthetic_batch(args)
     img_shapes = torch.full((args.batch_size, 2), args.img_size)
     valid = torch.ones(data['labels'].shape, dtype=torch.bool)
@@ -86,11 +89,13 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
         meta = dict(matrix=np.eye(3), ori_shape=shape, img_shape=shape)
         samples = [DetDataSample(metainfo=meta) for _ in range(args.batch_size)]
         batch = dict(inputs=data['images'], gt=None, data_samples=samples)
-        predictor = fuse_conv_bn(model.eval()) if args.runtime == 'torch' else exported(model, cfg, args)
+        with precision(args):  # in which a runtime's network is compiled
+            opened = args.exported and open_exported(args.exported, threads=args.threads)
+        predictor = opened or fuse_conv_bn(model.eval())
 
         @torch.inference_mode()
         def predict() -> float:
-            with torch.autocast('cpu', torch.bfloat16) if args.amp else nullcontext():
+            with precision(args):
                 return float(sum(len(sample.pred_instances) for sample in predictor.test_step(batch)))
 
         return model, predict
@@ -111,18 +116,39 @@ def detkit_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float
     return model, step
 
 
-def exported(model: nn.Module, cfg: Config, args: argparse.Namespace) -> nn.Module:
-    """Return the detector of a file that the model is exported to, which was compared with PyTorch."""
-    from detkit.export import ExportSettings, export_detector, open_exported
-    from detkit.models.detectors import ModelInfo
+def precision(args: argparse.Namespace) -> AbstractContextManager:
+    """Return the context of a prediction."""
+    return torch.autocast('cpu', torch.bfloat16) if args.amp else nullcontext()
 
-    classes = tuple(f'class {label}' for label in range(FAMILIES[args.family][3]))
-    model.info = ModelInfo(cfg.to_dict(), classes)
+
+def model_config(args: argparse.Namespace) -> Config:
+    """Return detkit's config."""
+    from detkit.config import load_config
+    from detkit.inference.model import PREDICTION_KEYS
+
+    name, size, _, _ = FAMILIES[args.family]
+    options = {'size': size, 'model.data_preprocessor.multi_scale': None, 'optim_wrapper.accumulate': 1}
+    checked = PREDICTION_KEYS if args.job == 'predict' else None  # as a predictor loads it
+    cfg = load_config(ROOT / 'configs' / name, options, checked=checked)
+    if args.family == 'rfdetr':
+        cfg.model.backbone.table_size = args.img_size // 16
+    return cfg
+
+
+def export(args: argparse.Namespace) -> None:
+    """Export detkit's model, and compare it with PyTorch."""
+    from detkit.export import ExportSettings, export_detector
+    from detkit.models.detectors import ModelInfo
+    from detkit.registry import DETECTORS
+
+    cfg = model_config(args)
+    torch.manual_seed(0)
+    model = DETECTORS.build(cfg.model)
+    if args.family == 'yolox':
+        nn.init.zeros_(model.head.obj_convs[-1].bias)
+    model.info = ModelInfo(cfg.to_dict(), tuple(f'class {label}' for label in range(FAMILIES[args.family][3])))
     settings = ExportSettings(format=args.runtime, batch_size=args.batch_size, img_size=args.img_size)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f'model{SUFFIXES[args.runtime]}'
-        export_detector(model, path, settings)
-        return open_exported(path, threads=args.threads)
+    export_detector(model, args.exported, settings)
 
 
 def check_sizes(parameters: dict[str, int]) -> None:
@@ -170,27 +196,35 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--runtime', choices=['torch', *SUFFIXES], default='torch', help="of detkit's predictions")
-    parser.add_argument('--side', choices=['detkit', PEER, YOLOX_PEER], help=argparse.SUPPRESS)
+    parser.add_argument('--exported', type=Path, help=argparse.SUPPRESS)  # detkit's file for its runtime
+    parser.add_argument('--side', choices=['detkit', PEER, YOLOX_PEER, 'export'], help=argparse.SUPPRESS)
     parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     _, size, img_size, _ = FAMILIES[args.family]
     args.img_size = args.img_size or img_size
-    if args.runtime != 'torch' and (args.job != 'predict' or args.amp):
-        parser.error(f'--runtime {args.runtime} predicts in float32: it goes with --job predict, without --amp')
+    if args.runtime != 'torch' and args.job != 'predict':
+        parser.error(f'--runtime {args.runtime} predicts: it goes with --job predict')
+    if args.runtime == 'onnx' and args.amp:
+        parser.error('--runtime onnx computes in float32: leave out --amp, or take openvino')
+    if args.side == 'export':
+        export(args)
+        return []
     if args.side:
         serve_turns(args, detkit_side if args.side == 'detkit' else peer_side)
         return []
     peer = YOLOX_PEER if args.family == 'yolox' else PEER
     peer = peer if importlib.util.find_spec(peer) else ''
-    found = answers(__file__, argv, args.rounds, peer=peer)
+    with TemporaryDirectory() as folder:
+        if args.runtime != 'torch':  # in a process of its own, as others inherit the peak of the one that starts them
+            argv += ['--exported', str(Path(folder) / f'model{SUFFIXES[args.runtime]}')]
+            subprocess.run([sys.executable, __file__, *argv, '--side', 'export'], check=True)
+        found = answers(__file__, argv, args.rounds, peer=peer)
     check_sizes({side: int(own[0][-1]) for side, own in found.items()})
     name = dict(rtdetr='RT-DETR', dfine='D-FINE', rfdetr='RF-DETR', yolox='YOLOX')[args.family]
     kind = ('bf16' if args.amp else 'float32') + ('' if args.runtime == 'torch' else f', {args.runtime}')
     title = f'{name} {size}, batch {args.batch_size}, {args.img_size} px, {kind}'
     job = 'training step' if args.job == 'train' else 'prediction'
     columns = [(job, 's'), (f'peak memory, {job}', 'MiB'), (f'added memory, {job}', 'MiB')]
-    if args.runtime != 'torch':  # the peak is that of the export
-        columns = columns[:1]
     comparisons = []
     for column, (what, unit) in enumerate(columns):
         samples = {side: [each[column] for each in own] for side, own in found.items()}

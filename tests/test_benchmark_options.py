@@ -57,7 +57,12 @@ def importable(repo, monkeypatch):
             '--img-size: must be a multiple of 32 and at least 64, such as 96, not 65',
         ),
         ('realtime_step', ['--img-size', '1'], 'must be a multiple of 32 and at least 64, such as 64, not 1'),
-        ('realtime_step', ['--runtime', 'onnx'], '--runtime onnx predicts in float32: it goes with --job predict'),
+        ('realtime_step', ['--runtime', 'onnx'], '--runtime onnx predicts: it goes with --job predict'),
+        (
+            'realtime_step',
+            ['--job', 'predict', '--runtime', 'onnx', '--amp'],
+            '--runtime onnx computes in float32: leave out --amp, or take openvino',
+        ),
         ('loss', ['--boxes', '40000'], '--boxes 40000: the masks of an image number 32767 objects at most'),
         ('gpu', ['--device', 'foo'], '--device: foo is no device of this machine'),
         (

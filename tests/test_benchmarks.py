@@ -410,13 +410,12 @@ def test_real_time_transformers_are_timed(in_this_process, family, job):
     served = in_this_process(realtime_step)
     precision = ['--amp'] if family == 'dfine' else []
     if (family, job) == ('rfdetr', 'predict'):
-        precision = ['--runtime', 'openvino']
-    kind = {'--amp': 'bf16', '--runtime': 'float32, openvino'}[precision[0]] if precision else 'float32'
+        precision = ['--amp', '--runtime', 'openvino']
+    kind = {0: 'float32', 1: 'bf16', 3: 'bf16, openvino'}[len(precision)]
     arguments = ['--family', family, '--job', job, *ALONE, '--rounds', '2', '--threads', '1', *precision]
     found = realtime_step.main(arguments)
-    units = ['s'] if 'openvino' in precision else ['s', 'MiB', 'MiB']
-    assert [each.unit for each in found] == units
-    assert [each.own for each in found] == [[own[column] for own in served[1:]] for column in range(len(units))]
+    assert [each.unit for each in found] == ['s', 'MiB', 'MiB']
+    assert [each.own for each in found] == [[own[column] for own in served[1:]] for column in range(3)]
     assert all(each.what.endswith(kind) for each in found)
     results = [own[3] for own in served]
     assert all(0 < result <= 300 for result in results) if job == 'predict' else results[2] != results[0] > 0

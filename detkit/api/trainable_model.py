@@ -64,7 +64,7 @@ class TrainableModel:
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy take: all save the lock; of a network in a runtime the file that it is from."""
         state = {name: value for name, value in vars(self).items() if name != '_lock'}
-        in_runtime = self._model is not None and self._model.fixed_precision
+        in_runtime = self._model is not None and self._model.is_exported
         return {**state, '_model': None} if in_runtime else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -344,7 +344,7 @@ class TrainableModel:
                 model, lines = self._opened.build(self.device)
                 if lines:
                     print('\n'.join(lines))
-                self._model = model if model.fixed_precision else run_by(model, self._runtime)
+                self._model = model if model.is_exported else run_by(model, self._runtime)
             return self._model
 
     def _recipe(

@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from detkit.utils.errors import ConfigError
 
@@ -31,6 +32,15 @@ def check_amp(amp: object, key: str) -> None:
     """Raise ``ConfigError`` for a value that is none of ``AMP_CHOICES``; ``key`` is what the error calls it."""
     if amp not in AMP_CHOICES:
         raise ConfigError(f"{key} is {amp!r}; it must be True, False, 'bf16' or 'fp16'.")
+
+
+def check_takes_amp(model: nn.Module, amp: bool | str) -> None:
+    """Raise ``ConfigError`` if mixed precision is asked of a detector that computes as it was exported."""
+    if amp and not model.takes_amp:
+        raise ConfigError(
+            'amp has no effect on an exported file of this format, which computes as it was exported: leave it out '
+            '(files of OpenVINO take it)'
+        )
 
 
 def resolve_amp(amp: bool | str, device: torch.device, key: str = 'optim_wrapper.amp') -> torch.dtype | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from detkit.config import load_config
 from detkit.config.signatures import arguments_of
+from detkit.engine.amp import check_takes_amp
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.checkpoint import check_weights, find_checkpoint, load_checkpoint
 from detkit.engine.hooks.console_hook import ProgressHook
@@ -160,8 +161,7 @@ def evaluation_runner(
 
 def _runner_of(model: nn.Module, config: Config, path: str, settings: EvaluationSettings) -> Runner:
     """Return a runner whose ``test()`` evaluates a detector that holds its network; see ``evaluation_runner``."""
-    if settings.amp:
-        raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
+    check_takes_amp(model, settings.amp)
     task, wanted = (each.get('task') or 'det' for each in (model.info.config, config))
     if task != wanted:
         raise ConfigError(f'{path} is a model of the task {task!r}, but the config of the test is for {wanted!r}')

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.export.description import Description
-from detkit.export.format import Session
+from detkit.export.format import Session, find_format
 from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.models.detectors.finished import finish_results
@@ -33,11 +33,11 @@ class ExportedDetector(nn.Module, Detector):
         info: see ``BaseDetector``.
 
     Attributes:
-        info, truth, classifies, needs_img_shapes, input_size: see ``BaseDetector``.
+        info, truth, classifies, needs_img_shapes, input_size, takes_amp: see ``BaseDetector``.
         description: see above.
     """
 
-    fixed_precision = True
+    is_exported = True
 
     def __init__(self, template: BaseDetector, session: Session, description: Description, info: ModelInfo) -> None:
         super().__init__()
@@ -48,6 +48,7 @@ class ExportedDetector(nn.Module, Detector):
         self.classifies = template.classifies
         self.needs_img_shapes = template.needs_img_shapes
         self.input_size = description.size
+        self.takes_amp = find_format(description.format).takes_amp
         self.description = description
         self.session = session
 

@@ -52,6 +52,7 @@ class Exported:
     differences: Differences | None
 
 
+@torch.autocast('cpu', enabled=False)  # a file's precision is that of the settings
 def export_detector(
     model: nn.Module,
     path: str | Path,

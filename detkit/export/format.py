@@ -27,6 +27,8 @@ META_KEY = 'detkit'
 class Session(Protocol):
     """A network loaded by a runtime.
 
+    Where its format says ``takes_amp``, it computes in bf16 inside PyTorch's autocast to bf16 on the CPU.
+
     Attributes:
         runtime: name and version of what runs it, for people.
     """
@@ -60,6 +62,7 @@ class ExportFormat:
         half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
         int8: whether it can be quantised; then it has ``quantise``.
         nms: whether it can hold suppression.
+        takes_amp: whether its sessions compute in mixed precision inside autocast.
         trusted_only: opening such a file may run code that is in it, so that the runtime must be named to open one.
         built_from: the name of the format whose file this one is built from. Where ``why_unbuilt`` has a reason against
             it, that file is the result, and ``build_command`` is printed.
@@ -84,6 +87,7 @@ class ExportFormat:
     half_graph: ClassVar[bool] = True
     int8: ClassVar[bool] = False
     nms: ClassVar[bool] = False
+    takes_amp: ClassVar[bool] = False
     trusted_only: ClassVar[bool] = False
     built_from: ClassVar[str] = ''
     untested: ClassVar[str] = ''

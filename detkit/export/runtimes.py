@@ -29,6 +29,7 @@ from detkit.export.format import ExportFormat, all_formats, find_format
 from detkit.export.opening import open_exported
 from detkit.export.settings import DYNAMIC, ExportSettings
 from detkit.inference.steps import input_size
+from detkit.models.layers.precision import autocast_type
 from detkit.registry import EXPORTED_MODELS
 from detkit.utils.cache import cache_folder
 from detkit.utils.download import file_sha256
@@ -84,7 +85,8 @@ def run_by_runtime(
     Args:
         model: a detector as ``init_detector`` returns it, on the CPU.
         runtime: the name of a format, or ``'auto'`` for the fastest that is installed and passes the check; it is
-            measured once for each machine and number of threads, and PyTorch may be the fastest.
+            measured once for each machine and number of threads, and PyTorch may be the fastest. Inside autocast all
+            are measured in its precision, and runtimes that have it not are left out.
         folder: where networks are kept; by default ``runtimes`` in the folder that ``DETKIT_CACHE`` names.
         log: called with a line for people on what was chosen.
 
@@ -107,12 +109,18 @@ def run_by_runtime(
 
 
 def suitable_formats(model: nn.Module) -> list[ExportFormat]:
-    """Return the installed formats whose files are safe to open and take images as prediction makes them."""
+    """Return the installed formats whose files are safe to open and take images and precision as prediction has them.
+
+    The precision is that of autocast.
+    """
     needed = _dynamic(model)
     return [
         fmt
         for fmt in all_formats()
-        if fmt.is_installed and not fmt.trusted_only and all(name in fmt.dynamic for name in needed)
+        if fmt.is_installed
+        and not fmt.trusted_only
+        and all(name in fmt.dynamic for name in needed)
+        and (fmt.takes_amp or autocast_type('cpu') is None)
     ]
 
 
@@ -309,9 +317,11 @@ def _version(package: str) -> str:
 
 
 def _machine() -> str:
-    """Return the name of a record: processor, threads, and the versions that the times depend on."""
+    """Return the name of a record: processor, threads, precision, and the versions that the times depend on."""
     versions = [_versions(fmt) for fmt in all_formats() if fmt.is_installed]
-    text = repr((cpu_name(), platform.machine(), torch.get_num_threads(), __version__, versions))
+    dtype = autocast_type('cpu')
+    precision = () if dtype is None else (str(dtype),)
+    text = repr((cpu_name(), platform.machine(), torch.get_num_threads(), __version__, versions, *precision))
     return f'choice-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
 
 

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from torch import nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
+from detkit.engine.amp import resolve_amp
 from detkit.engine.checkpoint import check_weights, licence_of, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
@@ -36,6 +37,7 @@ def init_detector(
     fuse: bool = True,
     options: Sequence[str] | dict | None = None,
     runtime: str | None = None,
+    amp: bool | str = False,
 ) -> nn.Module:
     """Build a detector and load its weights, or open an exported file.
 
@@ -50,6 +52,7 @@ def init_detector(
         runtime: the runtime of an exported file, which must be named for formats that may run code. A checkpoint is run
             by PyTorch, or by the runtime that is named here (``'onnx'``, ``'openvino'``), or by the fastest that is
             installed and gives PyTorch's results (``'auto'``).
+        amp: the mixed precision that it is to predict in, in which ``'auto'`` finds the fastest.
 
     Returns:
         The detector in evaluation mode, whose ``info`` holds its config, its classes and what the data said of
@@ -66,12 +69,16 @@ def init_detector(
     device = check_device('cpu' if device is None and runtime not in (None, 'torch') else device)
     content = load_checkpoint(checkpoint) if checkpoint is not None else None
     model = _build(_as_config(config, content, checkpoint, options), content, checkpoint, device, fuse)
-    return run_by(model, runtime)
+    return run_by(model, runtime, amp)
 
 
-def run_by(model: nn.Module, runtime: str | None) -> nn.Module:
+def run_by(model: nn.Module, runtime: str | None, amp: bool | str = False) -> nn.Module:
     """Return a detector that a runtime runs, see ``init_detector``; the model itself for None and ``'torch'``."""
-    return model if runtime in (None, 'torch') else EXPORTED_MODELS.get('run_by_runtime')(model, runtime)
+    if runtime in (None, 'torch'):
+        return model
+    dtype = resolve_amp(amp, torch.device('cpu'), 'amp')
+    with nullcontext() if dtype is None else torch.autocast('cpu', dtype):
+        return EXPORTED_MODELS.get('run_by_runtime')(model, runtime)
 
 
 def _open_exported(

@@ -22,7 +22,7 @@ from torch import nn
 from detkit.config.words import options_of_call
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.reduced_decoding import DecodedImage
-from detkit.engine.amp import resolve_amp
+from detkit.engine.amp import check_takes_amp, resolve_amp
 from detkit.inference.gpu_decoding import Decode, jpeg_decoder
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
@@ -123,7 +123,9 @@ class Predictor:
         others = ('device', 'fuse', 'cfg_options', 'model', 'runtime')
         given = options_of_call(PredictionOptions, options, 'a Predictor', others)
         check_flag('fuse', fuse)
-        self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
+        if model is None:
+            model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime, given.amp)
+        self.model = model
         names = names_of(given.classes, self.model.info.classes) if has_open_vocabulary(self.model) else None
         if given.text_embeddings is not None and names is None:
             raise ConfigError(
@@ -139,8 +141,7 @@ class Predictor:
         if self.device.type == 'cpu':
             keep_freed_memory()
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
-        if self._dtype is not None and self.model.fixed_precision:
-            raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
+        check_takes_amp(self.model, given.amp)
         cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or self.model.classifies
         self.options = given.with_thresholds(cfg.get('predict_cfg') or {})

@@ -288,6 +288,6 @@ def test_what_cannot_be_is_refused(checkpoint, cache):
 def test_a_predictor_and_a_pickled_detector_take_a_runtime(checkpoint, images, cache):
     predictor = Predictor(None, checkpoint, runtime='onnx', max_per_img=3)
     assert len(predictor.predict(images[0])[0].pred_instances) == 3
-    assert Predictor(None, checkpoint, runtime='torch', device='cpu').model.fixed_precision is False
+    assert Predictor(None, checkpoint, runtime='torch', device='cpu').model.is_exported is False
     copied = pickle.loads(pickle.dumps(Detector(checkpoint, runtime='onnx')))
     assert isinstance(copied.model, ExportedDetector) and len(copied(images)) == 3

@@ -169,7 +169,7 @@ class _Prediction:
             raise ConfigError(f'{variant.label} has random weights, of which a test says nothing: give a checkpoint')
         device = check_device(settings.device)
         model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
-        exported = model.fixed_precision
+        exported = model.is_exported
         if exported and variant.mode != ExecutionMode():
             raise ConfigError(
                 f'{variant.checkpoint} is an exported file, which runs in one way: time it without --amp, '

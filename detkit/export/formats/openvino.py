@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.formats.onnx import OnnxFormat
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
+from detkit.models.layers.precision import autocast_type
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -32,6 +35,7 @@ class OpenVinoFormat(ExportFormat):
     name, title, suffix = 'openvino', 'OpenVINO', '.xml'
     packages, converters = {'openvino': 'openvino'}, {'onnx': 'onnx'}
     half, half_graph, int8, nms = True, False, True, True
+    takes_amp = True
 
     def check_plan(self, settings: ExportSettings) -> None:
         OnnxFormat().check_plan(settings)
@@ -52,9 +56,7 @@ class OpenVinoFormat(ExportFormat):
 
     def quantise(self, network: Any, inputs: Sequence[dict[str, Any]]) -> Any:
         model, half = network
-        nodes = {node.get_friendly_name(): _node(node) for node in model.get_ordered_ops()}
-        kept = float_nodes(nodes, [node.get_friendly_name() for node in model.get_results()])
-        return quantised(model, inputs, kept), half
+        return quantised(model, inputs, _float_nodes(model, _nodes(model))), half
 
     def write(self, network: Any, description: str, path: Path) -> None:
         import openvino
@@ -76,24 +78,20 @@ class OpenVinoFormat(ExportFormat):
 
 
 class OpenVinoSession:
-    """A file in OpenVINO, see ``Session``; it computes in float32, whatever the processor has besides."""
+    """A file in OpenVINO, see ``Session``; outside autocast it computes in float32, whatever the processor has besides.
+
+    Inside, convolutions and matrix products compute in bf16, save the last ones, with which boxes and scores are
+    decoded. The network is compiled for each precision when it is opened or first run in it.
+    """
 
     def __init__(self, path: Path, threads: int) -> None:
         import openvino
 
         self._origin = (path, threads)
         self.runtime = f'openvino {openvino.__version__.split("-")[0]}'
-        settings = {
-            'INFERENCE_PRECISION_HINT': 'f32',
-            'INFERENCE_NUM_THREADS': threads,
-            'PERFORMANCE_HINT': 'LATENCY',
-        }
-        model = _read(path)
-        try:
-            self._compiled = openvino.Core().compile_model(model, 'CPU', settings)
-        except RuntimeError as error:
-            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
-        self._names = [_output_name(output.get_names()) for output in self._compiled.outputs]
+        self._compiled: dict[str, Any] = {}
+        self._lock = Lock()
+        self._network()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let copies and other processes load the file again."""
@@ -101,12 +99,36 @@ class OpenVinoSession:
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         arrays = {name: whole_array(value) for name, value in inputs.items()}
+        network = self._network()
         try:
             # A request of its own, so that several threads may call; results are copied, as its memory is used again.
-            found = self._compiled.create_infer_request().infer(arrays)
+            found = network.create_infer_request().infer(arrays)
         except RuntimeError as error:
             raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
-        return {name: torch.from_numpy(found[i].copy()) for i, name in enumerate(self._names)}
+        return {_output_name(output.get_names()): torch.from_numpy(found[output].copy()) for output in network.outputs}
+
+    def _network(self) -> Any:
+        """Return the network compiled for the precision of autocast."""
+        precision = 'bf16' if autocast_type('cpu') == torch.bfloat16 else 'f32'
+        with self._lock:
+            if precision not in self._compiled:
+                self._compiled[precision] = self._compile(precision)
+            return self._compiled[precision]
+
+    def _compile(self, precision: str) -> Any:
+        import openvino
+
+        path, threads = self._origin
+        settings = {
+            'INFERENCE_PRECISION_HINT': precision,
+            'INFERENCE_NUM_THREADS': threads,
+            'PERFORMANCE_HINT': 'LATENCY',
+        }
+        model = _read(path) if precision == 'f32' else _read_for_amp(path)
+        try:
+            return openvino.Core().compile_model(model, 'CPU', settings)
+        except RuntimeError as error:
+            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
 
 
 def _output_name(names: set[str]) -> str:
@@ -114,23 +136,61 @@ def _output_name(names: set[str]) -> str:
     return min(names, key=lambda name: ('/' in name or ':' in name, name))
 
 
-def _node(node: Any) -> Node:
-    sources = [node.input_value(i).get_node() for i in range(node.get_input_size())]
-    weights = [source for source in sources if source.get_type_name() == 'Constant']
-    is_layer = node.get_type_name() in _LAYERS and any(is_matrix(list(source.shape)) for source in weights)
-    inputs = tuple(source.get_friendly_name() for source in sources if source not in weights)
-    return Node(inputs, is_layer, node.get_type_name() == 'TopK')
+def _float_nodes(model: Any, nodes: dict[str, Node]) -> list[str]:
+    """Return the names of the operations that stay in float, see ``float_nodes``."""
+    return float_nodes(nodes, [node.get_friendly_name() for node in model.get_results()])
 
 
-def _read(path: Path) -> Any:
-    """Return the ``openvino.Model`` in a file.
+def _nodes(model: Any) -> dict[str, Node]:
+    """Return the operations of an ``openvino.Model`` by name, save those that compute constants."""
+    nodes: dict[str, Node] = {}
+    constants: set[str] = set()  # weights are, or are computed from them where the file stores half precision or int8
+    for node in model.get_ordered_ops():
+        name, kind = node.get_friendly_name(), node.get_type_name()
+        sources = [node.input_value(i).get_node() for i in range(node.get_input_size())]
+        inputs = tuple(source.get_friendly_name() for source in sources if source.get_friendly_name() not in constants)
+        weights = [source for source in sources if source.get_friendly_name() in constants]
+        if kind == 'Constant' or (sources and not inputs):
+            constants.add(name)
+            continue
+        is_layer = kind in _LAYERS and any(is_matrix(list(source.shape)) for source in weights)
+        nodes[name] = Node(inputs, is_layer, kind == 'TopK')
+    return nodes
+
+
+def _read_for_amp(path: Path) -> Any:
+    """Return the ``openvino.Model`` in a file, of which only convolutions and matrix products may compute in bf16.
+
+    So it is in PyTorch's autocast. The last layers do not, see ``float_nodes``. What does not is marked by an attribute
+    of the file's format, which its interface in Python cannot set. Errors as of ``_read``.
+    """
+    model = _read(path)
+    nodes = _nodes(model)
+    kept = set(_float_nodes(model, nodes))
+    tree = ElementTree.parse(path)
+    for layer in tree.iterfind('layers/layer'):
+        name, kind = layer.get('name'), layer.get('type')
+        if name in nodes and (kind not in _LAYERS or name in kept) and kind not in ('Parameter', 'Result'):
+            marks = layer.find('rt_info')
+            if marks is None:
+                marks = ElementTree.Element('rt_info')
+                layer.insert(1 if layer.find('data') is not None else 0, marks)
+            ElementTree.SubElement(marks, 'attribute', name='precise', version='0')
+    with TemporaryDirectory() as folder:
+        marked = Path(folder) / 'network.xml'
+        tree.write(marked)
+        return _read(marked, path.with_suffix('.bin'))
+
+
+def _read(path: Path, weights: Path | None = None) -> Any:
+    """Return the ``openvino.Model`` in a file, and its weights in another, by default the one beside it.
 
     Raises:
         CheckpointError: it is no such file, or its weights are not beside it.
     """
     import openvino
 
-    weights = path.with_suffix('.bin')
+    weights = weights or path.with_suffix('.bin')
     if not weights.is_file():
         raise CheckpointError(f'{weights} is missing, which holds the weights of {path}: copy both files')
     try:

@@ -59,7 +59,8 @@ class BaseDetector(BaseModule, Detector):
         classifies: whether it classifies whole images.
         needs_img_shapes: whether the results depend on the sizes of the images before padding.
         input_size: (h, w) that every input has; None where inputs may differ.
-        fixed_precision: whether mixed precision has no effect on it.
+        is_exported: whether a runtime runs its network, which cannot be trained.
+        takes_amp: whether it computes in mixed precision inside autocast.
         holds_texts: whether it has texts for the necks and heads that need them.
         own_tensors: tensors that the config decides, and that weights of another model do not replace.
         compiled_network: what stands for ``raw_predictions`` where losses are asked for; None for that itself.
@@ -72,7 +73,8 @@ class BaseDetector(BaseModule, Detector):
     classifies: bool = False
     needs_img_shapes: bool = False
     input_size: tuple[int, int] | None = None
-    fixed_precision: bool = False
+    is_exported: bool = False
+    takes_amp: bool = True
     holds_texts: bool = False
     own_tensors: tuple[str, ...] = ()
 
