@@ -88,7 +88,7 @@ class Detector(TrainableModel):
 
         sources = find_sources(source, channel_order)
         images = images_of(sources, kept=None if stream else KeptFrames(sources))
-        predictor = Predictor(model=self.model, **vars(given))
+        predictor = Predictor(model=self.model_for(given.amp), **vars(given))
         results = (
             Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed)
             for image, _, sample in predictor.stream_images(images)
@@ -136,7 +136,7 @@ class Detector(TrainableModel):
 
         sources = find_sources(source, channel_order)
         kept = None if stream else KeptFrames(sources)
-        predictor = Predictor(model=self.model, **vars(with_low_scores(given)))
+        predictor = Predictor(model=self.model_for(given.amp), **vars(with_low_scores(given)))
         results = (tracked.result for tracked in track_sources(predictor, sources, tracker, kept))
         return results if stream else Results(results)
 

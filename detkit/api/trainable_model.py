@@ -51,6 +51,7 @@ class TrainableModel:
         check_device(device)  # first, as a model may have to be fetched
         self._lock = Lock()
         self._model: nn.Module | None = None
+        self._amp_model: nn.Module | None = None
         self._opened = open_model(model, options, runtime)
         self._runtime = runtime
         by_runtime = runtime not in (None, 'torch')
@@ -65,7 +66,7 @@ class TrainableModel:
         """Return what pickle and copy take: all save the lock; of a network in a runtime the file that it is from."""
         state = {name: value for name, value in vars(self).items() if name != '_lock'}
         in_runtime = self._model is not None and self._model.is_exported
-        return {**state, '_model': None} if in_runtime else state
+        return {**state, '_model': None, '_amp_model': None} if in_runtime else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=Lock())
@@ -333,7 +334,25 @@ class TrainableModel:
 
         opened = open_model(folder)
         with self._lock:
-            self._opened, self._model = opened, None
+            self._opened, self._model, self._amp_model = opened, None, None
+
+    def model_for(self, amp: bool | str) -> nn.Module:
+        """Return the network that predicts in mixed precision, or without for False.
+
+        It is ``model``, save where the runtime is ``'auto'``, and another than PyTorch is the fastest without: then it
+        is the fastest with it.
+        """
+        from detkit.engine.amp import resolve_amp
+        from detkit.inference.model import run_by
+
+        model = self.model
+        if self._runtime != 'auto' or not model.is_exported or resolve_amp(amp, self.device, 'amp') is None:
+            return model
+        with self._lock:
+            if self._amp_model is None:
+                loaded, _ = self._opened.build(self.device)
+                self._amp_model = loaded if loaded.is_exported else run_by(loaded, self._runtime, amp)
+            return self._amp_model
 
     def _built(self) -> nn.Module:
         """Build the network where it is not there yet, and print where its weights are from."""

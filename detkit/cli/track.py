@@ -59,7 +59,7 @@ def track(args: argparse.Namespace, areas: list) -> None:
     options = with_low_scores(PredictionOptions(**given_options(args, PredictionOptions)))
     tracker = {'type': args.tracker, **({} if args.max_lost is None else {'max_lost': args.max_lost})}
     detector = Detector(args.model, device=args.device, runtime=args.runtime)
-    predictor = Predictor(model=detector.model, **vars(options))
+    predictor = Predictor(model=detector.model_for(options.amp), **vars(options))
     drawing = given_options(args, DrawingOptions)
     anchor = args.anchor if areas else 'center'
     track_to_folder(predictor, sources, args.out_dir, tracker, args.pictures, drawing, areas, anchor)

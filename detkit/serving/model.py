@@ -67,7 +67,7 @@ class ServedModel:
             found = self._predictors.get(options)
             if found is None:
                 try:
-                    found = Predictor(model=self.detector.model, **{**vars(options), 'amp': self._amp})
+                    found = Predictor(model=self.detector.model_for(self._amp), **{**vars(options), 'amp': self._amp})
                 except ConfigError as error:
                     raise RequestProblem(422, str(error)) from error
                 self._predictors[options] = found

@@ -143,6 +143,20 @@ def test_auto_finds_the_fastest_of_the_precision(folder, auto_of_openvino):
     assert len(auto_of_openvino) == 2  # each choice is kept
 
 
+def test_a_detector_finds_another_for_amp_where_the_fastest_has_none(folder, auto_of_openvino, monkeypatch):
+    monkeypatch.setattr(runtimes, '_best', lambda taken: 'onnx' if 'onnx' in taken else 'openvino')
+    detector = Detector(folder / 'seg.pth', runtime='auto')
+    assert detector.model_for(False) is detector.model and detector.model.description.format == 'onnx'
+    for _ in range(2):
+        assert len(detector(str(folder / 'images'), amp='bf16')) == 2
+    assert detector.model_for('bf16').description.format == 'openvino'
+    assert auto_of_openvino == [(['onnx', 'openvino', 'torch'], False), (['openvino', 'torch'], True)]
+    copied = pickle.loads(pickle.dumps(detector))
+    assert copied.model_for('bf16').description.format == 'openvino'
+    with pytest.raises(ConfigError, match='amp has no effect'):
+        Detector(folder / 'seg.onnx', runtime='auto')(str(folder / 'images'), amp='bf16')
+
+
 def test_a_runtime_without_it_refuses(folder, cache):
     with pytest.raises(ConfigError, match='amp has no effect on an exported file of this format'):
         Predictor(None, folder / 'seg.pth', runtime='onnx', amp='bf16')
