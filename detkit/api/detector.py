@@ -228,11 +228,10 @@ class Detector(TrainableModel):
         Raises:
             ConfigError: they are not square.
         """
-        from detkit.inference.steps import input_size
         from detkit.utils.errors import ConfigError
 
         if img_size is None:
-            return input_size(self.model.info.config, self.model.classifies)
+            return self._own_side()
         sides = {img_size} if isinstance(img_size, int) else set(img_size)
         if len(sides) != 1:
             raise ConfigError(

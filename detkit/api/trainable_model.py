@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,8 @@ class TrainableModel:
         Args:
             data: as for ``train``; its classes must be the model's.
             split: ``'val'``, ``'test'``, or ``'train'`` for the training images without augmentation.
-            batch_size, img_size, options: as for ``train``.
+            batch_size, options: as for ``train``.
+            img_size: the side that images are scaled to; that of the model's own predictions by default.
             amp: whether to compute in mixed precision.
             settings: as for ``train``; and the options of sliced inference and test-time augmentation, such as
                 ``tile=640`` or ``tta=True``, see ``detkit.inference.ViewOptions``.
@@ -188,6 +190,8 @@ class TrainableModel:
 
         views = ViewOptions(**{name: settings.pop(name) for name in ViewOptions.names() if name in settings})
         recipe = self._recipe(data, False, options, settings, img_size=img_size)
+        if data is not None and self._opened.path is not None and 'img_size' not in recipe.options:
+            recipe = replace(recipe, options={**recipe.options, 'img_size': self._own_side()})
         test = EvaluationSettings(
             split, device=str(self.device), batch_size=batch_size, amp=amp, views=vars(views) if views.views else None
         )
@@ -365,6 +369,13 @@ class TrainableModel:
                     print('\n'.join(lines))
                 self._model = model if model.is_exported else run_by(model, self._runtime)
             return self._model
+
+    def _own_side(self) -> int:
+        """Return the side of the images that the model predicts on: an exported file's, or that of its config."""
+        from detkit.inference.steps import input_size
+
+        model = self.model
+        return input_size(model.info.config, model.classifies) if model.input_size is None else max(model.input_size)
 
     def _recipe(
         self,

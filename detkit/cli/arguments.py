@@ -1,7 +1,9 @@
 """Arguments that several commands have, of one name and meaning."""
 
 import argparse
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import PurePath
 from typing import Any
@@ -17,19 +19,32 @@ class Switch(argparse.BooleanOptionalAction):
         self.help = help
 
 
-def share(text: str) -> float:
-    """Return a number from 0 to 1, such as a score; the ``type`` of an argument, which refuses 25 for 0.25."""
-    value = float(text)
-    if not 0 <= value <= 1:  # NaN is refused, too
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 0 to 1')
-    return value
+def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    """Return the ``type`` of an argument that is a whole number from ``low`` to ``high``, both included."""
+    return _in_range(int, 'whole number', low, high)
 
 
-def positive(text: str) -> int:
-    """Return a whole number of at least 1, such as one of threads; the ``type`` of an argument."""
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is less than 1')
-    return value
+def real(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """Return the ``type`` of an argument that is a number from ``low`` to ``high``, both included; NaN is none."""
+    return _in_range(float, 'number', low, high)
+
+
+def _in_range(kind: type, noun: str, low: float, high: float) -> Callable[[str], Any]:
+    limits = f'of at least {low}' if high == math.inf else f'from {low} to {high}'
+
+    def number_of(text: str) -> Any:
+        with suppress(ValueError):
+            value = kind(text)
+            if low <= value <= high and math.isfinite(value):  # NaN is in no range
+                return value
+        raise argparse.ArgumentTypeError(f'{text!r} is no {noun} {limits}')
+
+    return number_of
+
+
+# A score or the like, so that 25 for 0.25 is refused; and what a generator of random numbers takes.
+share = real(0, 1)
+seed = whole(0, 2**32 - 1)
 
 
 def output_file(*suffixes: str) -> Callable[[str], str]:
@@ -75,7 +90,7 @@ _ARGUMENTS = {
         default=None,
         help='mixed precision in training on or off (default: as the config says)',
     ),
-    '--batch-size': dict(type=int, help="images at a time (default: the config's)"),
+    '--batch-size': dict(type=whole(1), help="images at a time (default: the config's)"),
     '--cfg-options': dict(nargs='+', metavar='KEY=VALUE', help='values to replace in the config, or in each config'),
 }
 
@@ -123,8 +138,8 @@ def add_plot_arguments(parser: argparse.ArgumentParser, default: str) -> None:
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is chosen of a video."""
-    parser.add_argument('--frame-stride', type=int, default=1, metavar='N', help='use one frame of N (default: 1)')
+    parser.add_argument('--frame-stride', type=whole(1), default=1, metavar='N', help='use one frame of N (default: 1)')
     parser.add_argument(
-        '--start', type=float, default=0.0, metavar='SECONDS', help='leave the beginning of a video out'
+        '--start', type=real(0), default=0.0, metavar='SECONDS', help='leave the beginning of a video out'
     )
     parser.add_argument('--stop', type=float, default=float('inf'), metavar='SECONDS', help='end a video at this time')

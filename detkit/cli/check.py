@@ -6,7 +6,7 @@ detkit check yolov8/seg_coco --cfg-options data_root=/data/coco batch_size=32
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file
+from detkit.cli.arguments import add_shared_arguments, output_file, real, whole
 from detkit.cli.command import CommandParser
 
 
@@ -14,21 +14,14 @@ def add_arguments(parser: CommandParser) -> None:
     add_shared_arguments(parser, 'config', '--device', '--cfg-options')
     parser.add_argument(
         '--sample',
-        type=int,
+        type=whole(0),
         default=200,
         metavar='IMAGES',
         help='number of images of each dataset to decode (default: 200)',
     )
-    parser.add_argument('--seconds', type=float, default=10.0, help='time to measure training for (default: 10)')
+    parser.add_argument('--seconds', type=real(0), default=10.0, help='time to measure training for (default: 10)')
     parser.add_argument('--strict', action='store_true', help='exit with code 1 after a warning, too')
     parser.add_argument('--json', type=output_file('.json'), metavar='FILE', help='write the results of the checks')
-    parser.mistake = _mistake
-
-
-def _mistake(args: argparse.Namespace) -> str | None:
-    if args.sample < 0:
-        return '--sample must not be negative'
-    return None
 
 
 def run(args: argparse.Namespace) -> int:

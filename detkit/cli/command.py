@@ -18,12 +18,13 @@ from typing import Any, NoReturn, Protocol
 from detkit.cli.argument_order import misplaced_file
 from detkit.config.keys import WORDS
 from detkit.utils.errors import DetkitError
+from detkit.utils.files import WRITE_FAULTS
 from detkit.utils.front_end import at_the_command_line
 
 # System errors for a path that cannot be made, read or written; any other error is a bug of a command.
-_WRONG_PATH = {
+_WRONG_PATH = WRITE_FAULTS | {
     getattr(errno, name)
-    for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST EBUSY ENAMETOOLONG ENOSPC EDQUOT'.split()
+    for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST EBUSY ELOOP ENAMETOOLONG ESTALE'.split()
     if hasattr(errno, name)
 }
 
@@ -66,7 +67,9 @@ class CommandParser(argparse.ArgumentParser):
         self._given = list(sys.argv[1:] if args is None else args)
         found = super().parse_known_args(args, namespace)
         # Unknown arguments come first: parse_args reports them.
-        text = None if found[1] else misplaced_file(self.prog, self._actions, found[0])
+        text = None if found[1] else self._empty_argument(found[0])
+        if text is None and not found[1]:
+            text = misplaced_file(self.prog, self._actions, found[0])
         if text is None and self.mistake is not None and not found[1]:
             text = self.mistake(found[0])
         if text is None and not found[1]:
@@ -74,6 +77,15 @@ class CommandParser(argparse.ArgumentParser):
         if text is not None:
             self.error(text)
         return found
+
+    def _empty_argument(self, args: argparse.Namespace) -> str | None:
+        """Return what is wrong with an argument that is '', as a variable of the shell without a value makes it."""
+        for action in self._actions:
+            given = getattr(args, action.dest, None)
+            if action.default != '' and (given == '' or (isinstance(given, list) and '' in given)):
+                name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
+                return f'argument {name}: is empty; is a variable of the shell not set?'
+        return None
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)

@@ -11,7 +11,7 @@ several seeds each model is one of them, so that the noise of training shows bes
 import argparse
 
 from detkit.cli.analyze.compare import add_comparison_arguments, show_comparison
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, seed
 from detkit.cli.command import CommandParser
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
         '--work-dir', default='work_dirs/compare', help='folder of the runs (default: work_dirs/compare)'
     )
     parser.add_argument(
-        '--seeds', nargs='+', type=int, default=[], help="train each config with each of these (default: the config's)"
+        '--seeds', nargs='+', type=seed, default=[], help="train each config with each of these (default: the config's)"
     )
     add_shared_arguments(parser, '--amp')
     add_comparison_arguments(parser)

@@ -6,7 +6,7 @@ detkit tile-dota /data/DOTA/val data/dota/val --size 1024 --overlap 0.2
 
 import argparse
 
-from detkit.cli.arguments import Switch
+from detkit.cli.arguments import Switch, share, whole
 from detkit.cli.command import CommandParser
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('target', help='folder to write images/ and labelTxt/ to')
     parser.add_argument(
         '--size',
-        type=int,
+        type=whole(1),
         nargs='+',
         default=[1024],
         help='side of the tiles in pixels; several make tiles of each (default: 1024)',
@@ -28,7 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--min-visible',
-        type=float,
+        type=share,
         default=0.7,
         help='objects of which a smaller share is in the tile are marked difficult (default: 0.7)',
     )
@@ -36,7 +36,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--format', choices=['jpg', 'png'], default='jpg', help='of the tiles (default: jpg)')
     parser.add_argument('--images', default='images', help='name of the folder of images (default: images)')
     parser.add_argument('--labels', default='labelTxt', help='name of the folder of label files (default: labelTxt)')
-    parser.add_argument('--threads', type=int, default=4, help='images worked on at a time (default: 4)')
+    parser.add_argument('--threads', type=whole(1), default=4, help='images worked on at a time (default: 4)')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,7 +10,14 @@ detkit track yolov8n rtsp://192.168.0.20/stream --no-pictures
 
 import argparse
 
-from detkit.cli.arguments import Switch, add_option_arguments, add_shared_arguments, add_video_arguments, given_options
+from detkit.cli.arguments import (
+    Switch,
+    add_option_arguments,
+    add_shared_arguments,
+    add_video_arguments,
+    given_options,
+    real,
+)
 from detkit.cli.command import CommandParser
 from detkit.inference import PredictionOptions
 from detkit.visualization.drawing_options import DrawingOptions
@@ -31,7 +38,7 @@ def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
         default='bytetrack',
         help='bytetrack, sort, ocsort, botsort, cbiou, or one of your own (default: bytetrack)',
     )
-    parser.add_argument('--max-lost', type=float, metavar='SECONDS', help='time a track waits for its object')
+    parser.add_argument('--max-lost', type=real(0), metavar='SECONDS', help='time a track waits for its object')
     add_option_arguments(
         parser, PredictionOptions, score_thr='lowest score of a prediction, which trackers choose among (default: 0.1)'
     )

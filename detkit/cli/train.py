@@ -7,7 +7,7 @@ detkit train work_dirs/seg_n_coco8/config.py --cfg-options max_epochs=200
 
 import argparse
 
-from detkit.cli.arguments import Switch, add_shared_arguments
+from detkit.cli.arguments import Switch, add_shared_arguments, seed
 from detkit.cli.command import CommandParser
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
         action=Switch,
         help='compile the network by torch.compile, which takes minutes at first, or not (default: as the config says)',
     )
-    parser.add_argument('--seed', type=int, help='seed of everything random (default: as the config says)')
+    parser.add_argument('--seed', type=seed, help='seed of everything random (default: as the config says)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -11,7 +11,7 @@ share it. The search space is that of --search, or the config's search_space.
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, seed, whole
 from detkit.cli.command import CommandParser
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: CommandParser) -> None:
         help='values to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log, KEY=LOW:HIGH:STEP or KEY=VALUE,VALUE; the keys are '
         'those of --cfg-options',
     )
-    parser.add_argument('--trials', type=int, help="finished trials of the study (default: the config's, or 20)")
+    parser.add_argument('--trials', type=whole(1), help="finished trials of the study (default: the config's, or 20)")
     parser.add_argument(
         '--sampler', choices=['tpe', 'random'], help="how values are drawn (default: the config's, or tpe)"
     )
@@ -33,7 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
         choices=['median', 'halving', 'none'],
         help="which trials end early (default: the config's, or median)",
     )
-    parser.add_argument('--seed', type=int, help="seed of the sampler (default: the config's, or 0)")
+    parser.add_argument('--seed', type=seed, help="seed of the sampler (default: the config's, or 0)")
     parser.add_argument('--work-dir', help='folder of the study (default: work_dirs/<config name>-tune)')
     parser.add_argument(
         '--storage', metavar='URL', help='database that holds the study (default: a journal in its folder)'

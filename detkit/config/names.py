@@ -65,6 +65,8 @@ def config_hint(text: str, prefix: str = '') -> str:
         text: what was given.
         prefix: what stands before a name of detkit's where the hint is to be followed.
     """
+    if text == '-':
+        return " '-' stands for a checkpoint's own config, in detkit predict alone: give the file of that config"
     path, tail = Path(text), _plain_name(text).rpartition('configs/')[2].rpartition(':')[2]
     if not text.startswith(SCHEME) and path.parent.is_dir():
         beside = nearest(path.name, [other.name for other in path.parent.glob('*.py')])

@@ -118,7 +118,8 @@ def tile_dota(
 
     Raises:
         ConfigError: a size, a share, a format or a number of threads that cannot be.
-        DataError: no image in ``source``, images already in ``target``, or it cannot be written to.
+        DataError: no image in ``source``, label files in another folder than ``labels``, images already in ``target``,
+            or it cannot be written to.
     """
     sizes = [size] if isinstance(size, int) else list(size)
     if not sizes or min(sizes) < 32:
@@ -134,6 +135,7 @@ def tile_dota(
     source, target = Path(source), Path(target)
     paths = list_images(source / images)
     label_folder = source / labels
+    _check_labels(source, labels, paths)
     if (target / images).is_dir() and any((target / images).iterdir()):
         raise DataError(f'{str(target / images)!r} holds files already; choose another folder, or empty it')
     job = _Job(
@@ -154,6 +156,20 @@ def tile_dota(
     except OSError as error:
         raise DataError(f'the tiles cannot be written to {str(target)!r}: {error}') from error
     return report
+
+
+def _check_labels(source: Path, labels: str, images: Sequence[str]) -> None:
+    """Raise ``DataError`` for images that have label files in another folder than the one that is read."""
+    if (source / labels).is_dir():
+        return
+    stems = {Path(path).stem for path in images}
+    for folder in sorted(path for pattern in ('*', '*/*') for path in source.glob(pattern) if path.is_dir()):
+        if any(path.stem in stems for path in folder.glob('*.txt')):
+            other = folder.relative_to(source).as_posix()
+            raise DataError(
+                f'{str(source)!r} has no folder {labels!r}, but label files of its images in {other!r}: give that '
+                'as the folder of labels (--labels), or put the images of a test set elsewhere'
+            )
 
 
 @dataclass(frozen=True)

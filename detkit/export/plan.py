@@ -109,6 +109,8 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
     _check_int8(settings, fmt)
     suppression = _suppression(model, settings, fmt) if settings.nms else None
     _check_thresholds_unused(settings)
+    if settings.text_embeddings is not None:
+        raise ConfigError('text_embeddings is the file of the embeddings of classes, which are missing: give classes')
     fmt.check_plan(settings)
     fmt.require(to_write=True)
     if settings.int8:

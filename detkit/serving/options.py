@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
+from detkit.config.keys import WORDS
 from detkit.inference.prediction_options import PredictionOptions
 from detkit.serving.problems import RequestProblem
 from detkit.serving.settings import ServeSettings
@@ -35,9 +36,10 @@ def parse_options(query: Sequence[tuple[str, str]], settings: ServeSettings) -> 
     for name, text in query:
         if name not in _FIELDS:
             shown = printable(name)[:80]
-            raise RequestProblem(
-                422, f'there is no option {shown!r}.{nearest(shown, _FIELDS)} There are format, {", ".join(_FIELDS)}'
-            )
+            keys = [key.rpartition('.')[2] for key in WORDS.get(name, ())]
+            meant = next((key for key in keys if key in _FIELDS), None)
+            hint = f'; write {meant}.' if meant else f'.{nearest(shown, _FIELDS)}'
+            raise RequestProblem(422, f'there is no option {shown!r}{hint} There are format, {", ".join(_FIELDS)}')
         if _takes_several(_FIELDS[name]):
             parts = text.split(',')
             if not all(part.strip() for part in parts):

@@ -17,6 +17,15 @@ def check_device(device: str | torch.device | None) -> torch.device:
     try:
         device = torch.device(get_device() if device is None else device)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:  # an unknown name, a missing driver, or no values, as of 'meta'
-        raise ConfigError(f"device '{device}' cannot be used here: {first_line(error)}") from error
+    except (RuntimeError, AssertionError, TypeError) as error:  # unknown, a missing driver, or no values, as of 'meta'
+        hint = _hint(str(device))
+        raise ConfigError(f"device '{device}' cannot be used here: {first_line(error)}{hint}") from error
     return device
+
+
+def _hint(device: str) -> str:
+    """Return what is meant by a device as other toolboxes write them: '0', '0,1'."""
+    number, *others = device.strip('[] ').split(',')
+    if not number.isdecimal():
+        return ''
+    return f"; a GPU is 'cuda:{number}'" + ('; several train with torchrun, see docs/distributed.md' if others else '')

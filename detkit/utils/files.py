@@ -26,7 +26,7 @@ _STREAM_FOLDERS = ('/dev', '/dev/fd', '/proc/self/fd')
 _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of drafts any more
 
 # The errors of a disk that is full, of a quota, of a limit of a file's size, and of a device.
-_WRITE_FAULTS = {getattr(errno, name) for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EIO') if hasattr(errno, name)}
+WRITE_FAULTS = {getattr(errno, name) for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EIO') if hasattr(errno, name)}
 
 # The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
 # that Python lacks, is a RuntimeError.
@@ -123,7 +123,7 @@ def remove_own(temporary: Path, own: os.stat_result) -> None:
 
 def _is_unnamed_fault(error: OSError) -> bool:
     """Return whether an error is one of writing into an open file, which names none."""
-    return error.filename is None and error.errno in _WRITE_FAULTS
+    return error.filename is None and error.errno in WRITE_FAULTS
 
 
 def _is_file(path: Path, stat: os.stat_result) -> bool:

@@ -55,3 +55,8 @@ def test_a_copy_needs_a_name(capsys):
     with pytest.raises(SystemExit, match='2'):
         main(['configs', '--copy', 'there'])
     assert 'Give their names' in capsys.readouterr().err
+
+
+def test_a_dash_is_the_name_of_no_config(capsys):
+    assert main(['analyze', 'confusion-matrix', '-', 'best.pth']) == 2
+    assert "no config file -. '-' stands for a checkpoint's own config" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 import argparse
 import ast
+import errno
+import os
 import re
 import shlex
 import shutil
@@ -111,6 +113,20 @@ def test_a_mistake_ends_with_2_and_one_sentence(capsys):
     assert run('train', 'no/such/config') == 2
     err = capsys.readouterr().err
     assert err.startswith('error: there is no config file no/such/config') and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize('number', ['ENOSPC', 'EFBIG', 'EIO', 'ELOOP', 'EROFS'])
+def test_a_file_that_cannot_be_written_is_a_sentence(number, tmp_path, monkeypatch, capsys):
+    """Also where a limit of a file's size (`ulimit -f`, a file system's own) is reached."""
+    code = getattr(errno, number)
+
+    def full(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr('os.replace', full)
+    assert run('configs', 'yolov8/seg_custom', '--copy', str(tmp_path)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('error: ') and os.strerror(code) in err and len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish', 'tcsh', 'powershell'])
@@ -242,7 +258,7 @@ def test_interrupts_of_a_process_that_goes_on_are_pythons():
 
 def test_no_threads_are_no_number_of_threads(capsys):
     assert run('analyze', 'benchmark', 'yolov8/det_n_coco8', '--threads', '0') == 2
-    assert 'argument --threads: 0 is less than 1' in capsys.readouterr().err
+    assert "argument --threads: '0' is no whole number of at least 1" in capsys.readouterr().err
 
 
 def test_per_cent_are_no_share(capsys):

@@ -389,3 +389,16 @@ def test_a_test_set_has_no_labels(tmp_path):
     write_image(tmp_path / 'test/images/P1.png', 80, 40)
     report = tile_dota(tmp_path / 'test', tmp_path / 'tiles', size=64)
     assert report.tiles == 2 and not (tmp_path / 'tiles/labelTxt').exists()
+
+
+@pytest.mark.parametrize('folder', ['labels', 'labelTxt-v1.0/labelTxt'])
+def test_labels_in_another_folder_are_not_lost(tmp_path, folder):
+    root = write_dota(tmp_path / 'big', {'P1': dota_line(100, 70, 'ship')}, (150, 90))
+    (root / folder).parent.mkdir(exist_ok=True)
+    (root / 'labelTxt').rename(root / folder)
+    with pytest.raises(
+        DataError, match=f"has no folder 'labelTxt', but label files of its images in '{folder}': .*--labels"
+    ):
+        tile_dota(root, tmp_path / 'tiles', size=64)
+    assert not (tmp_path / 'tiles').exists()
+    assert tile_dota(root, tmp_path / 'tiles', size=64, labels=folder).objects > 0

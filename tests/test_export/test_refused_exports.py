@@ -74,6 +74,7 @@ def no_work(monkeypatch):
         ('yolov8 det', dict(format='ncnn', batch_size=2), 'ncnn files take one image at a time'),
         ('yolov8 det', dict(format='ncnn', dynamic='size'), 'ncnn files take one size only.*onnx'),
         ('yolov8 det', dict(format='ncnn', input_type='uint8'), 'ncnn files take images as float32'),
+        ('yolov8 det', dict(text_embeddings='a.npz'), 'text_embeddings is .* of classes, which are missing'),
         ('yolov8 det', dict(opset=9), 'opset is 9, but must be from 16 to 20'),
         ('yolov8 det', dict(format='openvino', opset=99), 'opset is 99, but must be from 16 to 20'),
     ],

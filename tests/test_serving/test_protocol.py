@@ -161,6 +161,9 @@ QUERIES = {
     'classes=' + '0,' * 1001 + '0': 'more than 1,000 classes',
     'classes=horse': "no class 'horse'",
     'format=gif': "format is 'gif'",
+    'conf=0.3': "there is no option 'conf'; write score_thr. There are",
+    'imgsz=64': "there is no option 'imgsz'; write img_size. There are",
+    'score_th=0.3': "there is no option 'score_th'. Did you mean 'score_thr'",
 }
 
 

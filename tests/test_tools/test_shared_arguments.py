@@ -1,12 +1,13 @@
 """Arguments that commands share stand once."""
 
 import argparse
+import contextlib
 from itertools import combinations
 
 import pytest
 
-from detkit.cli.arguments import add_shared_arguments
-from detkit.cli.main import COMMANDS, find_command
+from detkit.cli.arguments import add_shared_arguments, real, seed, whole
+from detkit.cli.main import COMMANDS, find_command, main
 
 _MAX_COMMON = 9  # lines in a row that two commands may have in common
 
@@ -75,3 +76,80 @@ def test_thresholds_are_numbers_from_0_to_1(capsys):
         'analyze feature-maps',
         'compare',
     }
+
+
+def test_numbers_have_a_range(capsys):
+    """A wrong number is an error of its option, never a traceback of what gets it, nor a limit that nothing reaches."""
+    found = set()
+    for name in COMMANDS:
+        parser = find_command(name).parser()
+        for option, action in parser._option_string_actions.items():
+            if action.help == argparse.SUPPRESS or not callable(action.type):
+                continue
+            with contextlib.suppress(ValueError, argparse.ArgumentTypeError):
+                value = action.type('nan')
+                # The others are checked where Python gives them, too, or by the command's own sentence.
+                assert not isinstance(value, float) or option in CHECKED_LATER, (name, option)
+            if option.endswith(('seed', 'seeds')):
+                found.add(name)
+                with pytest.raises(SystemExit):
+                    parser.parse_args([f'{option}=-1'])
+                assert f"argument {option}: '-1' is no whole number from 0 to 4294967295" in capsys.readouterr().err
+    assert len(found) == 7
+
+
+CHECKED_LATER = {
+    '--score-thr',
+    '--iou-thr',
+    '--tile-overlap',
+    '--tile-merge-thr',
+    '--stop',
+    '--tolerance',
+    '--max-wait-ms',
+    '--body-seconds',
+    '--deadline-seconds',
+    '--confidence',
+    '--smooth',
+    '--overlap',
+}
+
+
+def test_a_number_out_of_its_range_is_refused():
+    assert (whole(1, 3)('3'), real(0.5)('7'), seed('4294967295')) == (3, 7.0, 2**32 - 1)
+    for kind, text, message in (
+        (whole(1), '0', "'0' is no whole number of at least 1"),
+        (whole(0, 15), '16', "'16' is no whole number from 0 to 15"),
+        (whole(0), '1.0', "'1.0' is no whole number of at least 0"),
+        (real(0), 'nan', "'nan' is no number of at least 0"),
+        (real(0), 'inf', "'inf' is no number of at least 0"),
+        (real(0, 1), 'half', "'half' is no number from 0 to 1"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError) as refused:
+            kind(text)
+        assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ('argv', 'name'),
+    [
+        (['predict', '-', 'best.pth', 'a.jpg', '--out-dir', ''], '--out-dir'),
+        (['predict', '-', 'best.pth', 'a.jpg', ''], 'source'),
+        (['test', 'a.py', 'best.pth', '--out='], '--out'),
+        (['train', ''], 'config'),
+        (['serve', 'best.pth', '--host', ''], '--host'),
+        (['train', 'a.py', '--cfg-options', ''], '--cfg-options'),
+        (['analyze', 'dataset-stats', 'a.py', '--csv', ''], '--csv'),
+    ],
+)
+def test_an_empty_argument_is_refused(argv, name, capsys):
+    """A variable of the shell that is not set must not leave a file unwritten without a word."""
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert f'error: argument {name}: is empty; is a variable of the shell not set?' in capsys.readouterr().err
+
+
+def test_options_of_a_model_need_one(capsys):
+    with pytest.raises(SystemExit):
+        main(['analyze', 'dataset-stats', 'a.py', '--batch-size', '4'])
+    assert '--batch-size has no effect without --checkpoint' in capsys.readouterr().err

@@ -11,7 +11,7 @@ first: the ratio of their times has a confidence interval, which contains 1 for 
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file, positive, share
+from detkit.cli.arguments import add_shared_arguments, output_file, real, seed, share, whole
 from detkit.cli.command import CommandParser
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--batch-size', type=int, nargs='+', default=[1], help='one or several batch sizes (default: 1)'
     )
-    parser.add_argument('--img-size', type=int, help="side of the images (default: the configs' test size)")
+    parser.add_argument('--img-size', type=whole(1), help="side of the images (default: the configs' test size)")
     parser.add_argument(
         '--images',
         nargs='+',
@@ -55,16 +55,16 @@ def add_arguments(parser: CommandParser) -> None:
     )
     add_shared_arguments(parser, '--split')
     parser.add_argument(
-        '--threads', type=positive, help="number of PyTorch's CPU threads (default: PyTorch's own choice)"
+        '--threads', type=whole(1), help="number of PyTorch's CPU threads (default: PyTorch's own choice)"
     )
     parser.add_argument(
         '--seconds',
-        type=float,
+        type=real(0),
         default=10.0,
         help='approximate time for each variant at each batch size, at least 30 rounds (default: 10)',
     )
-    parser.add_argument('--rounds', type=int, help='number of rounds in place of a time, in up to 10 blocks')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the order of turns (default: 0)')
+    parser.add_argument('--rounds', type=whole(1), help='number of rounds in place of a time, in up to 10 blocks')
+    parser.add_argument('--seed', type=seed, default=0, help='seed of the order of turns (default: 0)')
     parser.add_argument(
         '--no-memory',
         dest='memory',

@@ -9,7 +9,7 @@ The sheets show exactly what a training run with the same seed uses in that epoc
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, seed, whole
 from detkit.cli.command import CommandParser
 
 
@@ -22,10 +22,10 @@ def add_arguments(parser: CommandParser) -> None:
         default='train',
         help='data loader to draw (default: train)',
     )
-    parser.add_argument('--number', type=int, default=8, help='number of images (default: 8)')
+    parser.add_argument('--number', type=whole(1), default=8, help='number of images (default: 8)')
     parser.add_argument(
         '--indices',
-        type=int,
+        type=whole(0),
         nargs='+',
         default=[],
         metavar='N',
@@ -36,7 +36,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--epochs',
-        type=int,
+        type=whole(1),
         nargs='+',
         default=[1],
         metavar='N',
@@ -48,16 +48,9 @@ def add_arguments(parser: CommandParser) -> None:
         default='both',
         help='draw the images before the pipeline, after it, or both (default: both)',
     )
-    parser.add_argument('--rows', type=int, default=4, help='rows of a sheet (default: 4)')
-    parser.add_argument('--seed', type=int, help="seed of the run (default: the config's, or 0)")
+    parser.add_argument('--rows', type=whole(1), default=4, help='rows of a sheet (default: 4)')
+    parser.add_argument('--seed', type=seed, help="seed of the run (default: the config's, or 0)")
     parser.without_effect(lambda args: bool(args.indices), '--number', why='with --indices, which all are drawn')
-    parser.mistake = _mistake
-
-
-def _mistake(args: argparse.Namespace) -> str | None:
-    if min(args.number, args.rows, *args.epochs) < 1:
-        return '--number, --rows and --epochs count from 1'
-    return None
 
 
 def run(args: argparse.Namespace) -> None:

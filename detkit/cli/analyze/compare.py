@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from detkit.cli.arguments import add_shared_arguments, output_file, share
+from detkit.cli.arguments import add_shared_arguments, output_file, seed, share, whole
 from detkit.cli.command import CommandParser
 
 
@@ -34,14 +34,14 @@ def add_comparison_arguments(parser: CommandParser) -> None:
         '--out', type=output_file('.html', '.htm'), metavar='HTML', help='write a page that opens without a network'
     )
     parser.add_argument('--replicates', type=int, default=1000, help='number of bootstrap replicates (default: 1000)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
+    parser.add_argument('--seed', type=seed, default=0, help='seed of the bootstrap (default: 0)')
     parser.add_argument(
         '--score-thr',
         type=share,
         default=0.25,
         help='least score of the predictions that choose the pictures and are drawn (default: 0.25)',
     )
-    parser.add_argument('--max-images', type=int, default=12, help='pictures on the page (default: 12)')
+    parser.add_argument('--max-images', type=whole(0), default=12, help='pictures on the page (default: 12)')
     parser.add_argument(
         '--latency',
         action='store_true',

@@ -6,7 +6,7 @@ detkit analyze complexity yolov8/seg_coco --under head --depth 1
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file
+from detkit.cli.arguments import add_shared_arguments, output_file, whole
 from detkit.cli.command import CommandParser
 
 
@@ -19,15 +19,15 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--img-size',
-        type=int,
+        type=whole(1),
         nargs='+',
         metavar='SIDE',
         help="side of the image, or height and width (default: the config's test size)",
     )
-    parser.add_argument('--depth', type=int, default=2, help='levels of modules to list; 0 for all (default: 2)')
+    parser.add_argument('--depth', type=whole(0), default=2, help='levels of modules to list; 0 for all (default: 2)')
     parser.add_argument('--under', metavar='MODULE', default='', help='list only what is in this module, e.g. neck')
     parser.add_argument(
-        '--rounds', type=int, default=20, help='number of timed passes, whose median is listed (default: 20)'
+        '--rounds', type=whole(1), default=20, help='number of timed passes, whose median is listed (default: 20)'
     )
     parser.add_argument('--json', type=output_file('.json'), metavar='FILE', help='write all modules')
     parser.add_argument('--csv', type=output_file('.csv'), metavar='FILE', help='write all modules')
@@ -35,10 +35,8 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def _mistake(args: argparse.Namespace) -> str | None:
-    if args.img_size and (len(args.img_size) > 2 or min(args.img_size) < 1):
+    if args.img_size and len(args.img_size) > 2:
         return '--img-size takes one side, or height and width'
-    if args.rounds < 1 or args.depth < 0:
-        return '--rounds must be at least 1, --depth at least 0'
     return None
 
 

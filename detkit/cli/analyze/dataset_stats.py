@@ -7,7 +7,7 @@ detkit analyze dataset-stats yolov8/det_coco --split val --checkpoint best.pth -
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, output_file, share
+from detkit.cli.arguments import add_shared_arguments, output_file, real, share, whole
 from detkit.cli.command import CommandParser
 
 
@@ -32,21 +32,21 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--max-distance',
-        type=int,
+        type=whole(0, 15),
         default=6,
         metavar='BITS',
         help='bits, of 64, by which the hashes of near duplicates may differ, up to 15 (default: 6)',
     )
     parser.add_argument(
         '--tiny',
-        type=float,
+        type=real(0),
         default=4.0,
         metavar='PIXELS',
         help='report objects with a shorter side (default: 4)',
     )
     parser.add_argument(
         '--thin',
-        type=float,
+        type=real(1),
         default=20.0,
         metavar='RATIO',
         help='report objects with a greater ratio of the longer side to the shorter (default: 20)',
@@ -60,7 +60,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--deviations',
-        type=float,
+        type=real(0),
         default=5.0,
         metavar='NUMBER',
         help="report objects whose size or aspect is further from their class's median, in robust standard deviations, "
@@ -68,7 +68,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         '--min-objects',
-        type=int,
+        type=whole(1),
         default=20,
         help='objects that a class must have for that (default: 20)',
     )
@@ -79,7 +79,9 @@ def add_arguments(parser: CommandParser) -> None:
         help='trained model of the config: report labels that it disagrees with, in all splits or in one, best of a '
         'split that it was not trained on',
     )
-    parser.add_argument('--max-images', type=int, default=12, help='pictures of each kind on the page (default: 12)')
+    parser.add_argument(
+        '--max-images', type=whole(0), default=12, help='pictures of each kind on the page (default: 12)'
+    )
     parser.without_effect(lambda args: args.out is None, '--max-images', why='without the page of --out')
     parser.without_effect(lambda args: not args.near_duplicates, '--max-distance', why='with --no-near-duplicates')
     parser.without_effect(lambda args: not args.checkpoint, '--device', '--batch-size', why='without --checkpoint')

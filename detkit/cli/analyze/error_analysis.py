@@ -5,7 +5,7 @@ detkit analyze error-analysis yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth 
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, share
+from detkit.cli.arguments import add_shared_arguments, share, whole
 from detkit.cli.command import CommandParser
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: CommandParser) -> None:
         default=0.25,
         help='least score of a prediction that is counted and drawn (default: 0.25)',
     )
-    parser.add_argument('--examples', type=int, default=12, help='pictures of each type of error (default: 12)')
+    parser.add_argument('--examples', type=whole(0), default=12, help='pictures of each type of error (default: 12)')
 
 
 def run(args: argparse.Namespace) -> None:

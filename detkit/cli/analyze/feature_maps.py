@@ -7,7 +7,7 @@ detkit analyze feature-maps yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth ph
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments, share
+from detkit.cli.arguments import add_shared_arguments, share, whole
 from detkit.cli.command import CommandParser
 
 
@@ -38,9 +38,9 @@ def add_arguments(parser: CommandParser) -> None:
         '--out', metavar='FOLDER', default='feature_maps', help='folder of the pictures (default: feature_maps)'
     )
     parser.add_argument(
-        '--channels', type=int, default=64, help='number of channels to draw of a feature map (default: 64)'
+        '--channels', type=whole(1), default=64, help='number of channels to draw of a feature map (default: 64)'
     )
-    parser.add_argument('--img-size', type=int, help="longer side of the images (default: the config's test size)")
+    parser.add_argument('--img-size', type=whole(1), help="longer side of the images (default: the config's test size)")
     parser.add_argument(
         '--score-thr',
         type=share,
@@ -57,8 +57,6 @@ def _mistake(args: argparse.Namespace) -> str | None:
         return 'which images? Give one, a folder or a pattern, or --list for the names of the modules'
     if args.method != 'maps' and len(args.module or ()) > 1:
         return '--method gradcam and eigencam take one --module'
-    if args.channels < 1:
-        return '--channels must be at least 1'
     return None
 
 

@@ -5,22 +5,22 @@ detkit analyze optimize-anchors yolov5/det_n_coco8
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, seed, whole
 from detkit.cli.command import CommandParser
 
 
 def add_arguments(parser: CommandParser) -> None:
     add_shared_arguments(parser, 'config', '--cfg-options')
     parser.add_argument(
-        '--img-size', type=int, metavar='N', help="side of the images in pixels (default: the config's)"
+        '--img-size', type=whole(1), metavar='N', help="side of the images in pixels (default: the config's)"
     )
     parser.add_argument(
-        '--per-level', type=int, metavar='N', help="number of anchors at each level (default: the config's)"
+        '--per-level', type=whole(1), metavar='N', help="number of anchors at each level (default: the config's)"
     )
     parser.add_argument(
-        '--steps', type=int, default=1000, metavar='N', help='steps of evolution (default: %(default)s)'
+        '--steps', type=whole(0), default=1000, metavar='N', help='steps of evolution (default: %(default)s)'
     )
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='seed of the search (default: %(default)s)')
+    parser.add_argument('--seed', type=seed, default=0, metavar='N', help='seed of the search (default: %(default)s)')
 
 
 def run(args: argparse.Namespace) -> None:

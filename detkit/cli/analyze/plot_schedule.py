@@ -6,7 +6,7 @@ detkit analyze plot-schedule yolov8/det_coco --num-images 118287 --processes 8
 
 import argparse
 
-from detkit.cli.arguments import add_plot_arguments, add_shared_arguments
+from detkit.cli.arguments import add_plot_arguments, add_shared_arguments, whole
 from detkit.cli.command import CommandParser
 
 
@@ -15,22 +15,15 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files, plotted over each other')
     parser.add_argument(
         '--num-images',
-        type=int,
+        type=whole(1),
         metavar='N',
         help='images of an epoch, if the training data are not on this machine',
     )
     parser.add_argument(
-        '--processes', type=int, default=1, metavar='N', help='processes of a distributed run (default: 1)'
+        '--processes', type=whole(1), default=1, metavar='N', help='processes of a distributed run (default: 1)'
     )
     parser.add_argument('--log', action='store_true', help='use a logarithmic scale for the learning rate')
     add_plot_arguments(parser, 'schedule.png')
-    parser.mistake = _mistake
-
-
-def _mistake(args: argparse.Namespace) -> str | None:
-    if args.processes < 1 or (args.num_images is not None and args.num_images < 1):
-        return '--processes and --num-images are at least 1'
-    return None
 
 
 def run(args: argparse.Namespace) -> None:

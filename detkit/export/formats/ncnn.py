@@ -53,7 +53,8 @@ class NcnnFormat(ExportFormat):
         traced = TorchScriptFormat().convert(graph, example, plan)
         shape = ','.join(str(side) for side in example[0].shape)
         with TemporaryDirectory() as folder:
-            traced.save(f'{folder}/network.pt')
+            # PyTorch ends the process where it cannot write to a path.
+            Path(folder, 'network.pt').write_bytes(traced.save_to_buffer())
             command = [pnnx.EXEC_PATH, 'network.pt', f'inputshape=[{shape}]f32', f'fp16={int(plan.half)}']
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors='replace', check=False)
             files = [Path(folder, f'network.ncnn.{kind}') for kind in ('param', 'bin')]
