@@ -98,6 +98,12 @@ REHEARSED = [
     ('backbone', 'tuple(channels[-3:])', 'channels[-1]', 'out_channels is 64, but must be a tuple'),
     ('backbone', '(8, 16, 32)', '(4, 8, 16)', r'says out_strides = \(4, 8, 16\), but returns maps of'),
     ('backbone', 'return tuple(outs[-3:])', 'return outs[-1]', 'returns a Tensor; it must return a tuple'),
+    (
+        'loss',
+        'nn.Module, BinaryClassLoss):',
+        'nn.Module, BinaryClassLoss):\n    def get_extra_state(self):\n        return 1\n',
+        r'model: head.loss_cls \(SoftFocalLoss\) has get_extra_state\(\), but a checkpoint holds',
+    ),
     ('loss', 'logits = pred', 'logits = pred.detach()', 'SoftFocalLoss, .* returns a tensor without a gradient'),
     ('head', "{'loss_cls':", "{'cls':", "'CentreHead': loss returns a dict of cls, but must return a dict"),
     ('head', 'return results', 'return None', 'predict returns a NoneType for 2 images'),

@@ -23,6 +23,7 @@ from detkit import __version__
 from detkit.config import located, origin_of_resolved, origins_of, resolved_text
 from detkit.config.top_level import check_groups, refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
+from detkit.engine.checkpoint import refuse_extra_state
 from detkit.engine.checkpoint_writer import CheckpointWriter
 from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import choose_device, environment_text
@@ -164,6 +165,8 @@ class BaseRunner(Elsewhere):
             self._log_summary()
         model = self.cfg['model']
         self.model = (model if isinstance(model, nn.Module) else DETECTORS.build(model)).to(self.device)
+        if self._trains:
+            refuse_extra_state(self.model)
         for hook in hooks_of(self.cfg):
             self.register_hook(hook)
         self.logger.info('Hooks: %s', ', '.join(type(hook).__name__ for hook in self.hooks))
