@@ -102,7 +102,7 @@ REHEARSED = [
         'loss',
         'nn.Module, BinaryClassLoss):',
         'nn.Module, BinaryClassLoss):\n    def get_extra_state(self):\n        return 1\n',
-        r'model: head.loss_cls \(SoftFocalLoss\) has get_extra_state\(\), but a checkpoint holds',
+        r'SoftFocalLoss \(head.loss_cls\) has get_extra_state\(\), but a checkpoint holds',
     ),
     ('loss', 'logits = pred', 'logits = pred.detach()', 'SoftFocalLoss, .* returns a tensor without a gradient'),
     ('head', "{'loss_cls':", "{'cls':", "'CentreHead': loss returns a dict of cls, but must return a dict"),

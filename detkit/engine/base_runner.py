@@ -166,7 +166,8 @@ class BaseRunner(Elsewhere):
         model = self.cfg['model']
         self.model = (model if isinstance(model, nn.Module) else DETECTORS.build(model)).to(self.device)
         if self._trains:
-            refuse_extra_state(self.model)
+            with located(self.cfg):
+                refuse_extra_state(self.model)
         for hook in hooks_of(self.cfg):
             self.register_hook(hook)
         self.logger.info('Hooks: %s', ', '.join(type(hook).__name__ for hook in self.hooks))

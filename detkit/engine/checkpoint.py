@@ -15,7 +15,7 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.registry import WEIGHTS_BY_NAME
-from detkit.utils.errors import CheckpointError, ConfigError, first_line, refuse_long_name, shorten, working_folder
+from detkit.utils.errors import CheckpointError, ComponentError, first_line, refuse_long_name, shorten, working_folder
 from detkit.utils.file_kinds import KINDS, kind_of
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
@@ -60,13 +60,13 @@ def licence_of(meta: Mapping[str, Any]) -> str:
 
 
 def refuse_extra_state(model: nn.Module) -> None:
-    """Raise ``ConfigError`` for a model with state that is no tensor, which checkpoints and averages do not hold."""
+    """Raise ``ComponentError`` for a model with state that is no tensor, which checkpoints and averages do not hold."""
     for name, module in model.named_modules():
         if type(module).get_extra_state is not nn.Module.get_extra_state:
-            raise ConfigError(
-                f'model: {name or "the model"} ({type(module).__name__}) has get_extra_state(), but a checkpoint holds '
-                'tensors alone: register what it returns as buffers'
+            text = (
+                f'{type(module).__name__} ({name or "the model"}) has get_extra_state(), but a checkpoint holds tensors'
             )
+            raise ComponentError(f'{text} alone: register what it returns as buffers', type(module).__name__)
 
 
 def check_plain(value: Any, where: str = 'checkpoint') -> None:
