@@ -127,3 +127,11 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere') as caught, draft_folder(tmp_path / 'nowhere'):
         raise AssertionError
     assert caught.value.filename == str(tmp_path / 'nowhere')
+
+
+def test_torchscript_says_nothing_of_its_age(models, tmp_path, recwarn):
+    """PyTorch's warning that TorchScript is old is for programmers, none of whom chose a call of it here."""
+    path = tmp_path / 'model.torchscript'
+    export_detector(models[0], path, ExportSettings('torchscript', img_size=64))
+    init_detector(None, path, runtime='torchscript')
+    assert [str(warning.message) for warning in recwarn if 'torch.jit' in str(warning.message)] == []

@@ -47,7 +47,9 @@ class TorchScriptFormat(ExportFormat):
 
     def open(self, path: Path, device: torch.device, threads: int) -> TorchSession:
         try:
-            module = torch.jit.load(str(path), map_location=device)
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', FutureWarning)  # of TorchScript as such
+                module = torch.jit.load(str(path), map_location=device)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f'{path} cannot be loaded: {first_line(error)}') from error
         names = output_names(self.read_description(path), path)
