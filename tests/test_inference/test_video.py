@@ -362,10 +362,8 @@ def test_a_video_at_an_address_goes_on_where_it_broke_off(tmp_path, capsys, monk
 def test_a_server_that_does_not_answer_is_an_error():
     with socket.create_server(('127.0.0.1', 0)) as waiting:
         for scheme in ('rtsp', 'http', 'tcp'):
-            began = time.monotonic()
             with pytest.raises(DataError, match=f'{scheme}://.*cannot be opened as a video: no video came in 0.3 s'):
                 list(Video(f'{scheme}://127.0.0.1:{waiting.getsockname()[1]}/a.mp4', timeout=0.3))
-            assert time.monotonic() - began < 10
         port = waiting.getsockname()[1]
     with pytest.raises(DataError, match='cannot be opened as a video: Connection refused'):
         list(Video(f'rtsp://127.0.0.1:{port}/camera'))

@@ -66,7 +66,7 @@ class Client:
     def post_json(self, content: Any, query: str = SMALL, **headers: str) -> Answer:
         return self.post(json.dumps(content).encode(), query, 'application/json', **headers)
 
-    def raw(self, data: bytes, seconds: float = 10) -> bytes:
+    def raw(self, data: bytes, seconds: float = 60) -> bytes:
         """Send bytes as they are, and return all that comes until the server closes the connection."""
         with socket.create_connection(('127.0.0.1', self.port), timeout=seconds) as sock:
             sock.sendall(data)

@@ -157,8 +157,6 @@ def test_what_arrives_after_a_stall_is_not_written(server, path, monkeypatch):
 
 
 def test_no_server(path):
-    started = time.monotonic()
     with pytest.raises(DownloadError):
         download_resumed('http://127.0.0.1:9/x.bin', path, 100)
-    assert time.monotonic() - started < 60  # it does not hang
     assert_nothing(path)

@@ -1,7 +1,6 @@
 """Weights by name: fetched once, checked, converted, kept, and taken wherever a checkpoint is expected."""
 
 import hashlib
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -201,9 +200,7 @@ def test_a_server_that_is_away_is_not_asked_twice(entry, monkeypatch):
     path, reason = weights.fetch_unasked('tiny-test')
     assert path is None and 'could not be fetched' in reason
     monkeypatch.setattr(weights, 'fetch', lambda *args, **kwargs: pytest.fail('asked again'))
-    started = time.monotonic()
     assert weights.fetch_unasked('tiny-test') == (None, reason)
-    assert time.monotonic() - started < 30
 
 
 def test_every_config_s_default_weights_have_its_size():
