@@ -100,6 +100,39 @@ def test_keypoints_decide_and_coarse_points_are_for_large_objects():
         assert bool(inside[0, 0, 64:].any()) == coarse and inside[0, 0, :64].any() and not inside[0, 2].any()
 
 
+@pytest.mark.parametrize(
+    ('bbox', 'levels'),
+    [
+        ([8.0, 8, 104, 104], {8, 16, 32}),  # 12 cells of the finest level, 3 of the coarsest
+        ([8.0, 8, 104, 105], {16, 32}),
+        ([8.0, 8, 200, 200], {16, 32}),
+        ([8.0, 8, 201, 200], {32}),
+        ([0.0, 0, 512, 512], {32}),  # 16 cells of the coarsest
+        ([8.0, 8, 71, 71], {8, 16}),
+        ([8.0, 8, 39, 39], {8}),
+        ([8.0, 8, 10, 10], {8}),
+        ([0.0, 21, 512, 43], {16}),  # of its levels the coarsest has no point inside
+        ([0.0, 33, 512, 47], {8, 16}),
+        ([0.0, 49, 512, 79], {16}),
+    ],
+)
+def test_a_box_has_candidates_on_the_levels_of_its_size(bbox, levels):
+    priors = PointPriorGenerator((8, 16, 32))(((64, 64), (32, 32), (16, 16)))
+    assigner = KeypointTaskAlignedAssigner()
+    inside = assigner._eligible(priors, torch.tensor([[bbox]]), torch.tensor([[True]]))[0, 0]
+    assert set(priors.strides[inside].tolist()) == levels
+
+
+@pytest.mark.parametrize('bbox', [[0.0, 12.5, 512, 19.5], [12.5, 0, 19.5, 512]])
+def test_a_thin_box_without_points_of_its_levels_has_all_that_it_contains(bbox):
+    """Its area is that of 56 x 56 pixels, which fits strides 8 and 16, but it lies between their points."""
+    priors = PointPriorGenerator((4, 8, 16))(((128, 128), (64, 64), (32, 32)))
+    assigner = KeypointTaskAlignedAssigner(min_side=0)
+    gt_bboxes, valid = torch.tensor([[bbox, [0.0, 0, 0, 0]]]), torch.tensor([[True, False]])
+    inside = assigner._eligible(priors, gt_bboxes, valid)[0]
+    assert set(priors.strides[inside[0]].tolist()) == {4} and inside[0].sum() == 2 * 128 and not inside[1].any()
+
+
 def test_similarities_of_pairs_and_of_all_are_the_same():
     torch.manual_seed(0)
     pred, keypoints = torch.rand(2, 5, 3, 2), torch.rand(2, 4, 3, 2)

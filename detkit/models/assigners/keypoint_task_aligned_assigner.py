@@ -18,8 +18,9 @@ from .task_aligned_assigner import DENSE_PAIRS, EPS, TaskAlignedAssigner
 
 # Area of an object over that of its box, as COCO's tools take it for objects without a mask.
 _AREA = 0.53
-# Cells that a box must span, of any level but the finest, to have candidates there: the root of its area counts.
-_CELLS = 2
+# Cells that a box must span, the root of its area, to have candidates on a level: at least, save on the finest one, and
+# at most, save on the coarsest one.
+_LEAST_CELLS, _MOST_CELLS = 2, 12
 
 
 @ASSIGNERS.register_module()
@@ -28,7 +29,8 @@ class KeypointTaskAlignedAssigner(TaskAlignedAssigner, KeypointPointAssigner):
 
     It is the mean of exp(-d² / (2 area (2 sigma)²)) over labelled keypoints (https://cocodataset.org/#keypoints-eval),
     with 0.53 of the box's area. An object without labelled keypoints keeps the overlap of boxes. A box has candidates
-    on the finest level and on those where its area is at least that of 2 x 2 cells.
+    on the levels where its area is that of 2 x 2 to 12 x 12 cells, smaller ones on the finest level and larger ones on
+    the coarsest; a box that contains no point of these, as a thin one, has those of all levels.
 
     Args:
         topk, alpha, beta, min_side, keep: see ``TaskAlignedAssigner``.
@@ -50,9 +52,12 @@ class KeypointTaskAlignedAssigner(TaskAlignedAssigner, KeypointPointAssigner):
 
     def _eligible(self, priors: PointPriors, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
         inside = super()._eligible(priors, gt_bboxes, valid)
-        areas = (gt_bboxes[..., 2:] - gt_bboxes[..., :2]).prod(-1, keepdim=True)  # (B, M, 1)
-        fits = areas >= (_CELLS * priors.strides) ** 2
-        return inside & (fits | (priors.strides == priors.strides.amin()))
+        areas = (gt_bboxes[..., 2:] - gt_bboxes[..., :2]).prod(-1, keepdim=True)
+        sides, strides = areas.clamp(min=0).sqrt(), priors.strides  # (B, M, 1), (P,)
+        is_large = (sides >= _LEAST_CELLS * strides) | (strides == strides.amin())
+        is_small = (sides <= _MOST_CELLS * strides) | (strides == strides.amax())
+        fitting = inside & is_large & is_small
+        return torch.where(fitting.any(-1, keepdim=True), fitting, inside)
 
     def _measure(
         self, inside: Tensor, preds: Candidates, gt_bboxes: Tensor, priors: PointPriors, gt: GtBatch
