@@ -4,9 +4,32 @@ import pytest
 import torch
 
 from detkit.models.backbones import HGNetV2
+from detkit.models.backbones.hgnet import ScaleBias
 from detkit.models.layers import FrozenBatchNorm2d
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.without_memory import without_memory
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_scale_and_bias_are_those_of_plain_operations(dtype, memory_format):
+    torch.manual_seed(0)
+    layer = ScaleBias().to(torch.promote_types(dtype, torch.float32))
+    with torch.no_grad():
+        layer.scale.fill_(1.37)
+        layer.bias.fill_(-0.21)
+    x = torch.randn(2, 20, 5, 7).to(dtype).contiguous(memory_format=memory_format).requires_grad_()
+    grad = torch.randn(2, 20, 5, 7).to(dtype).contiguous(memory_format=memory_format)
+    wanted = (x, layer.scale, layer.bias)
+    plain = layer.scale.double() * x.double() + layer.bias.double()
+    expected = [plain, *torch.autograd.grad(plain, wanted, grad.double())]
+    found = layer(x)
+    assert found.dtype == dtype and found.is_contiguous(memory_format=memory_format)
+    bound = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2**-8}[dtype]
+    for own, other in zip([found, *torch.autograd.grad(found, wanted, grad)], expected, strict=True):
+        assert own.shape == other.shape and (own - other).abs().max() <= bound * other.abs().max()
+    with torch.no_grad():
+        assert torch.equal(layer(x), found)
 
 
 def count(**arguments) -> int:

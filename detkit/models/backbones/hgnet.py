@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detkit.models.layers.plain_tensors import is_plain
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
@@ -130,7 +131,11 @@ class HGNetV2(StagedBackbone):
 
 
 class ScaleBias(nn.Module):
-    """One learnable factor and summand for all values: 'learnable affine block'."""
+    """One learnable factor and summand for all values: 'learnable affine block'.
+
+    On a CPU it is a normalisation with mean 0 and variance 1, which computes the values and all gradients in one pass
+    each, and keeps the type of its input inside autocast.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,6 +143,10 @@ class ScaleBias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_plain(x) and x.device.type == 'cpu' and self.scale.dtype in (x.dtype, torch.float32):
+            channels = x.shape[1]
+            mean, variance = self.scale.new_zeros(channels), self.scale.new_ones(channels)
+            return F.batch_norm(x, mean, variance, self.scale.repeat(channels), self.bias.repeat(channels), eps=0.0)
         if torch.is_grad_enabled():
             return self.scale * x + self.bias
         return torch.addcmul(self.bias, self.scale, x)  # in one pass, of which a prediction's memory is a map less
