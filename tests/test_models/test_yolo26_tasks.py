@@ -1,7 +1,7 @@
 """What YOLO26's heads for masks and keypoints are made of: shared parts, targets, assignments, the flow of errors."""
 
 import copy
-from math import log, pi
+from math import isfinite, log, pi
 
 import pytest
 import torch
@@ -173,6 +173,26 @@ def test_likelihood_of_keypoints():
     assert loss(pred, nothing, weight).item() == 0
     with pytest.raises(ValueError, match='needs 2 weights'):
         RLELoss(num_keypoints=2, keypoint_weights=(1.0,))
+
+
+def test_likelihood_of_far_and_of_certain_keypoints():
+    """As in ultralytics 8.4.190: errors are at most 100 deviations, and the loss is at least 0."""
+    loss = RLELoss(num_keypoints=1).double()
+    target = KeypointTargets(torch.zeros(1, 1, 2, dtype=torch.float64), torch.ones(1, 1, dtype=torch.bool), None)
+
+    def value_and_slopes(offset: float, logit: float) -> tuple[float, list[float]]:
+        pred = torch.tensor([[[offset, -offset, logit, logit]]], dtype=torch.float64, requires_grad=True)
+        value = loss(pred, target)
+        value.backward()
+        return value.item(), pred.grad.flatten().tolist()
+
+    at_limit, _ = value_and_slopes(50, 0)  # deviations are 0.5
+    far, slopes = value_and_slopes(5000, 0)
+    assert far == pytest.approx(at_limit, rel=1e-6) and slopes[:2] == [0, 0] and all(slopes[2:])
+    assert value_and_slopes(40, 0)[0] < at_limit and all(value_and_slopes(40, 0)[1])
+    assert value_and_slopes(0, 0)[0] > 0
+    assert value_and_slopes(0, -6) == (0, [0, 0, 0, 0])
+    assert isfinite(value_and_slopes(1, -1e4)[0])
 
 
 def test_what_both_assignments_share_is_saved_once():

@@ -17,6 +17,7 @@ from ..layers.flow import RealNVP
 from .base_loss import BaseLoss
 
 _EPS = 1e-9
+_LARGEST_ERROR = 100.0  # in deviations
 
 
 @LOSSES.register_module()
@@ -26,7 +27,8 @@ class RLELoss(BaseLoss, KeypointLikelihoodLoss):
     The error e of a coordinate is its difference from the target over its predicted deviation s. The density of errors
     is a Laplace distribution times one that ``RealNVP`` learns, so that a keypoint's loss is the sum over x and y of
     log s + log 2 s + |e|, minus twice the flow's log-density of (e_x, e_y), times the keypoint's weight. The result is
-    the mean over labelled keypoints.
+    the mean over labelled keypoints. As in ultralytics 8.4.190, e is limited to 100 either way, and the result is at
+    least 0: neither farther errors nor keypoints that are likelier than that are learnt from.
 
     Args:
         num_keypoints: K; wired from the head.
@@ -69,7 +71,7 @@ class RLELoss(BaseLoss, KeypointLikelihoodLoss):
         else:
             logits = pred[..., 2:]
             differences = torch.where(labelled.unsqueeze(-1), differences, torch.zeros_like(differences))
-        deviations = logits.sigmoid()
-        errors = differences / (deviations + _EPS)
+        deviations = logits.sigmoid().clamp(min=torch.finfo(logits.dtype).tiny)  # which has a logarithm
+        errors = (differences / (deviations + _EPS)).clamp(-_LARGEST_ERROR, _LARGEST_ERROR)
         losses = (deviations.log() + (2 * deviations).log() + errors.abs()).sum(-1) - 2 * self.flow.log_prob(errors)
-        return self.reduce(losses, weights, avg_factor)
+        return self.reduce(losses, weights, avg_factor).clamp(min=0)
