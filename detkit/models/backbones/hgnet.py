@@ -147,7 +147,9 @@ class ScaleBias(nn.Module):
             channels = x.shape[1]
             mean, variance = self.scale.new_zeros(channels), self.scale.new_ones(channels)
             return F.batch_norm(x, mean, variance, self.scale.repeat(channels), self.bias.repeat(channels), eps=0.0)
-        return torch.addcmul(self.bias, self.scale, x)  # in one pass, with a map less in memory than of two
+        if torch.is_grad_enabled():
+            return self.scale * x + self.bias
+        return torch.addcmul(self.bias, self.scale, x)  # in one pass, of which a prediction's memory is a map less
 
 
 class HGConv(nn.Module):
