@@ -341,11 +341,7 @@ class TrainableModel:
             self._opened, self._model, self._amp_model = opened, None, None
 
     def model_for(self, amp: bool | str) -> nn.Module:
-        """Return the network that predicts in mixed precision, or without for False.
-
-        It is ``model``, save where the runtime is ``'auto'``, and another than PyTorch is the fastest without: then it
-        is the fastest with it.
-        """
+        """Return the network for predictions in a precision: where ``'auto'`` left PyTorch, the fastest in it."""
         from detkit.engine.amp import resolve_amp
         from detkit.inference.model import run_by
 

@@ -76,7 +76,8 @@ def run_by(model: nn.Module, runtime: str | None, amp: bool | str = False) -> nn
     """Return a detector that a runtime runs, see ``init_detector``; the model itself for None and ``'torch'``."""
     if runtime in (None, 'torch'):
         return model
-    dtype = resolve_amp(amp, torch.device('cpu'), 'amp')
+    device = model.data_preprocessor.device
+    dtype = resolve_amp(amp, device, 'amp') if device.type == 'cpu' else None  # elsewhere 'auto' is PyTorch
     with nullcontext() if dtype is None else torch.autocast('cpu', dtype):
         return EXPORTED_MODELS.get('run_by_runtime')(model, runtime)
 

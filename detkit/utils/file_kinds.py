@@ -7,7 +7,7 @@ import os
 
 _WEIGHTS = ('.pth', '.pt', '.pt2', '.pte', '.tflite', '.onnx', '.engine', '.torchscript', '.safetensors', '.weights')
 _DATA = ('.json', '.yaml', '.yml')
-# What may be behind a kind, in words.
+# What errors call each kind of file.
 KINDS = {
     'picture': 'a picture',
     'video': 'a video',

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from detkit.utils.errors import DetkitError
 
 _DRAFTS = '.detkit-draft-'
-# Of links to open files, which may be regular ones.
+# The folders of links to open files, which may be regular files.
 _STREAM_FOLDERS = ('/dev', '/dev/fd', '/proc/self/fd')
 _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of drafts any more
 

@@ -4,6 +4,7 @@ import copy
 import pickle
 import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from detkit import Detector
 from detkit.engine.amp import cpu_has_bf16
 from detkit.export import runtimes
 from detkit.inference import Predictor, init_detector
+from detkit.inference.model import run_by
 from detkit.utils.errors import ConfigError
 
 pytest.importorskip('openvino')
@@ -155,6 +157,13 @@ def test_a_detector_finds_another_for_amp_where_the_fastest_has_none(folder, aut
     assert copied.model_for('bf16').description.format == 'openvino'
     with pytest.raises(ConfigError, match='amp has no effect'):
         Detector(folder / 'seg.onnx', runtime='auto')(str(folder / 'images'), amp='bf16')
+
+
+def test_auto_is_pytorch_on_other_devices_in_any_precision(folder):
+    on_gpu = SimpleNamespace(data_preprocessor=SimpleNamespace(device=torch.device('cuda')))
+    assert run_by(on_gpu, 'auto', 'fp16') is on_gpu
+    with pytest.raises(ConfigError, match='needs a GPU'):
+        run_by(init_detector(None, folder / 'seg.pth', 'cpu'), 'auto', 'fp16')
 
 
 def test_a_runtime_without_it_refuses(folder, cache):

@@ -20,8 +20,8 @@ from detkit.converters.ultralytics_keys import yolov8_level_keys
 from detkit.inference.preparation import Preparation
 from detkit.structures.gt_batch import GtBatch
 
-# Of yolov8-seg-p6 with 80 classes and yolov8-pose-p6 with 1 class and 17 keypoints in ultralytics 8.4.190, without the
-# 16 fixed weights of the integral of distributions.
+# The parameters of yolov8-seg-p6 with 80 classes and of yolov8-pose-p6 with 1 class and 17 keypoints, sizes n to x, in
+# ultralytics 8.4.190. The 16 fixed weights of the integral of distributions are not counted.
 COUNTS = {
     'seg': (5_302_800, 18_687_264, 46_542_128, 65_024_320, 101_542_608),
     'pose': (5_182_136, 18_563_592, 45_724_696, 63_496_720, 99_182_624),
