@@ -1,6 +1,6 @@
 """Building an optimiser from its config: the choice ``auto``, accumulation, parameter groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class AutoOptimizer:
         momentum: that of the optimiser for long runs.
         weight_decay: the decay of either optimiser.
         long: the optimiser for long runs, ``'SGD'`` or ``'MuSGD'``.
+        long_lr_mult: the ``lr_mult`` of ``GroupOptimConstructor`` that goes with it, beside that of ``paramwise_cfg``.
 
     Raises:
         ConfigError: ``long`` is another (when it is resolved).
@@ -41,6 +42,7 @@ class AutoOptimizer:
         momentum: float = 0.937,
         weight_decay: float = 5e-4,
         long: str = 'SGD',
+        long_lr_mult: dict[str, float] | None = None,
     ) -> None:
         raise TypeError("optimizer 'auto' must be resolved before it is built, see resolve_optimizer")
 
@@ -80,9 +82,13 @@ def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_
     cfg['accumulate'] = accumulate
     optimizer = cfg['optimizer']
     if optimizer['type'] == 'auto':
-        options = {key: value for key, value in optimizer.items() if key != 'type'}
+        options = {key: value for key, value in optimizer.items() if key not in ('type', 'long_lr_mult')}
         num_steps = num_iters / accumulate
+        long_lr_mult = optimizer.get('long_lr_mult')
         optimizer = cfg['optimizer'] = AutoOptimizer.resolve(**options, num_steps=num_steps, num_classes=num_classes)
+        if long_lr_mult and optimizer['type'] == options.get('long', 'SGD'):
+            paramwise = dict(cfg.get('paramwise_cfg') or {})
+            cfg['paramwise_cfg'] = {**paramwise, 'lr_mult': {**long_lr_mult, **(paramwise.get('lr_mult') or {})}}
     if nominal and 'weight_decay' in optimizer:
         optimizer['weight_decay'] *= batch_size * accumulate / nominal
     return cfg
@@ -92,6 +98,7 @@ def build_optim_wrapper(
     cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
 ) -> AccumulatingOptimWrapper:
     """Build a config's ``optim_wrapper`` for a model; the other arguments are those of ``resolve_optimizer``."""
+    check_prefixes(cfg['optimizer'].get('long_lr_mult') or {}, model, 'optim_wrapper.optimizer.long_lr_mult')
     cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes)
     constructor = cfg.pop('constructor', 'GroupOptimConstructor')
     paramwise_cfg = cfg.pop('paramwise_cfg', None)
@@ -162,18 +169,8 @@ class GroupOptimConstructor:
         return OPTIM_WRAPPERS.build({**cfg, 'optimizer': optimizer})
 
     def _check_prefixes(self, model: nn.Module) -> None:
-        names = [name for name, _ in model.named_parameters()]
         for key in ('lr_mult', 'no_decay'):
-            given = getattr(self, key)
-            for prefix in given:
-                if not any(name.startswith(prefix) for name in names):
-                    fitting = [p for p in given if any(name.startswith(p) for name in names)]
-                    write = {p: given[p] for p in fitting} if isinstance(given, dict) else fitting
-                    raise ConfigError(
-                        f'optim_wrapper.paramwise_cfg.{key} names {prefix!r}, which no parameter of the model starts '
-                        f'with.{nearest(prefix, {name.split(".")[0] for name in names})} Without it: '
-                        f'optim_wrapper.paramwise_cfg.{key}="{write}"'
-                    )
+            check_prefixes(getattr(self, key), model, f'optim_wrapper.paramwise_cfg.{key}')
 
     def _find_layer_mults(self, model: nn.Module) -> dict[str, float]:
         """Return the factor of ``layer_decay`` by the beginning of names, those of a backbone's parts."""
@@ -219,6 +216,19 @@ class GroupOptimConstructor:
                     group['params'].append(param)
         order = {'weight': 0, 'norm': 1, 'bias': 2}
         return [groups[key] for key in sorted(groups, key=lambda key: (key[0], order[key[1]]))]
+
+
+def check_prefixes(given: Mapping[str, float] | Sequence[str], model: nn.Module, key: str) -> None:
+    """Raise ``ConfigError`` for beginnings of names that no parameter of a model has; ``key`` is the config's."""
+    names = [name for name, _ in unwrap(model).named_parameters()]
+    for prefix in given:
+        if not any(name.startswith(prefix) for name in names):
+            fitting = [p for p in given if any(name.startswith(p) for name in names)]
+            write = {p: given[p] for p in fitting} if isinstance(given, Mapping) else fitting
+            raise ConfigError(
+                f'{key} names {prefix!r}, which no parameter of the model starts with.'
+                f'{nearest(prefix, {name.split(".")[0] for name in names})} Without it: {key}="{write}"'
+            )
 
 
 def _undecayed(model: nn.Module) -> list[str]:

@@ -1,0 +1,65 @@
+"""YOLO26's schedule: the rates, momenta and decays of ultralytics' trainer, parameter by parameter."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import CONFIGS
+
+from detkit.config import load_config
+from detkit.converters.ultralytics_keys import yolo26_keys
+from detkit.engine.optim_constructor import build_optim_wrapper
+from detkit.engine.schedule import build_schedules
+from detkit.registry import DETECTORS
+from detkit.utils.errors import ConfigError
+
+RECORDED = Path(__file__).parents[1] / 'parity' / 'ultralytics_schedule.npz'
+EPOCHS, EPOCH_LENGTH, BATCH_SIZE, NUM_CLASSES = 6, 3, 8, 3
+STEPS = {'AdamW': 18, 'MuSGD': 16 * 10_000}
+
+
+@pytest.mark.parametrize('optimizer', STEPS)
+@pytest.mark.parametrize('task', ['det', 'seg'])
+def test_every_parameter_is_trained_as_by_ultralytics(task, optimizer):
+    recorded = np.load(RECORDED)
+    of_run = {
+        key: recorded[f'{task}.{optimizer}.{key}'] for key in ('names', 'groups', 'lr', 'momentum', 'weight_decay')
+    }
+    group_of = dict(zip(of_run['names'].tolist(), of_run['groups'].tolist(), strict=True))
+    cfg = load_config(CONFIGS / 'yolo26' / f'{task}_custom.py', need_classes=False)
+    cfg.model.head.num_classes = NUM_CLASSES
+    with torch.device('meta'):
+        model = DETECTORS.build(cfg.model)
+    keys = yolo26_keys(task, 'bottleneck')
+    theirs = {id(param): group_of.pop(keys.to_theirs(name)) for name, param in model.named_parameters()}
+    assert not group_of
+
+    wrapper = build_optim_wrapper(cfg.optim_wrapper.to_dict(), model, BATCH_SIZE, STEPS[optimizer], NUM_CLASSES)
+    assert type(wrapper.optimizer).__name__ == optimizer
+    schedules = build_schedules(cfg.param_scheduler, wrapper, EPOCH_LENGTH, EPOCHS)
+    for iteration in range(EPOCHS * EPOCH_LENGTH):
+        schedules.apply(iteration)
+        assert wrapper.current_accumulate == recorded[f'{task}.{optimizer}.accumulate'][iteration]
+        for group in wrapper.optimizer.param_groups:
+            found = [group['lr'], group.get('momentum', 0), group['weight_decay']]
+            (number,) = {theirs[id(param)] for param in group['params']}
+            expected = [of_run[key][iteration, number] for key in ('lr', 'momentum', 'weight_decay')]
+            assert found == pytest.approx(expected, rel=1e-9, abs=1e-15), (iteration, group['name'])
+
+
+def test_factors_of_the_optimiser_for_long_runs_are_checked_in_short_ones():
+    model = torch.nn.ModuleDict({'backbone': torch.nn.Linear(2, 2), 'head': torch.nn.Linear(2, 2)})
+    optimizer = dict(type='auto', long='MuSGD', long_lr_mult={'head': 3.0})
+    cfg = dict(optimizer=optimizer, paramwise_cfg=dict(lr_mult={'backbone': 0.1}), amp=False)
+    rates = [
+        {group['name']: group['lr'] for group in build_optim_wrapper(cfg, model, 8, steps, 6).param_groups}
+        for steps in (100, 20_000)
+    ]
+    assert rates[0] == pytest.approx({'weight': 1e-3, 'bias': 1e-3, 'backbone.weight': 1e-4, 'backbone.bias': 1e-4})
+    assert rates[1] == pytest.approx(
+        {'backbone.weight': 1e-3, 'backbone.bias': 1e-3, 'head.weight': 0.03, 'head.bias': 0.03}
+    )
+    optimizer['long_lr_mult'] = {'neck': 3.0}
+    with pytest.raises(ConfigError, match="optim_wrapper.optimizer.long_lr_mult names 'neck', which no parameter"):
+        build_optim_wrapper(cfg, model, 8, 100, 6)
