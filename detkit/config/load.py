@@ -59,7 +59,8 @@ def load_config(
     check_config({key: value for key, value in values.items() if checked is None or key in checked}, origins)
     written = copy.deepcopy(values)
     wire_from_data(values, origins, need_classes)
-    config = LoadedConfig(values, str(path), origins, frozenset(changed_leaves(written, values)))
+    wired = frozenset(changed_leaves(written, values))
+    config = LoadedConfig(values, str(path), origins, wired, executed.files, parsed)
     check_model(config)
     return config
 

@@ -4,7 +4,7 @@ import ast
 import builtins
 import keyword
 import pprint
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from mmengine.config import Config
 
 from detkit.config.executed import plain
 from detkit.config.keys import TOP_LEVEL_KEYS
+from detkit.config.options import Option
 from detkit.config.origins import KeyPath, Origins
 from detkit.config.source import PURE_FUNCTIONS, read_source
 
 _WIDTH = 110
 _HEADER, _HEADER_END = '# Resolved from ', '. Variables reach what is built from them, as in that file.'
 # Keys that concern one run alone, and that a run made from its config does not take over.
-_OF_ONE_RUN = {'work_dir': None, 'resume': False, 'launcher': 'none'}
+OF_ONE_RUN = {'work_dir': None, 'resume': False, 'launcher': 'none'}
+_OWN = ('origins', 'wired', 'loaded_files', 'loaded_options')
 
 
 class LoadedConfig(Config):
@@ -27,22 +29,34 @@ class LoadedConfig(Config):
     Attributes:
         origins: the file and line of each value.
         wired: the keys that were filled in from the data, which a config file leaves out.
+        loaded_files: the config file and its bases.
+        loaded_options: the options that it was loaded with.
     """
 
-    def __init__(self, values: dict[str, Any], filename: str, origins: Origins, wired: frozenset[KeyPath]) -> None:
+    def __init__(
+        self,
+        values: dict[str, Any],
+        filename: str,
+        origins: Origins,
+        wired: frozenset[KeyPath],
+        files: Sequence[Path] = (),
+        options: Sequence[Option] = (),
+    ) -> None:
         text = read_source(Path(filename)).text if filename else ''
         super().__init__(values, cfg_text=text, filename=filename)
-        # Config keeps its own attributes so; a plain assignment would set a key.
-        object.__setattr__(self, 'origins', origins)
-        object.__setattr__(self, 'wired', wired)
+        self._set_own(origins, wired, tuple(files), tuple(options))
 
     def __getstate__(self) -> tuple:
-        return (*super().__getstate__(), self.origins, self.wired)
+        return (*super().__getstate__(), tuple(getattr(self, name) for name in _OWN))
 
     def __setstate__(self, state: tuple) -> None:
-        super().__setstate__(state[:-2])
-        object.__setattr__(self, 'origins', state[-2])
-        object.__setattr__(self, 'wired', state[-1])
+        super().__setstate__(state[:-1])
+        self._set_own(*state[-1])
+
+    def _set_own(self, *values: Any) -> None:
+        # As Config keeps its own attributes; a plain assignment would set a key.
+        for name, value in zip(_OWN, values, strict=True):
+            object.__setattr__(self, name, value)
 
 
 def origins_of(config: Config | dict) -> Origins | None:
@@ -63,7 +77,7 @@ def literal_text(config: Config | dict) -> str:
     )
 
 
-def resolved_text(config: Config, origin: str | None = None) -> str:
+def resolved_text(config: Config, origin: str | None = None, start_line: str = '') -> str:
     """Return a config as one Python file that loads to the same, and in which variables still reach what they did.
 
     ``train_cfg = dict(max_epochs=max_epochs)`` stays so where the value is the variable's; where it is not (an option
@@ -73,6 +87,7 @@ def resolved_text(config: Config, origin: str | None = None) -> str:
     Args:
         config: the config.
         origin: the file that the first line names, see ``origin_of_resolved``; None for the config's own.
+        start_line: the second line, see ``detkit.config.start``.
     """
     origins = origins_of(config)
     if origins is None:
@@ -80,8 +95,8 @@ def resolved_text(config: Config, origin: str | None = None) -> str:
     values = plain(config.to_dict())
     for path in config.wired:
         _remove(values, path)
-    values |= {key: value for key, value in _OF_ONE_RUN.items() if key in values}
-    return f'{_HEADER}{origin or config.filename}{_HEADER_END}\n' + _Writer(values, origins).text()
+    values |= {key: value for key, value in OF_ONE_RUN.items() if key in values}
+    return f'{_HEADER}{origin or config.filename}{_HEADER_END}\n{start_line}' + _Writer(values, origins).text()
 
 
 def origin_of_resolved(path: str | Path) -> str | None:

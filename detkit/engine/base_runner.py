@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from detkit import __version__
 from detkit.config import located, origin_of_resolved, origins_of, resolved_text
+from detkit.config.start import start_line
 from detkit.config.top_level import check_groups, refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import refuse_extra_state
@@ -188,7 +189,8 @@ class BaseRunner(Elsewhere):
         if is_main_process():
             file = Path(self.work_dir, CONFIG_FILE)
             is_own = bool(self.cfg.filename) and Path(self.cfg.filename).resolve() == file.resolve()  # resumed
-            write_text(file, resolved_text(self.cfg, origin_of_resolved(file) if is_own else None))
+            origin = origin_of_resolved(file) if is_own else None
+            write_text(file, resolved_text(self.cfg, origin, start_line(self.cfg, file if is_own else None)))
 
     def register_hook(self, hook: Hook | Mapping[str, Any], priority: int | str | None = None) -> None:
         """Add a hook behind those of the same or a higher priority.

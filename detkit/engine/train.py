@@ -11,6 +11,7 @@ from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.names import config_name
 from detkit.config.options import Option, parse_options
 from detkit.config.source import read_source
+from detkit.config.start import edit_lines, edits, start_of
 from detkit.engine.hooks import Hook
 from detkit.engine.run_folder import CONFIG_FILE, display_path, newest_run, run_name, run_of_config
 from detkit.engine.runner import Runner
@@ -95,10 +96,14 @@ def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Optio
     stored = folder / CONFIG_FILE
     if not stored.is_file() or run_of_config(stored) is None:
         return path, options
-    if run is None or run != stored.parent:
+    is_other = run is None or run != stored.parent
+    if is_other:
         _check_origin(stored, path)
     _check_weights_unused(stored, given)
-    return stored, options if run is not None else _without_built(stored, path, options)
+    rest = options if run is not None else _without_built(stored, path, options)
+    if is_other:
+        _check_edits(stored, path, options, rest)
+    return stored, rest
 
 
 def _check_origin(stored: Path, path: Path) -> None:
@@ -129,6 +134,34 @@ def _is_same(origin: Path, path: Path) -> bool:
         return True  # perhaps of another installation
     # It may have been moved, or started in another working folder.
     return origin.resolve() == path.resolve() or (origin.name == path.name and not origin.exists())
+
+
+def _check_edits(stored: Path, path: Path, options: list[Option], rest: list[Option]) -> None:
+    """Raise ``ConfigError`` where a run goes on with its own config, and the one that it was started with was edited.
+
+    Args:
+        stored: the run's own config.
+        path: the config that the run was started with, as it is now.
+        options: the options of the command that resumes the run.
+        rest: those of them that ``stored`` takes.
+    """
+    former = start_of(stored)
+    if former is None or not former.is_edited(path):
+        return
+    run = f'the run in {display_path(stored.parent)}'
+    try:
+        found = edits(former, path, options, load_config(stored, rest, need_classes=False))
+    except ConfigError as error:
+        raise ConfigError(
+            f'{str(error).rstrip(".")}. {path} was edited since {run} was started, which goes on with its own config: '
+            f'give {display_path(stored)} to resume it'
+        ) from error
+    if found:
+        raise ConfigError(
+            f'{path} was edited since {run} was started, which goes on with its own config, so that this would have no '
+            f'effect:{edit_lines(found)}\nTo resume the run without it give {display_path(stored)}; to resume it with '
+            f'other values give these by {changing()}; to train {path} leave {resuming()} out'
+        )
 
 
 def _check_weights_unused(stored: Path, given: Mapping[str, Any]) -> None:
