@@ -3,7 +3,6 @@
 No data format is known here: each dataset class has a method ``peek`` that returns the metainfo of its config.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.signatures import arguments_of
 from detkit.config.top_level import dataset_paths, head_takes, takes_image_size
 from detkit.datasets.class_map import peek_dataset
+from detkit.datasets.class_names import refuse_repeated
 from detkit.registry import DETECTORS, HEADS
 from detkit.utils.errors import ConfigError, DataError
 
@@ -33,7 +33,8 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
     _check_parts(values, origins)
     known, unknown = _peek_all(values, origins)
     for path, metainfo in known:
-        _check_classes(metainfo.get('classes'), path, origins)
+        is_given = bool((values[path[0]]['dataset'].get('metainfo') or {}).get('classes'))
+        _check_classes(metainfo.get('classes'), path, origins, is_given)
     _wire_classes(values, known, origins)
     _wire_class_names(values, known, origins)
     if not (values.get('model') or {}).get('head'):
@@ -102,10 +103,11 @@ def _check_parts(values: Mapping[str, Any], origins: Origins) -> None:
         for path, dataset in dataset_paths(values.get(key), (key,)):
             metainfo = dataset.get('metainfo')
             if path != (key, 'dataset') and isinstance(metainfo, Mapping):
-                _check_classes(metainfo.get('classes'), path, origins)
+                _check_classes(metainfo.get('classes'), path, origins, is_given=True)
 
 
-def _check_classes(classes: Any, path: KeyPath, origins: Origins) -> None:
+def _check_classes(classes: Any, path: KeyPath, origins: Origins, is_given: bool) -> None:
+    """Refuse what is no list of different names, given by the config of the dataset at ``path`` or by its files."""
     key = (*path, 'metainfo', 'classes')
     if isinstance(classes, str):
         raise ConfigError(
@@ -116,9 +118,10 @@ def _check_classes(classes: Any, path: KeyPath, origins: Origins) -> None:
         raise ConfigError(f'{origins.find(key)}: {dotted(key)} holds {wrong!r}, but must be a list of names')
     if classes is not None and not classes:
         raise ConfigError(f'{origins.find(key)}: {dotted(key)} is empty; write the names of the classes')
-    twice = [name for name, count in Counter(classes or ()).items() if count > 1 and name != 'N/A']
-    if twice:
-        raise ConfigError(f'{origins.find(key)}: {dotted(key)} has {twice[0]!r} more than once; a class has one name')
+    try:
+        refuse_repeated(classes or (), dotted(key if is_given else path))
+    except DataError as error:
+        raise ConfigError(f'{origins.find(key)}: {error}') from error
 
 
 def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:

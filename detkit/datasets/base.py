@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from detkit.datasets.class_map import label_table, map_classes, relabel_metainfo
-from detkit.datasets.class_names import UNUSED_CLASS
+from detkit.datasets.class_names import UNUSED_CLASS, refuse_repeated
 from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.own_datasets import check_records
 from detkit.datasets.pipeline_dataset import PipelineDataset
@@ -279,6 +279,7 @@ class DetDataset(PipelineDataset):
         if not self.metainfo.get('classes') and self.names_classes:
             raise DataError(f"{self._name()} names no classes: set metainfo=dict(classes=('name', ...))")
         self.metainfo['classes'] = tuple(self.metainfo['classes'])
+        refuse_repeated(self.metainfo['classes'], self._name())
         for name in (*self.metainfo['classes'], *(self.metainfo.get('keypoint_names') or ())):
             if not is_printable(str(name)):
                 raise DataError(

@@ -1,6 +1,9 @@
 """Names of the classes of the public datasets that the configs use."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from detkit.utils.errors import DataError
 
 # COCO's 80 object classes in the order of their category ids (https://cocodataset.org).
 COCO80: tuple[str, ...] = (
@@ -30,6 +33,17 @@ def names_by_id(names: Mapping[int, str], count: int | None = None) -> tuple[str
         count: the number of classes; by default one more than the largest id.
     """
     return tuple(names.get(number, UNUSED_CLASS) for number in range(count or max(names) + 1))
+
+
+def refuse_repeated(names: Sequence[str], source: str) -> None:
+    """Refuse names of classes of which two are the same; those of unused ids may be.
+
+    Raises:
+        DataError: names the class and ``source``.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1 and name != UNUSED_CLASS]
+    if twice:
+        raise DataError(f'{source} names the class {twice[0]!r} more than once; give each class a name of its own')
 
 
 # Names that some projects give to classes of COCO, and COCO's own.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detkit.registry import package_of
-from detkit.structures.annotations import Record
+from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import ConfigError, DetkitError, reason_of
 
 __all__ = ['check_records', 'peek_own']
@@ -23,7 +23,8 @@ def check_records(records: Any, classes: Sequence[str] | None, name: str) -> Non
         name: the name of the dataset's class.
 
     Raises:
-        ConfigError: they are no list of records, a label is no class, or the corners of a box are swapped.
+        ConfigError: they are no list of records, a label is no class, the corners of a box are swapped, a coordinate is
+            no finite number, or a bitmap is broken.
     """
     title = f'{name}.load_records'
     odd = [type(record).__name__ for record in records if not isinstance(record, Record)] if records else []
@@ -38,12 +39,43 @@ def check_records(records: Any, classes: Sequence[str] | None, name: str) -> Non
                 f'{title} gives the label {wrong[0]} in {record.img_path}, but labels are 0 to {len(classes) - 1}, the '
                 f'positions of the {len(classes)} classes'
             )
+        mistake = _odd_coordinate(record.annotations) or _broken_bitmap(record)
+        if mistake:
+            raise ConfigError(f'{title} gives {mistake} in {record.img_path}')
         swapped = np.flatnonzero((bboxes[:, 2:] < bboxes[:, :2]).any(1))
         if len(swapped):
             raise ConfigError(
                 f'{title} gives the box {bboxes[swapped[0]].tolist()} in {record.img_path}, but boxes are '
                 '(x0, y0, x1, y1) in pixels with x0 <= x1 and y0 <= y1'
             )
+
+
+def _odd_coordinate(annotations: Annotations) -> str | None:
+    """Return the array and the row that has a coordinate that is no finite number."""
+    arrays = {name: getattr(annotations, name) for name in ('bboxes', 'rbboxes', 'keypoints')}
+    arrays['polygons.points'] = None if annotations.polygons is None else annotations.polygons.points
+    for name, values in arrays.items():
+        if values is not None and not np.isfinite(values).all():
+            row = next(row for row in values if not np.isfinite(row).all())
+            return f'{name} with {row.tolist()}, which are no finite numbers,'
+    return None
+
+
+def _broken_bitmap(record: Record) -> str | None:
+    """Return what is wrong with one of the bitmaps; what draws them trusts their run lengths."""
+    from detkit.datasets.formats.coco_rle import measure_rles  # the formats are built on this module
+
+    for number, rle in enumerate(record.annotations.rles or ()):
+        if rle is None:
+            continue
+        size, counts = (rle.get(key) for key in ('size', 'counts')) if isinstance(rle, Mapping) else (None, None)
+        if not isinstance(counts, bytes) or not isinstance(size, Sequence) or len(size) != 2:
+            return f'rles[{number}] = {rle!r}, but a bitmap is a dict as pycocotools.mask.encode returns it,'
+        if record.ori_shape is not None and tuple(size) != tuple(record.ori_shape):
+            return f'rles[{number}] of the size {list(size)}, where the image has {list(record.ori_shape)} (h, w),'
+        if measure_rles([counts])[0].item() != size[0] * size[1]:
+            return f'rles[{number}] whose run lengths do not make up its size {list(size)}'
+    return None
 
 
 def peek_own(dataset: Any, cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,29 @@ def test_values_that_stop_the_files(tmp_path, base, text, sentence):
         raise ConfigError(error_of(tmp_path, base, text))
 
 
+@pytest.mark.parametrize(
+    'assigned, name, sentence',
+    [
+        (dict(batch_size=0), 'batch_size', 'train_dataloader.batch_size: a data loader takes batch_size at least 1'),
+        (dict(max_epochs=0, batch_size=2), 'max_epochs', 'train_cfg.max_epochs: TrainLoop takes max_epochs at least'),
+        (
+            dict(batch_size=2, flip_prob=3),
+            'flip_prob',
+            r'pipeline\.\d+\.prob: RandomFlip takes prob from 0 to 1; found 3',
+        ),
+        (dict(img_size=50, batch_size=2), 'img_size', r'pipeline\.1\.size: 50 is no multiple of 32'),
+        (dict(classes=('a', 'a'), batch_size=2), 'classes', "metainfo.classes names the class 'a' more than once"),
+    ],
+)
+def test_an_error_of_a_variable_names_it_and_the_place_that_it_reaches(tmp_path, assigned, name, sentence):
+    text = '\n'.join(f'{key} = {value!r}' for key, value in assigned.items())
+    line = 2 + list(assigned).index(name)
+    with pytest.raises(ConfigError, match=rf'\({name} changed by .*mine.py:{line}\): .*{sentence}'):
+        raise ConfigError(error_of(tmp_path, SEG, text))
+    with pytest.raises(ConfigError, match=rf'\({name} changed by an option\): .*{sentence}'):
+        load_config(SEG, assigned)
+
+
 def test_a_value_of_another_type_than_the_bases_compute_with(tmp_path):
     (tmp_path / 'base.py').write_text('img_size = 64\nlarger = img_size + 32\n')
     error = error_of(tmp_path, str(tmp_path / 'base.py'), 'img_size = (64, 64)')
@@ -100,7 +123,7 @@ def test_a_value_of_another_type_than_the_bases_compute_with(tmp_path):
         (SEG, 'fraction = 0.0', 'takes fraction above 0'),
         (SEG, 'flip_prob = 3; scale = 0.2; degrees = 2', 'RandomFlip takes prob from 0 to 1; found 3'),
         (SEG, 'img_size = 50', 'size: 50 is no multiple of 32, the largest stride of YOLOv8SegmentHead; write 64'),
-        (SEG, "classes = ('a', 'a')", "classes has 'a' more than once"),
+        (SEG, "classes = ('a', 'a')", "classes names the class 'a' more than once"),
         (SEG, 'classes = ()', 'classes is empty'),
         (SEG, 'val_pipeline = _base_.train_pipeline', 'Mosaic mixes images, but a dataset with test_mode=True'),
         (

@@ -253,14 +253,39 @@ def test_classes_of_detr_are_those_of_the_config(repo):
     assert [i for i, name in enumerate(COCO91) if name != 'N/A'] == list(COCO_CATEGORY_IDS)
 
 
-def test_categories_of_one_name_are_one_class_and_counted(make):
+def test_run_lengths_are_plain_characters(make):
+    """A text that has another character where a bitmap has '?' is broken, and not that bitmap."""
+    mask = np.zeros((10, 20), np.uint8)
+    mask.T.flat[15:31] = mask.T.flat[46:61] = 1  # 15 is written as '?'
+    rle = mask_utils.encode(np.asfortranarray(mask))
+    text = rle['counts'].decode()
+    assert '?' in text
+
+    def counts_of(counts):
+        return lambda content: content['annotations'][1].update(segmentation={'size': [10, 20], 'counts': counts})
+
+    assert (mask_utils.decode(make(counts_of(text)).records[0].annotations.rles[0]) == mask).all()
+    skipped = make(counts_of(text.replace('?', 'é'))).skipped
+    assert [skip.reason for skip in skipped] == [
+        'a segmentation that is a broken bitmap: its run lengths do not make up its size'
+    ]
+
+
+def test_two_categories_of_one_name_are_refused_where_both_have_objects(make):
     def rename(content):
         content['categories'] += [{'id': 11, 'name': 'dog'}]
         content['annotations'].append({'id': 4, 'image_id': 5, 'category_id': 11, 'bbox': [0, 0, 4, 4]})
 
-    dataset = make(rename)
-    assert dataset.metainfo['classes'] == ('cat', 'dog')
-    assert dataset.records[2].annotations.labels.tolist() == [1]
-    (entry,) = (skip for skip in dataset.unused if skip.where == 'categories')
-    assert entry.reason == "2 categories have the name 'dog', so their objects are of one class" and entry.count == 2
-    assert all(skip.where != 'categories' for skip in make(rename, single_class=True).unused)
+    with pytest.raises(DataError, match="objects of the categories 9 and 11, both of the name 'dog'. .*class_map"):
+        make(rename)
+    assert make(rename, metainfo={'classes': ('cat',)}).metainfo['classes'] == ('cat',)
+    assert make(rename, single_class=True).metainfo['classes'] == ('object',)
+    with pytest.raises(DataError, match="names the class 'dog' more than once"):
+        make(rename, keep_category_ids=True)
+
+
+def test_a_category_without_objects_does_not_count(make):
+    """As the root of the classes that some tools write, which may have the name of a class."""
+    dataset = make(lambda content: content['categories'].insert(0, {'id': 0, 'name': 'dog'}))
+    assert dataset.metainfo['classes'] == ('dog', 'cat') and dataset.metainfo['category_ids'] == (9, 2)
+    assert not [skip for skip in dataset.unused if 'dog' in skip.reason]

@@ -203,6 +203,16 @@ def test_what_cannot_be_is_refused(root):
         dataset(root)
 
 
+def test_two_categories_of_one_name_are_refused_where_both_have_segments(root):
+    edit(root, lambda content: content['categories'].append({**content['categories'][0], 'id': 99}))
+    assert dataset(root).metainfo['category_ids'] == tuple(number for number, _, _ in CATEGORIES)
+    edit(root, lambda content: content['categories'].insert(0, {**content['categories'][0], 'id': 0}))
+    assert dataset(root).metainfo['category_ids'] == tuple(number for number, _, _ in CATEGORIES)
+    edit(root, lambda content: content['annotations'][0]['segments_info'][0].update(category_id=0))
+    with pytest.raises(DataError, match='has objects of the categories 0 and 1, both of the name'):
+        dataset(root)
+
+
 def test_bitmaps_of_another_data_set_are_refused(tiny_data):
     from detkit.datasets import CocoDataset
 

@@ -256,3 +256,10 @@ def test_odd_rows(tmp_path, stand_in, cases):
     formats = st.sampled_from(['xywh', 'xyxy', 'cxcywh'])
     run_fuzz(cases, st.tuples(st.lists(rows, max_size=3), st.booleans(), formats), check)
     assert min(seen.values()) > cases // 10
+
+
+def test_labels_of_one_name_are_refused(tmp_path, stand_in):
+    features = {'image': Image(), 'objects': {'bbox': List(None), 'category': List(ClassLabel(['nut', 'bolt', 'nut']))}}
+    for options in ({}, {'metainfo': {'classes': ('nut', 'bolt')}}):
+        with pytest.raises(DataError, match="the ClassLabel of the objects names the class 'nut' more than once"):
+            read(tmp_path, row(picture(tmp_path)), features=features, **options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset, check_choice
-from detkit.datasets.class_names import names_by_id
+from detkit.datasets.class_names import names_by_id, refuse_repeated
 from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.formats.coco_annotations import CocoObjects, select_objects
 from detkit.datasets.formats.coco_cache import read_annotations
@@ -74,8 +74,6 @@ class CocoFileDataset(DetDataset):
             raise DataError(f'the annotation file {ann_file!r} lists no categories')
         if self.keep_category_ids and not self.single_class:
             return self._keep_ids({category['id']: category['name'] for category in categories}, ann_file)
-        if not self.single_class:
-            self._note_shared_names(categories, ann_file)
         classes = tuple(ids) if self.single_class else tuple(map(str, self.metainfo.get('classes') or ids))
         for name in classes:
             if name not in ids:
@@ -88,15 +86,30 @@ class CocoFileDataset(DetDataset):
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
 
-    def _note_shared_names(self, categories: list[dict], ann_file: str) -> None:
-        """List the categories that are one class because they have one name."""
-        counts = Counter(category['name'] for category in categories)
-        for name, count in counts.items():
-            if count > 1:
-                reason = f'{count} categories have the name {name!r}, so their objects are of one class'
-                self.unused.append(
-                    Skip(ann_file, 'categories', reason, 'categories of one name, which are one class', count)
+    def _settle_shared_names(
+        self, names: Mapping[int | float | str, str], counts: Mapping[int | float | str, int], ann_file: str
+    ) -> None:
+        """Refuse two categories of one name; files of some tools have such a category without any object.
+
+        Args:
+            names: the name of each category, by its id.
+            counts: the number of objects of each category, by its id.
+            ann_file: the file's name.
+
+        Raises:
+            DataError: both have objects.
+        """
+        if self.single_class or self.keep_category_ids:  # whose names are all different
+            return
+        ids = dict(zip(self.metainfo['classes'], self.metainfo['category_ids'], strict=True))
+        used: dict[str, int | float | str] = {}
+        for number, name in names.items():
+            if name in ids and counts.get(number) and used.setdefault(name, number) != number:
+                raise DataError(
+                    f'{ann_file!r} has objects of the categories {used[name]!r} and {number!r}, both of the name '
+                    f'{name!r}. Give one of them another name; class_map merges them if they are one class'
                 )
+        self.metainfo['category_ids'] = tuple(used.get(name, number) for name, number in ids.items())
 
     def _keep_ids(self, names: dict[int | float | str, str], ann_file: str) -> dict[int | float | str, int | None]:
         """Return each category id as its own label."""
@@ -104,6 +117,7 @@ class CocoFileDataset(DetDataset):
             raise DataError(
                 f'keep_category_ids: a category id of {ann_file!r} is no whole number from 0 to {_MOST_CLASSES - 1}'
             )
+        refuse_repeated(list(names.values()), f'the annotation file {ann_file!r}')
         classes = tuple(self.metainfo.get('classes') or names_by_id(names))
         for number, name in names.items():
             found = classes[number] if number < len(classes) else None
@@ -196,6 +210,7 @@ class CocoDataset(CocoFileDataset):
         self.unused += objects.unused
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
         names = {category['id']: category['name'] for category in categories}
+        self._settle_shared_names(names, objects.counts, ann_file)
         self._note_unused(objects, names, images.ids, ann_file)
         return FlatRecords(images.names, images.ids, images.shape_array(), objects.flat)
 

@@ -39,12 +39,14 @@ class CocoObjects:
         flat: sorted by image.
         skipped, unused: what was left out.
         other_classes: how many objects the classes have that were not asked for, by category id.
+        counts: how many objects the other classes have, by category id.
     """
 
     flat: FlatAnnotations
     skipped: list[Skip] = field(default_factory=list)
     unused: list[Skip] = field(default_factory=list)
     other_classes: Counter = field(default_factory=Counter)
+    counts: Counter = field(default_factory=Counter)
 
 
 def select_objects(
@@ -125,8 +127,13 @@ class _Selection:
         self.labels, self.categories = labels[numbers], numbers
         other = self.kept & (self.labels < 0)
         self.kept &= ~other
-        counts = np.bincount(numbers[other], minlength=len(categories))
-        return Counter({own: int(count) for own, count in zip(categories, counts, strict=True) if count})
+        self.category_ids = categories
+        return self._count(other)
+
+    def _count(self, rows: np.ndarray) -> Counter:
+        """Return how many of the annotations in ``rows``, ``(M,)`` bool, have each category, by its id."""
+        counts = np.bincount(self.categories[rows], minlength=len(self.category_ids))
+        return Counter({own: int(count) for own, count in zip(self.category_ids, counts, strict=True) if count})
 
     def _check(self) -> None:
         columns = self.columns
@@ -274,7 +281,7 @@ class _Selection:
             rle_counts=rle_counts,
             keypoints=None if self.num_keypoints is None else self._keypoints(rows, self.num_keypoints),
         )
-        return CocoObjects(flat, self.skipped, self.unused, self.other_classes)
+        return CocoObjects(flat, self.skipped, self.unused, self.other_classes, self._count(self.kept))
 
     def _rings(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return owners, sizes and points of the rings of kept objects, in the order of ``rank``."""

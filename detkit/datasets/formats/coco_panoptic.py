@@ -68,6 +68,7 @@ class CocoPanopticDataset(CocoFileDataset):
             )
         self._names = {category['id']: category['name'] for category in categories}
         self._others: Counter[str] = Counter()
+        self._counts: Counter[int | float | str] = Counter()
         entries = self._entries_by_image(content['annotations'], images, ann_file, PathFinder(folder))
         records = []
         for image_id, path, shape in zip(images.ids, images.names, images.shapes, strict=True):
@@ -77,6 +78,7 @@ class CocoPanopticDataset(CocoFileDataset):
                 records.append(Record(path, image_id, shape, annotations, segments=SegmentFile(png, ids)))
         num_entries = len(content['images']) + sum(len(segments) for segments, _ in entries.values())
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        self._settle_shared_names(self._names, self._counts, ann_file)
         self.note_other_classes(self._others, self.metainfo['classes'], ann_file)
         return records
 
@@ -157,6 +159,7 @@ class CocoPanopticDataset(CocoFileDataset):
             if labels[category_id] is None:
                 self._others[self._names[category_id]] += 1
             else:
+                self._counts[category_id] += 1
                 kept.append(segment)
         xywh = np.array([segment['bbox'] for segment in kept], np.float32).reshape(-1, 4)
         bboxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)

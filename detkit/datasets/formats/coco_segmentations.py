@@ -233,7 +233,7 @@ def read_bitmaps(texts: Sequence[bytes]) -> Bitmaps:
 def _compress(counts: str | list[int], height: int, width: int) -> bytes | None:
     """Return compressed run lengths, None where plain ones do not make up the size."""
     if isinstance(counts, str):
-        return counts.encode('ascii', 'replace')
+        return counts.encode('ascii') if counts.isascii() else None
     if min(counts, default=-1) < 0 or sum(counts) != height * width:
         return None
     return mask_utils.frPyObjects({'size': [height, width], 'counts': counts}, height, width)['counts']

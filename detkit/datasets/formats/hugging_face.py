@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import check_choice
+from detkit.datasets.class_names import refuse_repeated
 from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
 from detkit.datasets.formats.shapes import EntryError, Shape, number
 from detkit.datasets.image_files import HEADER_ERRORS, is_image_name, open_image
@@ -191,7 +192,11 @@ def _open(dataset: Any, root: str, split: str | None) -> Any:
 
 
 def _label_names(feature: Any) -> list[str]:
-    """Return the names of the ``ClassLabel`` of a column of objects, empty where it has none."""
+    """Return the names of the ``ClassLabel`` of a column of objects, empty where it has none.
+
+    Raises:
+        DataError: two of them are the same.
+    """
     while not isinstance(feature, Mapping):
         inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, 'feature', None)
         if inner is None:
@@ -202,6 +207,7 @@ def _label_names(feature: Any) -> list[str]:
         while label is not None and getattr(label, 'names', None) is None:
             label = label[0] if isinstance(label, list) and label else getattr(label, 'feature', None)
         if label is not None:
+            refuse_repeated(label.names, 'the ClassLabel of the objects')
             return list(label.names)
     return []
 
