@@ -163,14 +163,13 @@ def _overrides(
 
 def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Executed) -> None:
     """Note at the bases' values that differ because of ``overrides`` which file changed them."""
-    places = {name: variable.origins.find((name,)) for name, variable in overrides.items()}
+    places = {name: replace(variable.origins.find((name,)), variable=name) for name, variable in overrides.items()}
     for path in changed_leaves(first.values, merged.values) if places else ():
         origin = merged.origins.find(path)
         if path[0] in overrides or origin.file is None or origin.changed_by is not None:
             continue
-        sources = merged.origins.sources(path) if len(places) > 1 else places
-        read = [place for name, place in places.items() if name in sources]
-        by = read[0] if len(read) == 1 else Origin(next(iter(places.values())).file)
+        name = merged.origins.cause(path, merged.values, {name: own.value for name, own in overrides.items()})
+        by = places[name] if name else Origin(next(iter(places.values())).file)
         if origin.file != by.file:
             merged.origins.add(path, replace(origin, changed_by=by))
 

@@ -101,7 +101,7 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
                 f'{did_you_mean(meant)}'
             )
     if variables:
-        _mark_changed(executed, before)
+        _mark_changed(executed, before, variables)
     return executed, [option for option in rest if option not in parts]
 
 
@@ -205,9 +205,10 @@ def _may_be_added(values: dict[str, Any], key: str, value: Any) -> bool:
     return True
 
 
-def _mark_changed(executed: Executed, before: dict[str, Any]) -> None:
+def _mark_changed(executed: Executed, before: dict[str, Any], variables: Mapping[str, Any]) -> None:
     """Note the values that differ because of an option's variable, though a file's line built them."""
     for path in changed_leaves(before, executed.values):
         origin = executed.origins.find(path)
         if origin.file is not None:
-            executed.origins.add(path, replace(origin, changed_by=COMMAND_LINE))
+            variable = executed.origins.cause(path, executed.values, variables)
+            executed.origins.add(path, replace(origin, changed_by=replace(COMMAND_LINE, variable=variable)))

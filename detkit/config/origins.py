@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,14 @@ class Origin:
         line: 0 is unknown.
         changed_by: the file, or the command line, that replaced a variable from which the value is computed.
         expression: the source of the value, ``_base_.`` left out; empty where unknown.
+        variable: the variable, where this is what replaced one; empty where several were replaced at once.
     """
 
     file: Path | None
     line: int = 0
     changed_by: Origin | None = None
     expression: str = ''
+    variable: str = ''
 
     def __str__(self) -> str:
         if self.file is None:
@@ -44,7 +48,8 @@ class Origin:
         shown = f'{shown}:{self.line}' if self.line else shown
         if self.changed_by is None:
             return shown
-        return f'{shown} (changed by {"an option" if self.changed_by.file is None else self.changed_by})'
+        by = 'an option' if self.changed_by.file is None else self.changed_by
+        return f'{shown} ({f"{self.changed_by.variable} changed by {by}".strip()})'
 
 
 COMMAND_LINE = Origin(None)
@@ -132,6 +137,24 @@ class Origins:
             found |= new
             texts += [self.expression((name,)) for name in new]
         return found
+
+    def cause(self, path: KeyPath, values: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
+        """Return which of the variables that were changed the value at ``path`` is computed from.
+
+        It is the only one that its expression reads, or where it reads none, the only one of its value; empty where
+        that is not one.
+
+        Args:
+            path: where the value is.
+            values: the config.
+            changed: the variables and their values.
+        """
+        found = set(changed)
+        if len(found) > 1:
+            value = reduce(getitem, path, values)
+            equal = {name for name, new in changed.items() if type(new) is type(value) and new == value}
+            found = self.sources(path) & found or equal
+        return found.pop() if len(found) == 1 else ''
 
     def expression(self, path: KeyPath) -> str:
         """Return the source that gives the value at ``path`` itself; empty where it is set with its parent."""

@@ -128,7 +128,7 @@ def test_origins_name_the_line_and_who_changed_it(tmp_path):
 
     assert place('size') == ('child.py', 2)
     assert place('loader', 'half') == ('root.py', 7)
-    assert str(origins.find(('half',))).endswith(f'(changed by {tmp_path / "child.py"}:2)')
+    assert str(origins.find(('half',))).endswith(f'(size changed by {tmp_path / "child.py"}:2)')
     assert origins.find(('loader', 'pipeline', 1, 'keep')).changed_by is None
 
 
@@ -142,4 +142,4 @@ def test_a_published_config_follows(tmp_path):
     by_option = load_config(base, dict(img_size=320, mosaic_prob=0.0, max_epochs=14, batch_size=8, flip_prob=0.25))
     assert config.to_dict() == by_option.to_dict()
     assert config.train_cfg.max_epochs == 14 and config.train_dataloader.batch_size == 8
-    assert str(origins.find(('train_cfg', 'max_epochs'))).endswith(f'(changed by {path}:4)')
+    assert str(origins.find(('train_cfg', 'max_epochs'))).endswith(f'(max_epochs changed by {path}:4)')

@@ -206,7 +206,7 @@ def test_the_shown_config_names_every_place(toy):
     shown = {line.split(' = ')[0]: line.split('# ')[1].rsplit('/', 1)[-1] for line in lines}
     assert shown['model.backbone.depth'] == 'options'
     assert shown['data_root'] == 'options'
-    assert shown['train_dataloader.dataset.data_root'] == 'base.py:9 (changed by an option)'
+    assert shown['train_dataloader.dataset.data_root'] == 'base.py:9 (data_root changed by an option)'
     assert shown['train_dataloader.dataset.type'] == 'base.py:8'
     assert shown['val_evaluator.type'] == 'toy.py:13'
 

@@ -46,7 +46,7 @@ def test_every_value_has_its_place(print_config):
     assert places['model.backbone.widen_factor'].startswith('0.5')
     assert places['model.backbone.type'].endswith('# configs/_base_/models/yolov8_det.py:9')
     assert places['train_dataloader.dataset.data_root'].startswith("'elsewhere'")
-    assert places['train_dataloader.dataset.data_root'].endswith('(changed by an option)')
+    assert places['train_dataloader.dataset.data_root'].endswith('(data_root changed by an option)')
     assert places['data_root'].endswith('# command line')
     assert all('# ' in place for place in places.values())
 
