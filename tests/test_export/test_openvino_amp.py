@@ -111,6 +111,16 @@ def test_boxes_are_those_of_mixed_precision(folder):
     assert all(torch.equal(a.pred_instances.bboxes, b.pred_instances.bboxes) for a, b in zip(plain, again, strict=True))
 
 
+def test_the_network_is_compiled_for_the_precision_of_its_predictions_alone(folder):
+    predictor = Predictor(None, folder / 'seg.xml', amp='bf16')
+    detector = Detector(folder / 'seg.xml')
+    for session in (predictor.model.session, copy.deepcopy(detector).model.session):
+        assert not session._compiled
+    results(predictor, folder)
+    detector.predict(str(folder / 'images'), amp='bf16')
+    assert [*predictor.model.session._compiled] == [*detector.model.session._compiled] == ['bf16']
+
+
 def test_a_session_serves_both_precisions_from_many_threads(folder):
     model = copy.deepcopy(init_detector(None, folder / 'seg.xml'))
     model = pickle.loads(pickle.dumps(model))

@@ -81,7 +81,7 @@ class OpenVinoSession:
     """A file in OpenVINO, see ``Session``; outside autocast it computes in float32, whatever the processor has besides.
 
     Inside, convolutions and matrix products compute in bf16, save the last ones, with which boxes and scores are
-    decoded. The network is compiled for each precision when it is opened or first run in it.
+    decoded. The network is read when it is opened, and compiled for a precision when it is first run in it.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -91,7 +91,7 @@ class OpenVinoSession:
         self.runtime = f'openvino {openvino.__version__.split("-")[0]}'
         self._compiled: dict[str, Any] = {}
         self._lock = Lock()
-        self._network()
+        _read(path)  # or say at once what is wrong with it
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let copies and other processes load the file again."""
