@@ -114,6 +114,13 @@ REHEARSED = [
         r'predict returns the label 1\d\d, but labels are 0 to 79',
     ),
     ('head', 'bboxes=bboxes.cpu(), ', '', 'predict returns no pred_instances.bboxes'),
+    (
+        'backbone',
+        'outs = []',
+        "outs = []; self.register_buffer('seen', x.new_zeros(3))",
+        r'PlainBackbone: backbone.seen has the shape \(3,\) after a step, but was not there before.*in __init__',
+    ),
+    ('backbone', 'append(x)', 'append(x.detach())', 'PlainBackbone: no gradient reaches its weights.*detach'),
     ('head', '].float()', '].float().detach()', 'CentreHead: no gradient flows back from loss_cls'),
     ('metric', "('error',)\n    charts", "('err',)\n    charts", "declares 'err' .*, but its results are error"),
     ('metric', "return {'error'", "None and {'error'", 'compute_metrics returns None, but must return a dict'),
@@ -138,6 +145,66 @@ REHEARSED = [
         'return {} if len(cfg) > 2 else {',
         'gives 2 classes .* but the head has 80, as CsvDataset.peek',
     ),
+]
+# What fails in the second epoch, or with all images, alone: it is named with the place in the run.
+COUNTED = "self.count = getattr(self, 'count', 0) + 1; 1 / (self.count < 6); "
+LATE = [
+    (
+        'backbone',
+        'outs = []',
+        COUNTED.replace('+ 1', '+ self.training') + 'outs = []',
+        'PlainBackbone fails in epoch 2, it',
+    ),
+    ('loss', 'logits = pred', COUNTED + 'logits = pred', r'SoftFocalLoss fails in epoch 2, iteration \d: ZeroDiv'),
+    ('stain', 'img = sample', '1 / (sample.epoch < 1); img = sample', r'RandomStain fails on .*\.jpg: ZeroDivisionErr'),
+    (
+        'metric',
+        'errors = [',
+        COUNTED.replace('6', '2') + 'errors = [',
+        'CountMetric fails in epoch 2, at its end: ZeroDiv',
+    ),
+]
+OPTIMISER = """
+import torch
+from torch.optim import Optimizer
+
+from detkit.engine.schedule import WarmupDecay
+from detkit.registry import OPTIMIZERS, PARAM_SCHEDULERS
+
+
+@OPTIMIZERS.register_module()
+class SignSGD(Optimizer):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, dict(lr=lr))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for param in group['params']:
+                if param.grad is not None:
+                    self.state[param].setdefault('signs', param.grad.sign()).copy_(param.grad.sign())
+                    param.add_(self.state[param]['signs'], alpha=-group['lr'])
+
+
+@PARAM_SCHEDULERS.register_module()
+class Halves(WarmupDecay):
+    def factor(self, iteration):
+        return 0.5 ** iteration
+"""
+WRONG_STEPS = [
+    ('Optimizer):', 'object):', 'optim_wrapper.optimizer.type: SignSGD is no torch.optim.Optimizer'),
+    ('closure=None', 'closure', r'SignSGD has step\(self, closure\), but is called as step\(self\)'),
+    (
+        "-group['lr']",
+        "-group['rate']",
+        r"optim_wrapper.optimizer: SignSGD fails on two samples.*KeyError: 'rate' \(own_1",
+    ),
+    ("-group['lr']", "-float('nan')", 'SignSGD: a step makes weights infinite or not a number, of finite gradients'),
+    ('            for param in', "            group['own'] = type\n            for param in", 'SignSGD.state_dict'),
+    ('(WarmupDecay)', '', r'param_scheduler.type: Halves is no schedule; write class Halves\(WarmupDecay\)'),
+    ('0.5 ** iteration', 'None', 'param_scheduler: Halves fails on two samples.*TypeError'),
+    ('0.5 **', "float('nan') *", "Halves: the learning rate of 'weight' is nan in iteration 1, but rates are finite"),
+    ('0.5 **', '-1 *', r"Halves: the learning rate of 'weight' is -0\.\d+ in iteration \d, but rates are finite and"),
 ]
 
 
@@ -200,6 +267,55 @@ def test_a_mistake_shows_when_the_config_is_loaded(write, tiny_data, kind, old, 
 def test_a_mistake_shows_before_training(write, tiny_data, tmp_path, kind, old, new, sentence):
     with pytest.raises(ConfigError, match=sentence) as error:
         train_from_config(write(kind, old, new), options(kind, tiny_data, work_dir='run'))
+    assert re.search(r'cfg\.py:\d+: \w', str(error.value)), 'the file and the key are named'
+    assert not (tmp_path / 'run').exists(), 'nothing was trained'
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+@pytest.mark.parametrize(('kind', 'old', 'new', 'sentence'), LATE)
+def test_a_part_that_fails_later_is_named(write, tiny_data, kind, old, new, sentence, num_workers):
+    if num_workers and kind != 'stain':
+        pytest.skip('workers run transforms alone')
+    settings = options(kind, tiny_data, work_dir='run') | {'max_epochs': 3, 'num_workers': num_workers}
+    settings |= {'repeat_times': 4, 'train_cfg.val_interval': 1 if kind == 'metric' else 3}
+    with pytest.raises(ConfigError, match=sentence) as error:
+        train_from_config(write(kind, old, new), settings)
+    assert re.search(r'cfg\.py:\d+: \w.*own_1\.py:\d+', str(error.value)), 'file and key, and the line that failed'
+    assert '\n' not in str(error.value)
+
+
+def test_a_hook_that_does_not_take_its_state_is_named(write, tiny_data):
+    state = 'def state_dict(self):\n        return dict(count=self.count)\n\n    def load_state_dict(self, state):\n'
+    path = write('hook', 'def after_train(', f"{state}        self.count = state['cuont']\n\n    def after_train(")
+    train_from_config(path, options('hook', tiny_data, work_dir='run'))
+    settings = options('hook', tiny_data, work_dir='run') | {'max_epochs': 2}
+    with pytest.raises(ConfigError, match=r"0: CountObjects fails where it takes its state .*'cuont' \(own_1.py:\d+\)"):
+        train_from_config(path, settings, resume=True)
+
+
+def with_steps(write, old='', new=''):
+    path = write('hook')
+    assert old in OPTIMISER
+    Path('own_1.py').write_text(OPTIMISER.replace(old, new))
+    optimiser = "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SignSGD', lr=1e-3))"
+    schedule = "param_scheduler = dict(_delete_=True, type='Halves', warmup_epochs=0)".replace(
+        ', warmup_epochs=0', '' if old == '(WarmupDecay)' else ', warmup_epochs=0'
+    )
+    Path(path).write_text(Path(path).read_text().replace(SETTINGS['hook'], f'{optimiser}\n{schedule}'))
+    return path
+
+
+def test_an_optimiser_and_a_schedule_of_ones_own(write, tiny_data, capsys):
+    """The optimiser has no weight decay."""
+    runner = train_from_config(with_steps(write), options('hook', tiny_data, work_dir='run'))
+    assert 'optim    SignSGD, lr 0.001, weight decay 0, ' in capsys.readouterr().out
+    assert runner.optim_wrapper.optimizer.param_groups[0]['lr'] == 0.001 * 0.5 ** (runner.train_loop.iter - 1)
+
+
+@pytest.mark.parametrize(('old', 'new', 'sentence'), WRONG_STEPS)
+def test_a_wrong_optimiser_or_schedule_shows_before_training(write, tiny_data, tmp_path, old, new, sentence):
+    with pytest.raises(ConfigError, match=sentence) as error:
+        train_from_config(with_steps(write, old, new), options('hook', tiny_data, work_dir='run'))
     assert re.search(r'cfg\.py:\d+: \w', str(error.value)), 'the file and the key are named'
     assert not (tmp_path / 'run').exists(), 'nothing was trained'
 

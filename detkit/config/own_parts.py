@@ -191,6 +191,27 @@ def _metric(part: type, config: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def _optimizer(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    from torch.optim import Optimizer
+
+    if not issubclass(part, Optimizer):
+        yield f'is no torch.optim.Optimizer; write class {part.__name__}(Optimizer)'
+    else:
+        yield from _signature(part.step, 'step', [])
+
+
+def _schedule(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    from mmengine.optim import _ParamScheduler
+
+    from detkit.engine.schedule import WarmupDecay
+
+    if not issubclass(part, WarmupDecay | _ParamScheduler):
+        yield (
+            f'is no schedule; write class {part.__name__}(WarmupDecay) with the class of {WarmupDecay.__module__} and '
+            'a method factor(self, iteration), which returns the share of the learning rate'
+        )
+
+
 _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'detector': _detector,
     'data preprocessor': _network(protocols.DataPreprocessor),
@@ -201,4 +222,6 @@ _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'transform': _transform,
     'hook': _hook,
     'metric': _metric,
+    'optimizer': _optimizer,
+    'parameter scheduler': _schedule,
 }

@@ -24,7 +24,7 @@ from detkit.datasets.transforms.render import Render
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.allocator import trim_memory
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, DetkitError, nearest
 
 # Keys that a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
 _DEFAULTS: dict[str, Any] = {
@@ -126,6 +126,8 @@ class _GuardedBatches:
                 if not _is_death(error):
                     raise
                 self._restart(error)
+            except DetkitError as error:
+                raise type(error)(_text_of_worker(error)) from error
             else:
                 self.done += 1
                 return batch
@@ -146,6 +148,13 @@ class _GuardedBatches:
         sampler.set_epoch(self.epoch)
         sampler.skip(self.done)
         self.batches = self.loader.start()
+
+
+def _text_of_worker(error: DetkitError) -> str:
+    """Return the text of an error that a worker process raised, without the traceback that PyTorch puts before it."""
+    text = error.args[0]
+    start = f'{type(error).__module__}.{type(error).__qualname__}: '
+    return text.rpartition(f'\n{start}')[2].rstrip('\n') if text.startswith('Caught ') else text
 
 
 def _is_death(error: RuntimeError) -> bool:

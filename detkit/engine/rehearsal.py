@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -18,22 +19,24 @@ from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.mixing import MixTransform
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.amp import resolve_amp
+from detkit.engine.checkpoint import check_plain
+from detkit.engine.optim_constructor import build_optim_wrapper, group_names
+from detkit.engine.own_components import TRIED, OwnComponents
 from detkit.engine.random_state import preserved_random_state
+from detkit.engine.schedule import build_schedules
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.evaluation.headline import headline_names
 from detkit.models.data_preprocessor import StepKey
 from detkit.models.detectors import BaseDetector
 from detkit.models.wiring import check_feats
-from detkit.registry import DATASETS, FUNCTIONS, METRICS, MODEL_PARTS, TRANSFORMS, is_own, package_of
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.sample import Sample
-from detkit.utils.errors import ComponentError, DetkitError, frames_of, in_packages, nearest, reason_of
+from detkit.utils.errors import ComponentError, DetkitError, nearest
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
 
-_KINDS = (MODEL_PARTS, DATASETS, TRANSFORMS, FUNCTIONS, METRICS)
 # The images among which two that show objects are looked for.
 _LOOKED_AT = 200
 
@@ -47,38 +50,27 @@ def rehearse(runner: Runner) -> None:
     Raises:
         ComponentError: one of the user's components fails, or returns what its contract does not allow.
     """
-    keys = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator')
-    parts = {part: name for key in keys for part, name in _own_parts(runner.cfg.get(key))}
-    if parts:
+    own = OwnComponents(runner.cfg, TRIED)
+    if own.names:
         with preserved_random_state():
-            rehearsal = _Rehearsal(runner, parts)
+            rehearsal = _Rehearsal(runner, own)
             rehearsal.train()
             if runner.val_loop is not None:
                 rehearsal.validate()
 
 
-def _own_parts(value: Any) -> Iterator[tuple[type, str]]:
-    """Yield the classes and functions of a user's own that a part of a config names, in its order, with these names."""
-    if isinstance(value, Mapping):
-        kind = value.get('type')
-        found = [registry.get(kind) for registry in _KINDS] if isinstance(kind, str) else [kind]
-        yield from ((part, kind if isinstance(kind, str) else part.__name__) for part in found if is_own(part))
-    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    for child in children:
-        yield from _own_parts(child)
-
-
 class _Rehearsal:
-    def __init__(self, runner: Runner, parts: dict[type, str]) -> None:
+    def __init__(self, runner: Runner, own: OwnComponents) -> None:
         self.runner = runner
-        self.parts = parts
-        self.packages = {package_of(part) for part in parts}
+        self.own = own
+        self.parts = own.names
         self.model = deepcopy(unwrap(runner.model))
 
     def train(self) -> None:
         """Make the gradients of one batch."""
         batch = {**self.batch(self.runner.train_loop.dataloader), 'step_key': StepKey(self.runner.seed)}
         model = self.model.train()
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         with self.trying('model'), self.runner.optim_wrapper.optim_context(model):
             data = model.data_preprocessor(batch, True)
             if isinstance(model, BaseDetector):
@@ -88,6 +80,44 @@ class _Rehearsal:
             loss = model.parse_losses(losses)[0]
         with self.trying('model'):
             loss.float().backward()
+        self.check_state(model, shapes)
+        self.check_reached(model, data['gt'])
+        if OwnComponents(self.runner.cfg, ('optim_wrapper', 'param_scheduler')).names:
+            self.step(model)
+
+    def step(self, model: nn.Module) -> None:
+        """Make the step of the optimiser, at the rates of the first and the last iteration."""
+        runner, loop = self.runner, self.runner.train_loop
+        wrapper = build_optim_wrapper(
+            runner.cfg.optim_wrapper, model, runner.batch_size, loop.max_iters, len(runner.classes)
+        )
+        schedule = runner.cfg.get('param_scheduler')
+        with self.trying('param_scheduler'):
+            schedules = build_schedules(schedule, wrapper, loop.epoch_length, loop.max_epochs)
+        for iteration in (0, loop.max_iters - 1):
+            with self.trying('param_scheduler'):
+                schedules.apply(iteration)
+            groups = wrapper.optimizer.param_groups
+            rates = {name: group['lr'] for name, group in zip(group_names(groups), groups, strict=True)}
+            wrong = {name: rate for name, rate in rates.items() if not 0 <= rate < math.inf}
+            for name, rate in wrong.items():
+                owner = next(iter(OwnComponents(runner.cfg, ('param_scheduler', 'optim_wrapper')).names.values()))
+                text = f'{owner}: the learning rate of {name!r} is {rate} in iteration {iteration + 1}, but rates are'
+                raise ComponentError(f'{text} finite and at least 0', owner)
+        finite = all(bool(param.grad.isfinite().all()) for param in model.parameters() if param.grad is not None)
+        owner = self.parts.get(type(wrapper.optimizer))
+        with self.trying('optim_wrapper'):
+            wrapper.step()
+            state = wrapper.optimizer.state_dict()
+            wrapper.optimizer.load_state_dict(state)
+        if owner is None:
+            return
+        if finite and not all(bool(param.isfinite().all()) for param in model.parameters()):
+            raise ComponentError(f'{owner}: a step makes weights infinite or not a number, of finite gradients', owner)
+        try:
+            check_plain(state, f'{owner}.state_dict()')
+        except TypeError as error:
+            raise ComponentError(str(error), owner) from error
 
     def validate(self) -> None:
         """Predict one batch, and compute the metrics of the user's own."""
@@ -112,13 +142,13 @@ class _Rehearsal:
         except (DetkitError, MemoryError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:
-            reason = reason_of(error, self.packages)
-            part = self.culprit(error)
+            reason = self.own.reason(error)
+            part = self.own.culprit(error)
             if part is not None:
                 text = f'{self.parts[part]} fails on two samples, which are tried before training: {reason}'
                 raise ComponentError(text, self.parts[part]) from error
             # The maps of a backbone have been checked where what is behind it fails: the last one is the likeliest.
-            suspects = list(dict.fromkeys(name for _, name in _own_parts(self.runner.cfg.get(key))))
+            suspects = list(OwnComponents(self.runner.cfg, (key,)).names.values())
             if not suspects:
                 raise
             text = (
@@ -126,13 +156,6 @@ class _Rehearsal:
                 'what it returns is not as docs/add_a_component.md describes'
             )
             raise ComponentError(text, suspects[-1]) from error
-
-    def culprit(self, error: Exception) -> type | None:
-        """Return the user's own component whose code raised an error, or called what did."""
-        frames = [frame for frame, _ in frames_of(error)]
-        inner = next((i for i, frame in enumerate(frames) if in_packages(frame, self.packages)), 0)
-        owners = (type(frame.f_locals.get('self')) for frame in frames[inner:])
-        return next((owner for owner in owners if owner in self.parts), None)
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -235,6 +258,35 @@ class _Rehearsal:
             if name.startswith('loss_') and owner is not None and is_on and not value.requires_grad:
                 text = f'{type(owner).__name__}: no gradient flows back from {name}, so that nothing learns from it'
                 raise ComponentError(f'{text}; drop detach(), item() and torch.no_grad() in it', type(owner).__name__)
+
+    def check_state(self, model: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
+        """Refuse weights and buffers that are new, or of another shape, after a step, as no run could be resumed."""
+        for name, tensor in model.state_dict().items():
+            if shapes.get(name) == tensor.shape:
+                continue
+            owners = (part for path, part in model.named_modules() if name.startswith(f'{path}.') or not path)
+            owner = next((type(part) for part in reversed([*owners]) if type(part) in self.parts), None)
+            if owner is not None:
+                before = f'had the shape {tuple(shapes[name])} before' if name in shapes else 'was not there before'
+                raise ComponentError(
+                    f'{self.parts[owner]}: {name} has the shape {tuple(tensor.shape)} after a step, but {before}, so '
+                    'that no run could be resumed: make it in __init__ and keep its shape, or register a buffer that '
+                    'checkpoints need not hold with persistent=False',
+                    self.parts[owner],
+                )
+
+    def check_reached(self, model: nn.Module, gt: Any) -> None:
+        """Refuse a part of the network of the user's own none of whose weights has a gradient."""
+        if not isinstance(gt, GtBatch) or not len(gt.flat_index):
+            return
+        for part in model.modules():
+            params = [param for param in part.parameters() if param.requires_grad]
+            if type(part) in self.parts and params and all(param.grad is None for param in params):
+                name = self.parts[type(part)]
+                text = f'{name}: no gradient reaches its weights, so that it learns nothing'
+                raise ComponentError(
+                    f'{text}; drop detach() and torch.no_grad() in it, or freeze it: train_cfg.freeze', name
+                )
 
     def check_predictions(self, name: str, outputs: list[Any], num_classes: int) -> None:
         """Refuse predictions that lack something, or name a class that there is none of."""

@@ -24,6 +24,7 @@ from detkit.engine.memory_errors import explaining_memory_errors
 from detkit.engine.non_finite import check_policy
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
+from detkit.engine.own_components import naming_own_components
 from detkit.engine.parted_step import check_memory_policy
 from detkit.engine.random_state import preserved_random_state, seed_everything
 from detkit.engine.rehearsal import rehearse
@@ -72,9 +73,10 @@ class Runner(BaseRunner):
                 with self._tidied_on_mistake():
                     self.prepare_training()
                     check_annotations(self)
-                self.train_loop.run()
-                self._final_evaluation()
-                self.call_hook('after_run')
+                with naming_own_components(self.cfg, self.train_loop.position):
+                    self.train_loop.run()
+                    self._final_evaluation()
+                    self.call_hook('after_run')
         except TrainingStopped as stop:
             self.console.close()
             loop = self.train_loop

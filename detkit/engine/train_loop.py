@@ -140,6 +140,13 @@ class TrainLoop:
         """Whether no epoch follows."""
         return self.epoch >= self.max_epochs or self.stop_training
 
+    def position(self) -> str:
+        """Return words for where the run is."""
+        if self.finished:
+            return 'after the last epoch'
+        when = 'at its end' if self.val_pending else f'iteration {self.batch + 1}'
+        return f'in epoch {self.epoch + (not self.val_pending)}, {when}'
+
     def stop(self, reason: str) -> None:
         """End training after the current epoch; ``reason`` is shown."""
         self.stop_training = True

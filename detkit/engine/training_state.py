@@ -12,6 +12,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from detkit.engine.checkpoint import check_plain, describe_model
 from detkit.engine.model_cost import count_parameters
+from detkit.engine.own_components import naming_own_components
 from detkit.engine.random_state import capture_random_state, restore_random_state
 from detkit.utils.errors import CheckpointError, ComponentError
 
@@ -94,7 +95,8 @@ def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: s
             detkit does not write.
     """
     try:
-        return _restore(runner, checkpoint, source)
+        with naming_own_components(runner.cfg, lambda: f'where it takes its state from {source}'):
+            return _restore(runner, checkpoint, source)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f'{source} does not hold the state of a run as detkit writes it ({type(error).__name__}: {error}). It is '

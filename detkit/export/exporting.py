@@ -14,7 +14,7 @@ from torch import nn
 
 from detkit.export.check import Differences, compare
 from detkit.export.description import Description, describe, parse_description
-from detkit.export.format import ExportFormat, find_format
+from detkit.export.format import ExportFormat, find_format, format_of
 from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
 from detkit.export.plan import Plan, make_plan
@@ -28,6 +28,7 @@ from detkit.sample_data.coco8 import training_images
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError, MissingPackageError, first_line
 from detkit.utils.files import draft_folder, locked_folder, size_text, write_fault
+from detkit.utils.front_end import argument
 
 _MOST_IMAGES = 32
 _DRAWN = 4
@@ -85,7 +86,11 @@ def export_detector(
     plan = make_plan(model, settings)
     path = Path(path)
     if not path.name.lower().endswith(plan.format.suffix):
-        raise ConfigError(f"a file of the format {plan.format.name} ends in {plan.format.suffix}, not '{path.name}'")
+        other = format_of(path)
+        meant = f'; {argument("format", repr(other.name))} writes such a file' if other is not None else ''
+        raise ConfigError(
+            f"a file of the format {plan.format.name} ends in {plan.format.suffix}, not '{path.name}'{meant}"
+        )
     fmt = plan.format
     reason = fmt.why_unbuilt()
     if reason is not None:

@@ -30,12 +30,12 @@ class ComponentError(ConfigError):
     """A component's constructor refused a value that a config gave it, or the component does not keep its contract.
 
     Attributes:
-        component: the registered name.
+        component: the registered name; '' for an error that a worker process raised.
         settings: the arguments that it was given, as far as the error concerns them.
         owners: name and arguments of each component that it was built for, from the inside out.
     """
 
-    def __init__(self, text: str, component: str, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, text: str, component: str = '', settings: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)
         self.component = component
         self.settings = settings or {}

@@ -167,7 +167,9 @@ def test_a_network_that_the_exporter_does_not_know(tmp_path, monkeypatch):
 
 
 def test_the_name_of_the_file_says_its_format(tmp_path):
-    with pytest.raises(ConfigError, match="a file of the format openvino ends in .xml, not 'model.onnx'"):
+    with pytest.raises(
+        ConfigError, match="of the format openvino ends in .xml, not 'model.onnx'; format='onnx' writes such a file"
+    ):
         export_detector(model('yolov8 det'), tmp_path / 'model.onnx', ExportSettings('openvino'))
 
 

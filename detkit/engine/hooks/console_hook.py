@@ -52,9 +52,10 @@ class ConsoleHook(Hook):
         console.line(text)
         batch_size = runner.batch_size
         optimizer = wrapper.optimizer
+        group = optimizer.param_groups[0]
         console.line(
-            f'optim    {type(optimizer).__name__}, lr {optimizer.param_groups[0]["initial_lr"]:g}, weight decay '
-            f'{optimizer.param_groups[0]["weight_decay"]:g}, batch {batch_size}'
+            f'optim    {type(optimizer).__name__}, lr {group["initial_lr"]:g}, weight decay '
+            f'{group.get("weight_decay", 0):g}, batch {batch_size}'
             + (f' × {wrapper.accumulate} accumulated' if wrapper.accumulate > 1 else '')
             + f', {loop.max_epochs} epochs, seed {runner.seed}'
         )
