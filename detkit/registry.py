@@ -380,7 +380,9 @@ HOOKS = _child('hook', 'HOOKS', 'detkit.engine.hooks', 'detkit.analysis.hooks', 
 OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine.optim_constructor', 'detkit.engine.mu_sgd')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS', 'detkit.engine')
-PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS', 'detkit.engine')
+PARAM_SCHEDULERS = _child(
+    'parameter scheduler', 'PARAM_SCHEDULERS', 'detkit.engine', base='detkit.engine.schedule.WarmupDecay'
+)
 LOG_PROCESSORS = _child('log processor', 'LOG_PROCESSORS')
 
 METRICS = _child('metric', 'METRICS', 'detkit.evaluation', base='detkit.evaluation.gathered_metric.GatheredMetric')

@@ -10,7 +10,18 @@ from torch import nn
 from detkit import protocols
 from detkit.contracts import protocols_of
 from detkit.datasets.transforms.mixing import MixTransform
-from detkit.registry import DETECTORS, HEADS, HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
+from detkit.registry import (
+    DETECTORS,
+    HEADS,
+    HOOKS,
+    METRICS,
+    MODEL_PARTS,
+    PARAM_SCHEDULERS,
+    Registry,
+    RegistryGroup,
+    is_own,
+    package_of,
+)
 from detkit.utils.errors import nearest
 from detkit.utils.priorities import PRIORITIES
 
@@ -203,11 +214,10 @@ def _optimizer(part: type, config: Mapping[str, Any]) -> Iterator[str]:
 def _schedule(part: type, config: Mapping[str, Any]) -> Iterator[str]:
     from mmengine.optim import _ParamScheduler
 
-    from detkit.engine.schedule import WarmupDecay
-
-    if not issubclass(part, WarmupDecay | _ParamScheduler):
+    base = PARAM_SCHEDULERS.base
+    if not issubclass(part, base | _ParamScheduler):
         yield (
-            f'is no schedule; write class {part.__name__}(WarmupDecay) with the class of {WarmupDecay.__module__} and '
+            f'is no schedule; write class {part.__name__}({base.__name__}) with the class of {base.__module__} and '
             'a method factor(self, iteration), which returns the share of the learning rate'
         )
 
