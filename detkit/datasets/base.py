@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from detkit.datasets.class_map import label_table, map_classes, relabel_metainfo
 from detkit.datasets.class_names import UNUSED_CLASS, refuse_repeated
 from detkit.datasets.flat_annotations import FlatRecords
+from detkit.datasets.image_frames import skips_of_frames
 from detkit.datasets.own_datasets import check_records
 from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.records import Records
@@ -155,6 +156,7 @@ class DetDataset(PipelineDataset):
             self.metainfo['classes'] = ('object',)
             records = records.with_one_class()
         self.records: Records = records[: max(1, round(len(records) * fraction))]
+        self.unused += skips_of_frames(self.records.paths())
         if not test_mode:
             self._note_empty_classes()
         self.order = self._aspect_order() if rect else None

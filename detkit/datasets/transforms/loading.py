@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from detkit.datasets.image_files import HEADER_ERRORS, open_image, read_image_header
+from detkit.datasets.image_frames import note_further_frames
 from detkit.datasets.image_metadata import MetadataError, check_exif
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
@@ -114,6 +115,7 @@ def decode_image(data: bytes | memoryview, name: str, max_pixels: int = MAX_PIXE
 
 def _decode(data: np.ndarray, path: str, file: str | None = None) -> np.ndarray:
     """Decode the contents of an image file; ``file`` is where they lie, for images too large to be held twice."""
+    note_further_frames(data.data, path)
     if _is_tiff_for_pillow(data):
         return _read_with_pillow(data, path)
     # A JPEG has 8 bits. OpenCV 4.11 and later make RGB themselves, but wrongly of deeper images.
