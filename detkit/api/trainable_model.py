@@ -163,6 +163,8 @@ class TrainableModel:
         batch_size: int | None = None,
         img_size: int | None = None,
         amp: bool = False,
+        out: str | os.PathLike | None = None,
+        show_dir: str | os.PathLike | None = None,
         options: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> dict[str, float]:
@@ -174,6 +176,8 @@ class TrainableModel:
             batch_size, options: as for ``train``.
             img_size: the side that images are scaled to; that of the model's own predictions by default.
             amp: whether to compute in mixed precision.
+            out: a json file to write the predictions into, in COCO's results format.
+            show_dir: a folder for a picture of each image, ground truth beside predictions.
             settings: as for ``train``; and the options of sliced inference and test-time augmentation, such as
                 ``tile=640`` or ``tta=True``, see ``detkit.inference.ViewOptions``.
 
@@ -192,10 +196,10 @@ class TrainableModel:
         recipe = self._recipe(data, False, options, settings, img_size=img_size)
         if data is not None and self._opened.path is not None and 'img_size' not in recipe.options:
             recipe = replace(recipe, options={**recipe.options, 'img_size': self._own_side()})
-        test = EvaluationSettings(
-            split, device=str(self.device), batch_size=batch_size, amp=amp, views=vars(views) if views.views else None
-        )
-        return self._tested(recipe, test)
+        out, show_dir = (None if path is None else os.path.expanduser(path) for path in (out, show_dir))
+        given = vars(views) if views.views else None
+        test = EvaluationSettings(split, out, str(self.device), batch_size, amp, views=given)
+        return self._tested(recipe, test, show_dir)
 
     def tune(
         self,
@@ -269,16 +273,13 @@ class TrainableModel:
         return load_config(recipe.file, {**({} if own is None else {'load_from': str(own)}), **recipe.options})
 
     def save_config(self, path: str | os.PathLike, data: str | os.PathLike | None = None, **arguments: Any) -> Path:
-        """Write the config that ``train`` with the same arguments runs, as one file for ``detkit train``.
+        """Write the config that ``train`` with the same arguments runs as a file; return its path.
 
         Weights of another project are converted into ``<path>.pth`` beside it, from which it starts.
 
         Args:
             path: the Python file, whose name ends in ``.py``; one that exists is replaced.
             data, arguments: as for ``config``.
-
-        Returns:
-            The path.
         """
         from detkit.config import resolved_text
         from detkit.utils.errors import ConfigError
@@ -296,12 +297,12 @@ class TrainableModel:
         write_text(path, resolved_text(self.config(data, options=options, **arguments)))
         return path
 
-    def _tested(self, recipe: Recipe, settings: EvaluationSettings) -> dict[str, float]:
+    def _tested(self, recipe: Recipe, settings: EvaluationSettings, show_dir: str | None = None) -> dict[str, float]:
         """Test the weights; see ``val``."""
         from detkit.engine.evaluate import evaluate_checkpoint
 
         with self._test_weights() as weights:
-            return evaluate_checkpoint(str(recipe.file), weights, recipe.options, settings)
+            return evaluate_checkpoint(str(recipe.file), weights, recipe.options, settings, show_dir)
 
     def _check_test(self, recipe: Recipe, settings: EvaluationSettings) -> None:
         """Raise the error that a test would begin with, of the config, the weights or the data."""

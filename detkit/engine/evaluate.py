@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -20,6 +21,7 @@ from detkit.engine.runner import Runner
 from detkit.engine.training_state import unwrap
 from detkit.registry import EXPORTED_MODELS, HOOKS, METRICS, TRANSFORMS
 from detkit.utils.errors import ConfigError
+from detkit.utils.front_end import argument
 from detkit.utils.tables import text_table
 
 # In place of a config, the commands that predict take this for the copy in the checkpoint, which is read as data.
@@ -186,10 +188,14 @@ def evaluation_config(config: Config, checkpoint: str, settings: EvaluationSetti
     if settings.views is not None:
         _test_on_views(config, settings.views)
     if settings.out is not None:
+        if Path(settings.out).suffix not in ('', '.json'):
+            raise ConfigError(f'{argument("out", repr(settings.out))} is a json file: give a name that ends in .json')
         metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         writers = [metric for metric in metrics if 'outfile' in arguments_of(METRICS.get(metric['type'])).names]
         if not writers:
-            raise ConfigError('--out needs a metric in test_evaluator that writes a file, such as CocoMetric')
+            raise ConfigError(
+                f'{argument("out")} needs a metric in test_evaluator that writes a file, such as CocoMetric'
+            )
         writers[0]['outfile'] = settings.out
     for key in (*_TRAINING_KEYS, *_VALIDATION_KEYS):
         config[key] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -307,7 +308,10 @@ def test_training_without_a_config_file(checkpoint: Path, data_yaml: Path, image
     look = dict(img_size=64, score_thr=0.001)
     assert own(images, **look).to_json() == model(images, **look).to_json()
 
-    metrics = model.val(batch_size=1)
+    metrics = model.val(batch_size=1, out='found/val.json', show_dir=tmp_path / 'drawn')
+    assert isinstance(json.loads(Path('found/val.json').read_text()), list) and any((tmp_path / 'drawn').iterdir())
+    with pytest.raises(ConfigError, match="out='best.pth' is a json file"):
+        model.val(out='best.pth')
     assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= metrics.keys()
     # In the size of the model, whatever that of the config for such data is.
     assert model.val(data_yaml, num_workers=0) == pytest.approx(metrics, abs=1e-6)
