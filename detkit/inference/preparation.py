@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from math import lcm
 from typing import Any
 
@@ -55,7 +56,9 @@ class Preparation:
             (step.max_pixels for step in self._transforms if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
         )
 
-    def __call__(self, img: np.ndarray, name: str, img_id: int | str, number: int = 0) -> dict[str, Any]:
+    def __call__(
+        self, img: np.ndarray, name: str, img_id: int | str, number: int = 0, whole: DecodedImage | None = None
+    ) -> dict[str, Any]:
         """Return the packed sample of an image ``(H, W, 3)`` uint8 RGB.
 
         Args:
@@ -63,6 +66,7 @@ class Preparation:
             name: its path, or what stands for it.
             img_id: its id.
             number: its index in the source, from which random draws come where the pipeline has any.
+            whole: the same image with the whole one's size, as which the pipeline is to scale and pad ``img``.
 
         Raises:
             UnreadableImageError: it would become too large.
@@ -71,6 +75,9 @@ class Preparation:
         sample: Any = Sample(record, keyed_rng(0, 0, number), inactive=self._mixing, images={name: img})
         for transform in self._transforms:
             sample = apply_transform(transform, sample, _no_others)
+            if whole is not None and isinstance(transform, LoadImageFromFile):
+                scene = replace(sample.scene.moved(np.linalg.inv(whole.matrix)), size=whole.ori_shape)
+                sample = replace(sample, scene=scene)
         return sample
 
     def batch_of(self, packed: Sequence[dict]) -> dict[str, Any]:
@@ -79,7 +86,7 @@ class Preparation:
 
     def of_decoded(self, decoded: DecodedImage, name: str, img_id: int | str, number: int = 0) -> dict[str, Any]:
         """Return the packed sample of an image that may be decoded at a part of its size; see calling this."""
-        packed = self(decoded.img, name, img_id, number)
+        packed = self(decoded.img, name, img_id, number, None if decoded.matrix is None else decoded)
         if decoded.matrix is not None:
             packed['meta'] |= dict(ori_shape=decoded.ori_shape, matrix=packed['meta']['matrix'] @ decoded.matrix)
         return packed

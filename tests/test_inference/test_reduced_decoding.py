@@ -15,14 +15,14 @@ from detkit.utils.errors import ConfigError, DataError
 SHAPE = (301, 405)  # (h, w) of the stored pixels, whole multiples of nothing
 
 
-def jpeg(orientation: int = 1, suffix: str = 'JPEG') -> bytes:
+def jpeg(orientation: int = 1, suffix: str = 'JPEG', shape: tuple[int, int] = SHAPE) -> bytes:
     """Return a smooth random picture."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (7, 9, 3), np.uint8)
     exif = Image.Exif()
     exif[274] = orientation
     file = BytesIO()
-    img = cv2.resize(coarse, SHAPE[::-1], interpolation=cv2.INTER_CUBIC)
+    img = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
     Image.fromarray(img).save(file, suffix, quality=98, exif=exif, subsampling=0)
     return file.getvalue()
 
@@ -90,6 +90,23 @@ def test_results_are_in_pixels_of_the_image(tmp_path, orientation: int):
     assert img is None and sample.ori_shape == (SHAPE if orientation < 5 else SHAPE[::-1])
     assert len(sample.pred_instances) and sample.pred_instances.masks.img_shape == sample.ori_shape
     assert sample.pred_instances.bboxes.max() > 128
+
+
+@pytest.mark.parametrize('classifies', [False, True])
+@pytest.mark.parametrize('shape', [(297, 151), (153, 303), (160, 315), (401, 204), (129, 129), (64, 801), (299, 401)])
+def test_the_input_is_that_of_the_whole_image(shape: tuple[int, int], classifies: bool):
+    """Sides that are no multiples scale and pad as they do without, and the picture lies where it does."""
+    prepare = Preparation({}, 64, classifies)
+    image = SourceImage('image0', jpeg(shape=shape))
+    found = image.read_reduced(prepare.divisor_of)
+    assert (found.matrix is None) == (min(shape) < 128 and classifies)
+    expected, packed = prepare(image.read(), 'image0', 0), prepare.of_decoded(found, 'image0', 0)
+    assert packed['inputs'].shape == expected['inputs'].shape
+    for key in ('img_shape', 'ori_shape'):
+        assert packed['meta'][key] == expected['meta'][key]
+    corners = np.array([[0, 0, 1], [*shape[::-1], 1]]).T
+    apart = np.abs((packed['meta']['matrix'] - expected['meta']['matrix']) @ corners).max()
+    assert apart < (1e-6 if classifies else 0.51)  # pixels of the input; the scaled image is drawn on whole ones
 
 
 def test_not_with_views(tmp_path):
