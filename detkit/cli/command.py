@@ -2,12 +2,10 @@
 
 import argparse
 import atexit
-import contextlib
 import errno
 import gc
 import inspect
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from detkit.config.keys import WORDS
 from detkit.utils.errors import DetkitError
 from detkit.utils.files import WRITE_FAULTS
 from detkit.utils.front_end import at_the_command_line
+from detkit.utils.interrupts import die_of_interrupts
 
 # System errors for a path that cannot be made, read or written; any other error is a bug of a command.
 _WRONG_PATH = WRITE_FAULTS | {
@@ -215,18 +214,7 @@ def run_command(main: Callable[[], int | None], ends_process: bool = False) -> i
         return _status_of(main)
     finally:
         if ends_process:
-            _die_of_interrupts()
-
-
-def _die_of_interrupts() -> None:
-    """Let SIGINT end the process from now on, as it does where Python is not asked.
-
-    At its end Python waits for its threads. An interrupt would break off that wait alone, and the first thread that
-    comes back from PyTorch to an interpreter that is gone would abort the process (SIGABRT).
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        with contextlib.suppress(ValueError):  # outside of the main thread, where Python handles no signals
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            die_of_interrupts()
 
 
 def _status_of(main: Callable[[], int | None]) -> int:

@@ -51,6 +51,7 @@ from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, is_own, package_of, refuse_unregistered
 from detkit.utils.errors import ComponentError, ConfigError, DataError, DetkitError, reason_of
 from detkit.utils.files import write_text
+from detkit.utils.interrupts import die_of_interrupts_at_exit
 from detkit.utils.pictures import read_picture, write_picture
 from detkit.utils.priorities import priority_number
 
@@ -111,6 +112,7 @@ class BaseRunner(Elsewhere):
         self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
         self.started_from: dict[str, Any] = {}
+        die_of_interrupts_at_exit()
         self.stop_signals = StopSignals()
         self.checkpoint_writer = CheckpointWriter(lambda line: self.console.line(line))
         self.ema: ModelEMA | None = None
