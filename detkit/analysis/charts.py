@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from detkit.utils.errors import ConfigError
 from detkit.utils.files import replacing
+from detkit.utils.printable import one_line
 from detkit.visualization.text import font_families
 
 # The palette of Okabe and Ito: its colours differ for colour-blind readers too.
@@ -22,6 +23,20 @@ if rcParams['font.family'] == ['sans-serif']:  # Matplotlib's own, in which name
     rcParams['font.family'] = ['sans-serif', *list(font_families())[1:]]
 
 _SUFFIXES = ('.png', '.svg', '.pdf')
+
+
+def label_text(name: object, length: int = 60) -> str:
+    r"""Return a name as a chart's label, for which Matplotlib draws it as it is.
+
+    Dollar signs would begin a formula, and a legend leaves out what begins with an underscore.
+
+    Args:
+        name: of a class, a run, a file, ...
+        length: of the label, of which '…' is the end where the name is longer.
+    """
+    text = one_line(str(name))
+    text = text if len(text) <= length else f'{text[: length - 1]}…'
+    return (' ' * text.startswith('_') + text).replace('$', r'\$')
 
 
 def panel(

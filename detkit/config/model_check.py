@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from detkit.config.executed import plain
 from detkit.config.locate import located
@@ -40,7 +40,8 @@ def check_model(config: LoadedConfig) -> None:
             f'{_listed(built.provides)}; write {"SingleStageDetector" if built.classifies else "ImageClassifier"}, or '
             'take another head'
         )
-    for path, mistake in (*_task_mistakes(config, built), *_metric_mistakes(config, built), *_sizes(config, built)):
+    checks = (_task_mistakes, _metric_mistakes, _sizes, _mask_mistakes)
+    for path, mistake in (found for check in checks for found in check(config, built)):
         raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
 
 
@@ -54,6 +55,7 @@ class _Built:
         head: the head's class name.
         provides: see ``BaseHead.provides``.
         side: the number of which the sides of its images must be multiples; 1 for any.
+        mask_stride: pixels of the image for one of the masks that it learns; None for any.
     """
 
     detector: str
@@ -61,11 +63,19 @@ class _Built:
     head: str
     provides: tuple[str, ...]
     side: int
+    mask_stride: int | None
 
 
 # The last models that were built, by the text of their configs; most loads are of one model again.
 _built: OrderedDict[str, _Built] = OrderedDict()
 _MOST_BUILT = 1024
+
+
+@runtime_checkable
+class LearnsPrototypes(Protocol):
+    """A head whose masks are combinations of prototypes, one pixel of which covers ``proto_stride`` of the image's."""
+
+    proto_stride: float
 
 
 def _build(model: dict[str, Any]) -> _Built:
@@ -82,6 +92,7 @@ def _build(model: dict[str, Any]) -> _Built:
             head=type(head).__name__,
             provides=tuple(head.provides),
             side=max(head.strides) if head.has_whole_cells else 1,
+            mask_stride=round(head.proto_stride) if isinstance(head, LearnsPrototypes) else None,
         )
     _built[text] = properties
     if len(_built) > _MOST_BUILT:
@@ -153,6 +164,27 @@ def _sizes(config: LoadedConfig, built: _Built) -> Iterator[tuple[KeyPath, str]]
                     (*path, 'pipeline', index, 'size'),
                     f'{size} is no multiple of {largest}, the largest stride of {built.head}; write '
                     f'{fitting if isinstance(size, list | tuple) else fitting[0]}',
+                )
+
+
+def _mask_mistakes(config: LoadedConfig, built: _Built) -> Iterator[tuple[KeyPath, str]]:
+    """Yield where training images get no masks, or masks of another size than the prototypes that learn them."""
+    if 'segm' not in built.provides:
+        return
+    for path, dataset in dataset_paths(config.get('train_dataloader'), ('train_dataloader',)):
+        for index, step in enumerate(dataset.get('pipeline') or ()):
+            if not isinstance(step, dict) or step.get('type') not in ('Render', TRANSFORMS.get('Render')):
+                continue
+            where, stride = (*path, 'pipeline', index), step.get('mask_stride', 4)
+            if not step.get('with_masks', False):
+                key = ('with_masks',) * ('with_masks' in step)
+                yield (*where, *key), f'{built.head} learns masks, but Render draws none; write with_masks=True'
+            elif built.mask_stride not in (None, stride):
+                key = ('mask_stride',) * ('mask_stride' in step)
+                yield (
+                    (*where, *key),
+                    f'Render draws a pixel of a mask for {stride} of the image, but prototypes of {built.head} have '
+                    f'one for {built.mask_stride}, half the finest stride; write mask_stride={built.mask_stride}',
                 )
 
 

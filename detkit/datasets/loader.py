@@ -233,10 +233,10 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
 
 def empty_epoch(num_images: int, batch_size: int) -> DataError:
     """Return the error for training images that do not fill a batch, where ``drop_last`` leaves out what is left."""
-    images = f'{num_images} training image{"s" * (num_images != 1)}'
+    images = 'is 1 training image' if num_images == 1 else f'are {num_images} training images'
     remedy = f'write batch_size={num_images}, or ' if num_images else 'write '
     return DataError(
-        f'an epoch has no batch: there are {images}, fewer than the {batch_size} of a batch, and '
+        f'an epoch has no batch: there {images}, fewer than the {batch_size} of a batch, and '
         f'train_dataloader.drop_last leaves them out; {remedy}train_dataloader.drop_last=False'
     )
 

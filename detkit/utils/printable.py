@@ -14,6 +14,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    r"""Return a printable text without tabs and line breaks, which are escaped, too."""
+    return printable(text).replace('\t', '\\t').replace('\n', '\\n')
+
+
 def shortened(text: str) -> str:
     """Return a text in which '…' is the middle of each word and line that nobody would read to its end."""
     text = _LONG_WORD.sub(lambda found: f'{found[0][:1000]}…{found[0][-200:]}', text)

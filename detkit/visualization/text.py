@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import ImageFont
+
+from detkit.utils.printable import one_line
 
 # Families with the characters of Chinese, Japanese and Korean, which the font below lacks, where one is installed.
 _FALLBACKS = (
@@ -66,9 +69,10 @@ def text_alpha(text: str, size: int) -> np.ndarray:
     """Return the coverage ``(h, w)`` float32 in 0 ... 1 of one line of text; h depends on ``size`` alone.
 
     Args:
-        text: without line breaks.
+        text: any; line breaks and other control characters, which no font has, are drawn as their escapes.
         size: the font's, in pixels.
     """
+    text = one_line(text)
     font = _font_of(text, size)
     ascent, descent = _font_of('', size).getmetrics()
     width = max(1, round(font.getlength(text)))
@@ -83,13 +87,13 @@ def text_alpha(text: str, size: int) -> np.ndarray:
 
 
 def cut_text(text: str, size: int, width: float) -> str:
-    """Return the text, cut with '…' at its end if it is wider than ``width`` pixels."""
-    if text_alpha(text, size).shape[1] <= width:
-        return text
+    """Return the text on one line, cut with '…' at its end if it is wider than ``width`` pixels."""
+    text = one_line(text)
     font = _font_of(text, size)
-    end = len(text)
-    while end > 1 and font.getlength(text[:end] + '…') > width:
-        end -= 1
+    if max(1, round(font.getlength(text))) <= width:
+        return text
+    # The first end at which the text is too wide; a class name in a file may have thousands of characters.
+    end = bisect_left(range(2, len(text) + 1), True, key=lambda end: font.getlength(text[:end] + '…') > width) + 1
     return text[:end].rstrip() + '…'
 
 

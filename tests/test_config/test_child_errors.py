@@ -123,6 +123,8 @@ def test_a_value_of_another_type_than_the_bases_compute_with(tmp_path):
         (SEG, 'fraction = 0.0', 'takes fraction above 0'),
         (SEG, 'flip_prob = 3; scale = 0.2; degrees = 2', 'RandomFlip takes prob from 0 to 1; found 3'),
         (SEG, 'img_size = 50', 'size: 50 is no multiple of 32, the largest stride of YOLOv8SegmentHead; write 64'),
+        (SEG, 'mask_stride = 2', 'mask_stride: Render draws .* for 2 .* prototypes .* for 4.*write mask_stride=4'),
+        (SEG, 'with_masks = False', 'YOLOv8SegmentHead learns masks, but Render draws none; write with_masks=True'),
         (SEG, "classes = ('a', 'a')", "classes names the class 'a' more than once"),
         (SEG, 'classes = ()', 'classes is empty'),
         (SEG, 'val_pipeline = _base_.train_pipeline', 'Mosaic mixes images, but a dataset with test_mode=True'),

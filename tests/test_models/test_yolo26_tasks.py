@@ -17,6 +17,7 @@ from detkit.models.losses import RLELoss
 from detkit.models.priors import PointPriorGenerator
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates, KeypointTargets, PrototypeMasks
+from detkit.utils.errors import ConfigError
 
 BBOXES = [[4.0, 4.0, 44.0, 36.0], [30.0, 20.0, 62.0, 60.0], [0.0, 0.0, 0.0, 0.0]]
 
@@ -217,6 +218,9 @@ def test_the_semantic_branch_is_for_training_alone():
         assert 'loss_sem' in head.loss(head(feats, gt=gt), gt)
     with pytest.raises(ValueError, match='learns masks'):
         head.loss(head(feats, gt=truth()), truth())
+    smaller = truth(masks=masks_of_boxes()[0][:, ::2, ::2])
+    with pytest.raises(ConfigError, match=r'drawn as \(8, 8\) .*, but prototypes are \(16, 16\).*write mask_stride=4'):
+        head.loss(head(feats, gt=smaller), smaller)
 
 
 def test_a_batch_without_objects_gives_no_semantic_loss():

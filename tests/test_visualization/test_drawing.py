@@ -232,3 +232,18 @@ def test_lines_are_as_wide_as_asked_for():
         return (drawn[70, :100] != 90).any(1).sum()
 
     assert covered(9) - covered(3) == 6
+
+
+def test_text_has_one_line_whatever_is_in_it():
+    for given, shown in (('a\nb', r'a\nb'), ('a\tb', r'a\tb'), ('\x1b[2Jx\r', r'\x1b[2Jx\r'), ('\x00', r'\x00')):
+        assert np.array_equal(text_alpha(given, 14), text_alpha(shown, 14))
+        assert cut_text(given, 14, 500) == shown
+
+
+def test_a_text_is_cut_where_it_becomes_too_wide():
+    font = text._font_of('', 14)
+    for given in ('W' * 3000, 'ab cd ef' * 9, 'Schraube ü'):
+        for width in (5, 40, 301):
+            cut = cut_text(given, 14, width)
+            longest = max((n for n in range(1, 80) if font.getlength(given[:n] + '…') <= width), default=1)
+            assert cut == given[:longest].rstrip() + '…' or (cut == given and font.getlength(given) <= width)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from detkit.analysis.charts import COLOURS, count_bar, panel, style
+from detkit.analysis.charts import COLOURS, count_bar, label_text, panel, style
 from detkit.analysis.data.annotations_table import SplitTable
 
 _WIDTH, _HEIGHT = 3.4, 2.4  # inches: legible on a phone, and in a row of four
@@ -34,7 +34,7 @@ def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], class
     order = np.argsort(-total, kind='stable')
     order = order[total[order] > 0][:NAMED_CLASSES]
     figure, axes = _panel(height=1.2 + 0.2 * max(3, len(order)))
-    _bars(axes, [own[order] for own in counts], splits, [classes[label] for label in order])
+    _bars(axes, [own[order] for own in counts], splits, [label_text(classes[label]) for label in order])
     if len(order) and total.max() > 50 * max(1, total[order].min()):
         axes.set_xscale('log')
         what += ' (logarithmic)'
@@ -112,7 +112,13 @@ def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
         shapes, counts = np.unique(table.shapes[(table.shapes > 0).all(1)], axis=0, return_counts=True)
         sizes = 12 + 300 * counts / max(1, counts.sum())
         axes.scatter(
-            shapes[:, 1], shapes[:, 0], sizes, color=COLOURS[split], alpha=0.55, linewidths=0, label=table.name
+            shapes[:, 1],
+            shapes[:, 0],
+            sizes,
+            color=COLOURS[split],
+            alpha=0.55,
+            linewidths=0,
+            label=label_text(table.name),
         )
         sides += shapes.ravel().tolist()
     low, high = min(sides[1:], default=0), max(sides)
@@ -171,8 +177,8 @@ def _bars(axes: Axes, values: Sequence[np.ndarray], splits: Sequence[str], names
     height = 0.8 / len(splits)
     for number, (own, split) in enumerate(zip(values, splits, strict=True)):
         positions = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
-        axes.barh(positions, own, height, color=COLOURS[number], label=split)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.barh(positions, own, height, color=COLOURS[number], label=label_text(split))
+    axes.set_yticks(range(len(names)), [label_text(name) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
@@ -188,7 +194,7 @@ def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tabl
             color=COLOURS[split],
             alpha=0.45 if not split else 1.0,
             linewidth=1.6,
-            label=table.name,
+            label=label_text(table.name),
         )
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if axes.get_ylim()[1] > 0.06 else 1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -246,7 +252,7 @@ def _class_bars(axes: Axes, all_counts: np.ndarray, classes: Sequence[str], what
     axes.barh(range(len(order)), counts, height=0.75 if named else 1.0, color=COLOURS[0])
     if named:
         size = 8 if len(order) <= _LARGE_NAMES else 6.5
-        axes.set_yticks(range(len(order)), [classes[label] for label in order], fontsize=size)
+        axes.set_yticks(range(len(order)), [label_text(classes[label]) for label in order], fontsize=size)
         for row, count in enumerate(counts.tolist()):
             axes.text(count, row, f' {count:,}', va='center', fontsize=size)
         axes.set_xlim(0, 1.2 * max(1, counts.max(initial=0)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from detkit.analysis.charts import COLOURS, panel, style
+from detkit.analysis.charts import COLOURS, label_text, panel, style
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import MIN_IMAGES, ComparedMetric, Comparison, image_scores, verdict
 from detkit.analysis.errors.matching import KIND_NAMES
@@ -211,7 +211,7 @@ def _interval_chart(metric: ComparedMetric, labels: Sequence[str]) -> Figure:
         colour = COLOURS[i % len(COLOURS)]
         axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2.5, solid_capstyle='butt')
         axes.plot([value.value], [i], 'o', color=colour, markersize=6)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), [label_text(label) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     style(axes, tick_size=9, grid='x')
     return picture
@@ -232,7 +232,7 @@ def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Figure:
             fmt=_MARKERS[i // len(COLOURS) % 4],
             color=COLOURS[i % len(COLOURS)],
             capsize=3,
-            label=label,
+            label=label_text(label),
         )
     axes.margins(x=0.1)
     axes.set_xlabel('ms/image')

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from detkit.analysis.charts import save_figure
+from detkit.analysis.charts import label_text, save_figure
 from detkit.analysis.errors.evaluated_model import EvaluatedModel
 from detkit.analysis.errors.matching import KIND_NAMES, overlaps_of
 from detkit.structures.data_sample import DetDataSample, predicted_class
@@ -90,8 +90,9 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], basis: str = '
     image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
     if count <= _NAMED_CLASSES:
         size = 8 if count <= _LARGE_NAMES else 6.5
-        axes.set_xticks(range(count), classes, rotation=90 if count > 4 else 0, fontsize=size)
-        axes.set_yticks(range(count), classes, fontsize=size)
+        names = [label_text(name) for name in classes]
+        axes.set_xticks(range(count), names, rotation=90 if count > 4 else 0, fontsize=size)
+        axes.set_yticks(range(count), names, fontsize=size)
     if count <= _NUMBERED_CLASSES:
         for row, column in zip(*np.nonzero(confusion), strict=True):
             axes.text(
@@ -107,7 +108,7 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], basis: str = '
     axes.set_ylabel('true class')
     numbers = 'numbers are counts, ' if count <= _NUMBERED_CLASSES else ''
     title = f'{numbers}colours are shares of the row'
-    axes.set_title('\n'.join(filter(None, (title, basis))), fontsize=9)
+    axes.set_title('\n'.join(filter(None, (title, label_text(basis, 300)))), fontsize=9)
     figure.colorbar(image, shrink=0.8, label='share of the row (true class)')
     return figure
 

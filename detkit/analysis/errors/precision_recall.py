@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from detkit.analysis.charts import COLOURS, DARK, GREY, panel, save_figure
+from detkit.analysis.charts import COLOURS, DARK, GREY, label_text, panel, save_figure
 from detkit.analysis.errors.evaluated_model import EvaluatedModel
 from detkit.analysis.errors.matching import KIND_NAMES, Matches, match
 from detkit.evaluation.average_precision import COCO_RECALLS, IGNORED, TRUE, precision_at
@@ -130,13 +130,13 @@ def _plot(
         axes.plot(x, values(mean), linewidth=2.6, color=DARK, label=label(mean))
     for colour, one in zip(COLOURS, named, strict=False):
         axes.plot(x, values(one), linewidth=1.3, color=colour, label=label(one))
-    axes.set_title(titles[2], fontsize=11)
+    axes.set_title(label_text(titles[2], 300), fontsize=11)
     axes.legend(fontsize=8, framealpha=0.7, loc='center left', bbox_to_anchor=(1, 0.5))
     return figure
 
 
 def _name(one: ClassCurves, classes: Sequence[str]) -> str:
-    return 'all classes' if one.label < 0 else classes[one.label]
+    return 'all classes' if one.label < 0 else label_text(classes[one.label])
 
 
 def write_curves(model: EvaluatedModel, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from detkit.analysis.charts import COLOURS, style
+from detkit.analysis.charts import COLOURS, label_text, style
 from detkit.analysis.runs.run_logs import AXES, FEW_POINTS, Curves, RunLog, best_index, is_metric, smooth
 from detkit.evaluation.headline import chart_title, higher_is_better
 
@@ -37,7 +37,7 @@ def plot_curves(curves: Curves) -> Figure | None:
         axes = figure.add_subplot(rows, columns, index)
         for colour, (label, (x, y)) in zip(COLOURS * (len(lines) // len(COLOURS) + 1), lines.items(), strict=False):
             marker = 'o' if len(x) < FEW_POINTS else None
-            axes.plot(x, y, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
+            axes.plot(x, y, color=colour, label=label_text(label, 300), linewidth=1.6, marker=marker, markersize=3)
         _finish(axes, title, 'epoch', scientific=title == 'learning rate')
         if len(lines) > 1 or title == 'learning rate':
             axes.legend(fontsize=8, framealpha=0.6)
@@ -107,7 +107,7 @@ def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0.0,
     handles = [lines[number] for number in sorted(lines)]
     figure.legend(
         handles,
-        [runs[number].label for number in sorted(lines)],
+        [label_text(runs[number].label) for number in sorted(lines)],
         loc='outside lower center',
         ncols=min(len(handles), 2 * columns),
         fontsize=9,
@@ -131,7 +131,7 @@ def _draw(axes: Axes, run: RunLog, name: str, number: int, weight: float) -> obj
 
 
 def _finish(axes: Axes, title: str, x: str, whole_numbers: bool = True, scientific: bool = False) -> None:
-    axes.set_title(title, fontsize=11)
+    axes.set_title(label_text(title), fontsize=11)
     axes.set_xlabel(x)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole_numbers, min_n_ticks=1))
     style(axes)

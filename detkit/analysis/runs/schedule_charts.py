@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from detkit.analysis.charts import COLOURS, style
+from detkit.analysis.charts import COLOURS, label_text, style
 from detkit.analysis.runs.schedule_plan import SchedulePlan, detail_end
 
 _STYLES = ('-', '--', (0, (1, 1)), '-.')
@@ -65,7 +65,7 @@ def _draw(axes: Axes, plan: SchedulePlan, name: str, number: int | None, end: in
         colour = index if number is None else number
         label = names if number is None else f'{plan.label}: {names}'
         style_of_line = dict(color=COLOURS[colour % len(COLOURS)], linestyle=_STYLES[index % len(_STYLES)])
-        axes.plot(x, values[shown], linewidth=1.6, label=label, **style_of_line)
+        axes.plot(x, values[shown], linewidth=1.6, label=label_text(label, 300), **style_of_line)
 
 
 def _curves(plan: SchedulePlan, name: str) -> list[tuple[str, np.ndarray]]:

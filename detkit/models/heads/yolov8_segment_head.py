@@ -12,6 +12,7 @@ from detkit.protocols import PrototypeMaskLoss
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import AssignResult, BoxMasks, PrototypeMasks
+from detkit.utils.errors import ConfigError
 
 from ..layers import BlockDeconv2d, ConvModule
 from ..postprocess.mask_decoding import decode_masks
@@ -74,11 +75,21 @@ class YOLOv8SegmentHead(YOLOv8Head):
         return self.strides[0] / 2
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """Return the losses of ``YOLOv8Head``, and ``loss_seg``."""
+        """Return the losses of ``YOLOv8Head``, and ``loss_seg``.
+
+        Raises:
+            ConfigError: the masks of the batch are not of the prototypes' size.
+        """
         if gt.masks is None:
             raise ValueError(
                 f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
                 '(Render(with_masks=True)), or use a detection head.'
+            )
+        drawn, learnt = tuple(gt.masks.shape[-2:]), tuple(preds['mask_protos'].shape[-2:])
+        if drawn != learnt:
+            raise ConfigError(
+                f'{type(self).__name__}: masks are drawn as {drawn} (h, w) pixels, but prototypes are {learnt}, one '
+                f'pixel for {self.proto_stride:g} of the image: write mask_stride={self.proto_stride:g}'
             )
         return super().loss(preds, gt)
 
