@@ -200,6 +200,7 @@ class Detector(TrainableModel):
             ExportError: the results differ from PyTorch's by more than the tolerance.
         """
         given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images', 'data'))
+        from detkit.api.recipes import as_predicted
         from detkit.engine.evaluate import EvaluationSettings
         from detkit.export import export_detector
         from detkit.export.format import find_format
@@ -215,7 +216,7 @@ class Detector(TrainableModel):
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]
         side = None if data is None else self._side(given.img_size)
         if data is not None:  # whatever is wrong with them is said before the work
-            recipe = self._recipe(data, False, None, {}, img_size=side)
+            recipe = as_predicted(self._opened, self._recipe(data, False, None, {}, img_size=side), side)
             self._check_test(recipe, EvaluationSettings('val', device=str(self.device)))
         done = export_detector(self.model, target, given, names, self._opened.path, print)
         if data is not None:

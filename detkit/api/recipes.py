@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from detkit.config.executed import plain
 from detkit.config.source import sized_base
 from detkit.config.top_level import datasets_in
 from detkit.datasets.image_files import images_below
+from detkit.datasets.transforms.geometry import LetterBox
+from detkit.datasets.transforms.render import Render
 from detkit.engine.run_folder import CONFIG_FILE
+from detkit.inference.steps import factory_of, steps_of
 from detkit.registry import SAMPLE_DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest, refuse_long_name
 
@@ -74,6 +78,44 @@ def find_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
             return Recipe(opened.file, {**opened.options, **options})
         options |= {'load_from': config['load_from']} if config.get('load_from') else {}
     return Recipe(found[0], {**_model_options(config, found[0]), **options})
+
+
+def as_predicted(opened: Opened, recipe: Recipe, img_size: int) -> Recipe:
+    """Return a recipe whose validation treats images as the model's own predictions do.
+
+    What is taken from the model, where the recipe's options do not say otherwise, is the size, and the variables of
+    configs that letterbox images (padding, smoothing, corners): weights of another project keep its settings, and a run
+    may have had its own.
+
+    Args:
+        opened: the model.
+        recipe: for some data, see ``find_recipe``.
+        img_size: the size that the model predicts in.
+    """
+    own, theirs = (
+        _letterbox_variables(opened.config),
+        _letterbox_variables(load_config(recipe.file, need_classes=False)),
+    )
+    differing = {name: value for name, value in own.items() if theirs and theirs[name] != value}
+    return Recipe(recipe.file, {'img_size': img_size, **differing, **recipe.options})
+
+
+def _letterbox_variables(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of ``_base_/datasets/yolo_pipelines.py`` that make a config's test pipeline; or nothing."""
+    steps = {factory_of(step): dict(step) for step in steps_of(config)}
+    if LetterBox not in steps or Render not in steps:
+        return {}
+    render = {name: parameter.default for name, parameter in signature(Render).parameters.items()} | steps[Render]
+    letterbox = {key: value for key, value in steps[LetterBox].items() if key not in ('type', 'size')}
+    loader = config.get('test_dataloader') or config.get('val_dataloader')
+    return {
+        'prefilter_above': render['prefilter_above'],
+        'align_corners': render['align_corners'],
+        'pad_value': render['fill'],
+        'size_divisor': letterbox.pop('size_divisor', 32),
+        'letterbox': letterbox,
+        'rect': bool(datasets_in(loader)[0].get('rect')),
+    }
 
 
 def resumed_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -189,13 +188,14 @@ class TrainableModel:
             ConfigError, CheckpointError, DataError: of the config, the weights or the data.
         """
         check_flag('amp', amp)
+        from detkit.api.recipes import as_predicted
         from detkit.engine.evaluate import EvaluationSettings
         from detkit.inference.view_options import ViewOptions
 
         views = ViewOptions(**{name: settings.pop(name) for name in ViewOptions.names() if name in settings})
         recipe = self._recipe(data, False, options, settings, img_size=img_size)
-        if data is not None and self._opened.path is not None and 'img_size' not in recipe.options:
-            recipe = replace(recipe, options={**recipe.options, 'img_size': self._own_side()})
+        if data is not None and self._opened.path is not None:
+            recipe = as_predicted(self._opened, recipe, img_size or self._own_side())
         out, show_dir = (None if path is None else os.path.expanduser(path) for path in (out, show_dir))
         given = vars(views) if views.views else None
         test = EvaluationSettings(split, out, str(self.device), batch_size, amp, views=given)

@@ -12,8 +12,10 @@ from builders import CONFIGS
 from small_models import write_checkpoint
 
 from detkit import Detector
+from detkit.config import literal_text, load_config
 from detkit.datasets.class_names import COCO80
-from detkit.engine import load_checkpoint, save_checkpoint
+from detkit.engine import evaluate, load_checkpoint, save_checkpoint
+from detkit.inference.steps import steps_of
 from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 
 
@@ -122,6 +124,34 @@ def test_the_config_that_a_checkpoint_names(tmp_path):
     save_checkpoint(content, tmp_path / 'b.pth')
     config = Detector(tmp_path / 'b.pth', device='cpu').config(options={'classes': ['cat', 'dog', 'bird']})
     assert config.load_from == str(tmp_path / 'b.pth') and config.model.head.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    'treatment',
+    [
+        dict(prefilter_above=None),  # weights of ultralytics and YOLOv5
+        dict(prefilter_above=None, align_corners=True, pad_value=127, rect=False, letterbox=dict(rounding='down')),
+    ],
+)
+def test_other_data_are_tested_as_the_model_predicts(treatment, tiny_data, tmp_path, monkeypatch):
+    content = load_checkpoint(write_checkpoint(tmp_path / 'a.pth', classes=COCO80))
+    model_of_run = load_config(CONFIGS / 'yolov8' / 'seg_n_coco8.py', {**treatment, 'img_size': 96})
+    content['meta']['config'] = literal_text(model_of_run)
+    save_checkpoint(content, tmp_path / 'b.pth')
+    tested = []
+    monkeypatch.setattr(evaluate, 'evaluate_checkpoint', lambda file, _, options, *__: tested.append((file, options)))
+
+    Detector(tmp_path / 'b.pth', device='cpu').val(tiny_data)
+    file, options = tested.pop()
+    config = load_config(file, options)
+    assert Path(file).name == 'seg_custom.py'
+    assert steps_of(config) == steps_of(model_of_run)
+    assert config.val_dataloader.dataset.rect == treatment.get('rect', True)
+
+    Detector(tmp_path / 'b.pth', device='cpu').val(tiny_data, img_size=64, prefilter_above=1.5)  # a call's own are kept
+    _, options = tested.pop()
+    assert options['img_size'] == 64 and options['prefilter_above'] == 1.5
+    assert options.get('pad_value') == treatment.get('pad_value')
 
 
 def test_a_classifier_of_class_folders(tiny_data, tmp_path, monkeypatch):
