@@ -12,8 +12,8 @@ from detkit.utils.errors import DetkitError
 
 T = TypeVar('T')
 
-# Cases a format: a few hundred in the default suite, thousands under the marker ``slow``.
-AMOUNTS = [300, pytest.param(5000, marks=pytest.mark.slow)]
+# Cases a format: a hundred in the default suite, thousands under the marker ``slow``.
+AMOUNTS = [100, pytest.param(5000, marks=pytest.mark.slow)]
 
 # How the cases that the tests of this process have drawn so far ended; a session's last lines sum them up.
 ended_cases: Counter[str] = Counter()

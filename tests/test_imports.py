@@ -83,14 +83,14 @@ from detkit.config import load_config
 from detkit.inference.model import PREDICTION_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
-config = load_config(given, need_classes=False, checked=PREDICTION_KEYS)
-model = DETECTORS.build(config.model).eval()
 meta = dict(matrix=np.eye(3), ori_shape=(64, 64), img_shape=(64, 64))
-with torch.inference_mode():
-    (result,) = model.test_step(
-        dict(inputs=torch.zeros(1, 3, 64, 64, dtype=torch.uint8), gt=None, data_samples=[DetDataSample(metainfo=meta)])
-    )
-assert 'bboxes' in result.pred_instances
+for name in given.split():
+    config = load_config(name, need_classes=False, checked=PREDICTION_KEYS)
+    model = DETECTORS.build(config.model).eval()
+    batch = dict(inputs=torch.zeros(1, 3, 64, 64, dtype=torch.uint8), gt=None)
+    with torch.inference_mode():
+        (result,) = model.test_step(dict(batch, data_samples=[DetDataSample(metainfo=meta)]))
+    assert 'bboxes' in result.pred_instances
 """
 
 # Each of these takes a tenth of a second to a second, and a run begins without them.
@@ -104,10 +104,12 @@ Runner(load_config('yolov8/det_n_coco8', {'work_dir': given}, need_classes=False
 LOADED_TO_PREDICT = """
 from detkit.config import load_config
 from detkit.inference.model import PREDICTION_KEYS
-load_config(given, need_classes=False, checked=PREDICTION_KEYS)
+for name in given.split():
+    load_config(name, need_classes=False, checked=PREDICTION_KEYS)
 """
 
-# Each part begins in a process that has imported PyTorch alone: what it needs, and what it must do without.
+# Each part begins in a process that has imported PyTorch alone: what it needs, and what it must do without. Configs of
+# which none may import something share a process.
 PARTS = {
     'prediction': (PREDICTION, UNUSED_BY_PREDICTION),
     'resnet': (DETECTORS_OF_RESNET, ('torchvision', 'torch._dynamo', 'sympy')),
@@ -139,9 +141,9 @@ def test_parts_import_what_they_run(tmp_path):
     loaded = ('detr', 'rtdetr', 'dfine', 'deim', 'deimv2', 'rfdetr', 'yolo_world')
     given = {
         'prediction': [str(write_checkpoint(tmp_path / 'model.pth'))],
-        'resnet': [*resnets, 'keypoint_rcnn/pose_r18_coco8'],
+        'resnet': [' '.join((*resnets, 'keypoint_rcnn/pose_r18_coco8'))],
         'start': [str(tmp_path / 'run')],
-        'loaded': [f'{family}/det_coco' for family in loaded],
+        'loaded': [' '.join(f'{family}/det_coco' for family in loaded)],
         'package': ['datasets', 'engine', 'evaluation', 'inference', 'models', 'visualization'],
     }
     parts = [(*PARTS[name], value) for name, values in given.items() for value in values]

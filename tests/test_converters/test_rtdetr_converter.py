@@ -23,6 +23,7 @@ from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, layout_of
 from detkit.datasets.class_names import COCO80
 from detkit.engine.finetune import load_weights
 from detkit.registry import DETECTORS
+from detkit.utils.without_memory import without_memory
 
 PARITY = Path(__file__).parents[1] / 'parity'
 SIZES = {
@@ -56,7 +57,7 @@ def build(config: Path, device: str = 'cpu', **options) -> nn.Module:
     cfg = load_config(config, options, need_classes=False)
     cfg.model.head.num_classes = num_classes or cfg.model.head.num_classes
     torch.manual_seed(0)
-    with torch.device(device):
+    with without_memory() if device == 'meta' else torch.device(device):
         return DETECTORS.build(cfg.model)
 
 

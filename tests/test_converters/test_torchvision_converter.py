@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -81,21 +83,37 @@ def predicted(checkpoint: Path, img: np.ndarray, iou_thr: float = 0.5) -> Instan
     return predictor.predict([img])[0].pred_instances
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_a_converted_file_predicts_what_torchvision_does(case, tmp_path):
+class Converted(NamedTuple):
+    """A detector of torchvision, and the file that its file became."""
+
+    case: str
+    reference: nn.Module
+    path: Path
+    checkpoint: dict
+    report: str
+
+
+@pytest.fixture(scope='module', params=CASES)
+def of_torchvision(request, tmp_path_factory) -> Converted:
+    case, folder = request.param, tmp_path_factory.mktemp('converted')
     labels = 1 if case == 'keypoint_rcnn' else 4
     reference = network(case, labels)
-    torch.save(dict(model=reference.state_dict(), optimizer={}, epoch=3), tmp_path / 'model.pth')
-    (tmp_path / 'names.txt').write_text('\n'.join(f'thing {i}' for i in range(labels)))
-    arguments = dict(config=small_config(case, tmp_path), names=tmp_path / 'names.txt')
-    checkpoint, report = converted(convert_torchvision, tmp_path / 'model.pth', tmp_path / 'out.pth', **arguments)
+    torch.save(dict(model=reference.state_dict(), optimizer={}, epoch=3), folder / 'model.pth')
+    (folder / 'names.txt').write_text('\n'.join(f'thing {i}' for i in range(labels)))
+    arguments = dict(config=small_config(case, folder), names=folder / 'names.txt')
+    path = folder / 'out.pth'
+    return Converted(case, reference, path, *converted(convert_torchvision, folder / 'model.pth', path, **arguments))
+
+
+def test_a_converted_file_predicts_what_torchvision_does(of_torchvision):
+    case, reference, path, checkpoint, report = of_torchvision
     assert checkpoint['meta']['classes'][0] == 'thing 0' and 'norm     trained in the backbone' in report
 
-    model = init_detector(None, tmp_path / 'out.pth', device='cpu', fuse=False).double()
+    model = init_detector(None, path, device='cpu', fuse=False).double()
     image = torch.from_numpy(picture()).permute(2, 0, 1).double()  # (H, W, 3) -> (3, H, W)
     sample = DetDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE, matrix=np.eye(3)))
     with torch.no_grad():
-        wanted = reference.double()([image / 255])[0]
+        wanted = copy.deepcopy(reference).double()([image / 255])[0]
         inputs = (image / 255 - torch.tensor(MEAN, dtype=torch.float64).view(3, 1, 1)) / torch.tensor(
             STD, dtype=torch.float64
         ).view(3, 1, 1)
@@ -108,23 +126,16 @@ def test_a_converted_file_predicts_what_torchvision_does(case, tmp_path):
         close(found.keypoints, wanted['keypoints'][..., :2])
         assert checkpoint['meta']['keypoints']['keypoint_names'][0] == 'nose'
     if case == 'mask_rcnn':
-        result = predicted(tmp_path / 'out.pth', picture())
+        result = predicted(path, picture())
         torch.testing.assert_close(result.bboxes[:5], wanted['boxes'][:5].float(), rtol=1e-3, atol=0.05)
         torch.testing.assert_close(result.scores[:5], wanted['scores'][:5].float(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_a_picture_whose_sides_are_no_multiples_of_32_is_padded_as_by_torchvision(case, tmp_path):
-    labels = 1 if case == 'keypoint_rcnn' else 4
-    reference = network(case, labels)
-    torch.save(reference.state_dict(), tmp_path / 'model.pth')
-    (tmp_path / 'names.txt').write_text('\n'.join(f'thing {i}' for i in range(labels)))
-    arguments = dict(config=small_config(case, tmp_path), names=tmp_path / 'names.txt')
-    converted(convert_torchvision, tmp_path / 'model.pth', tmp_path / 'out.pth', **arguments)
+def test_a_picture_whose_sides_are_no_multiples_of_32_is_padded_as_by_torchvision(of_torchvision):
     img = picture(140)  # 96 x 140, of which no side is resized
     with torch.no_grad():
-        wanted = reference([torch.from_numpy(img).permute(2, 0, 1) / 255])[0]
-    found = predicted(tmp_path / 'out.pth', img, 0.6 if case == 'fcos' else 0.5)
+        wanted = of_torchvision.reference([torch.from_numpy(img).permute(2, 0, 1) / 255])[0]
+    found = predicted(of_torchvision.path, img, 0.6 if of_torchvision.case == 'fcos' else 0.5)
     assert len(wanted['scores']) > 5
     torch.testing.assert_close(found.scores[:5], wanted['scores'][:5], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found.bboxes[:5], wanted['boxes'][:5], rtol=1e-3, atol=0.05)
@@ -180,7 +191,8 @@ def test_every_builder_is_recognised(builder, monkeypatch):
     # As published: the normalisation frozen, and told by the digest what weights do not show.
     state = {name: tensor for name, tensor in state.items() if 'num_batches' not in name}
     published = loaded(state, monkeypatch, DIGESTS.get(builder, '00000000'))
-    model = DETECTORS.build(dict(published.config['model'], backbone=dict(published.config['model']['backbone'])))
+    with without_memory():
+        model = DETECTORS.build(dict(published.config['model'], backbone=dict(published.config['model']['backbone'])))
     eps = {module.eps for module in model.backbone.modules() if hasattr(module, 'running_var')}
     assert eps == {0.0 if 'rcnn_resnet50' in builder or 'retinanet' in builder else 1e-5}
     assert published.config['size'] == size and published.config['backbone_norm'] == 'frozen'

@@ -115,7 +115,7 @@ def test_all_that_a_format_holds_comes_back(name, tmp_path):
     assert count == {'lvis': 3, 'crowdhuman': 3}.get(name, 6)
 
 
-@pytest.fixture(params=['coco128', 'coco-pose-mini'])
+@pytest.fixture(scope='module', params=['coco128', 'coco-pose-mini'])
 def real_set(request, real_data) -> CocoDataset:
     root = real_data / request.param
     if not root.is_dir():

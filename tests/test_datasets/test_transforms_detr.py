@@ -52,9 +52,10 @@ def test_validation_image_equals_pillow(shape):
 
 def test_one_of_several_sizes_is_drawn():
     resize = ResizeShortestEdge([48, 64, 80], max_size=110)
-    shapes = Counter(resize(sample_of(shapes_scene(), position=i)).scene.size for i in range(300))
+    scene = shapes_scene()
+    shapes = Counter(resize(sample_of(scene, position=i)).scene.size for i in range(300))
     assert set(shapes) == {(48, 64), (64, 85), (80, 106)} and min(shapes.values()) > 70
-    assert len({resize(sample_of(shapes_scene(), position=7)).scene.size for _ in range(3)}) == 1
+    assert len({resize(sample_of(scene, position=7)).scene.size for _ in range(3)}) == 1
 
 
 def test_crops_keep_their_promises():
@@ -92,9 +93,10 @@ def test_crop_is_what_a_slice_gives(position):
 
 def test_choice_runs_one_branch():
     mark = [partial(_marked, name=name) for name in 'abc']
+    scene = shapes_scene()
 
     def way(choice, position):
-        return run(choice, sample_of(shapes_scene(), position=position, skip_reason='')).skip_reason
+        return run(choice, sample_of(scene, position=position, skip_reason='')).skip_reason
 
     choice = RandomChoice([[mark[0], mark[1]], [], [mark[2]]], prob=[0.5, 0.2, 0.3])
     ways = Counter(way(choice, i) for i in range(2000))
@@ -145,9 +147,9 @@ def test_recipe_has_the_published_sizes(recipe):
 
 def test_recipe_draws_both_ways(recipe):
     steps = [TRANSFORMS.build(step) for step in recipe.train_pipeline[1:4]]
-    matrices, cropped = [], 0
+    matrices, cropped, scene = [], 0, shapes_scene(480, 640)
     for position in range(200):
-        results = sample_of(shapes_scene(480, 640), position=position)
+        results = sample_of(scene, position=position)
         for step in steps:
             results = run(step, results)
         (tile,) = results.scene.tiles

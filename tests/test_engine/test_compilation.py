@@ -43,6 +43,12 @@ def make_shallow(name: str, model: dict[str, Any]) -> None:
     """Give the deepest networks fewer blocks or maps, of the same kinds."""
     if name.startswith('rtdetr/'):
         model['neck']['num_blocks'] = 1
+        model['head']['decoder']['num_layers'] = 2
+    elif name.startswith('detr/'):
+        model['head']['transformer'].update(num_encoder_layers=1, num_decoder_layers=2)
+    elif name.startswith('rfdetr/'):
+        model['backbone'].update(depth=2, global_blocks=(1,), out_indices=(1, 2))
+        model['head']['decoder']['num_layers'] = 2
     elif name in ('yolov5/det_n_coco8.py', 'yolov8/seg_n_coco8.py'):
         model['neck'] = None  # it has the blocks of the backbone, and yolo26's puts maps together in the same way
     elif name.startswith('yolo26/'):

@@ -135,6 +135,15 @@ def test_a_step_never_waits_for_the_device(name, tiny_data, monkeypatch):
             function.forward(context, *args)
             outputs = output if isinstance(output, tuple) else (output,)
             function.backward(context, *(torch.empty_like(each) for each in outputs))
+    assert ('seg' in name) <= any(function is masks._BoxMaskCrossEntropy for function, *_ in calls)
+
+
+def test_neither_does_the_step_of_the_optimiser(tiny_data):
+    """It and the average of the weights take parameters of any model."""
+    options = dict(data_root=str(tiny_data), num_workers=0, widen_factor=0.0625)
+    model = DETECTORS.build(load_tiny(CONFIGS / 'yolov8/det_n_coco8.py', options).model).train()
+    with on_fake_gpu():
+        to_fake(model)
         wrapper = AccumulatingOptimWrapper(torch.optim.AdamW(model.parameters(), fused=True), amp='bf16')
         ema = ModelEMA(model)
         for param in model.parameters():
@@ -142,7 +151,6 @@ def test_a_step_never_waits_for_the_device(name, tiny_data, monkeypatch):
         wrapper.finish_batch()
         ema.update()
     assert wrapper.num_steps == 1 and wrapper.grad_norm.device.type == 'cuda'
-    assert ('seg' in name) <= any(function is masks._BoxMaskCrossEntropy for function, *_ in calls)
 
 
 def test_neither_does_a_batch_that_is_resized(tiny_data):
