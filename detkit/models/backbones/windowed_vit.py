@@ -15,6 +15,7 @@ from detkit.utils.errors import ConfigError
 from ..base_module import BaseModule
 from ..layers import MultiHeadAttention
 from ..layers.linear import Linear
+from ..layers.packed_linear import activated
 from ..layers.recomputed import recomputed
 from .pretrained import load_backbone, read_weights
 
@@ -242,8 +243,11 @@ class ViTBlock(nn.Module):
         normed = self.norm1(tokens).unflatten(0, (-1, together)).flatten(1, 2)  # (B * W / together, together * T, C)
         attended = self.attn(normed, normed, normed).unflatten(1, (together, -1)).flatten(0, 1)
         tokens = torch.addcmul(tokens, attended, self.scale1)
-        # What GELU makes are the largest tensors of a block.
-        shrunk = recomputed(self._shrink, self.linear1(self.norm2(tokens)))
+        normed = self.norm2(tokens)
+        if torch.is_grad_enabled():  # what GELU makes are the largest tensors of a block
+            shrunk = recomputed(self._shrink, self.linear1(normed))
+        else:
+            shrunk = self.linear2(activated(self.linear1, F.gelu, normed))
         return torch.addcmul(tokens, shrunk, self.scale2)
 
     def _shrink(self, hidden: Tensor) -> Tensor:

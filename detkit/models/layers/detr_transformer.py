@@ -16,6 +16,7 @@ from .conv_module import Activation, build_activation
 from .keyed_dropout import KeyedDropout
 from .linear import Linear
 from .normalization import build_vector_norm
+from .packed_linear import activated
 from .swiglu import SwiGLU
 
 # B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.
@@ -129,7 +130,7 @@ class TransformerLayer(nn.Module):
 
     def feedforward(self, x: Tensor) -> Tensor:
         # Not in place: the output of a linear layer is a view, whose gradient would be copied twice.
-        hidden = self.dropout(F.relu(self.linear1(x)) if self.act is None else self.act(self.linear1(x)))
+        hidden = self.dropout(activated(self.linear1, F.relu if self.act is None else self.act, x))
         return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
 
 

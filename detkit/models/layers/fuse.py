@@ -1,4 +1,4 @@
-"""Fusion of batch normalisation with the convolution before it, for prediction."""
+"""Fusion of batch normalisation with the convolution before it, and packed linear layers, for prediction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from .csp_rep import MergingConvs
+from .linear import Linear
+from .norm_silu import has_hooks
 from .normalization import FrozenBatchNorm2d
+from .packed_linear import PackedLinear
 from .sync_batch_norm import SyncBatchNorm2d
 
 _NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, SyncBatchNorm2d, FrozenBatchNorm2d)
@@ -22,7 +25,8 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
     residual blocks, or a convolution and the normalisation that follows it in a sequence. Where ``conv`` is a sequence,
     its last layer is the convolution. Pairs with hooks, with weights that are computed from others, or of a class with
-    a computation of its own stay as they are. Branches that can become one convolution (``MergingConvs``) then do.
+    a computation of its own stay as they are. Branches that can become one convolution (``MergingConvs``) then do, and
+    each ``Linear`` becomes a ``PackedLinear`` where the processor gains by it.
 
     The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
     longer that of the unfused model: fuse a copy where that matters, or see ``fused``.
@@ -36,6 +40,9 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
         setattr(module, bn_name, nn.Identity())
     for block in _mergeable(model):
         block.merge_branches()
+    packed: dict[nn.Module, PackedLinear] = {}  # a layer may be in two places
+    for holder, name, layer in _packable(model):
+        setattr(holder, name, packed.setdefault(layer, PackedLinear(layer)))
     return model
 
 
@@ -48,6 +55,7 @@ def fused(model: nn.Module) -> Iterator[None]:
     """
     own = [(module, name, getattr(module, name)) for pair in _fusable(model) for module, name in pair]
     own += [(block, block.small, getattr(block, block.small)) for block in _mergeable(model)]
+    own += _packable(model)
     try:
         fuse_conv_bn(model)
         yield
@@ -60,6 +68,19 @@ def _mergeable(model: nn.Module) -> list[MergingConvs]:
     return [module for module in model.modules() if isinstance(module, MergingConvs)]
 
 
+def _packable(model: nn.Module) -> list[tuple[nn.Module, str, Linear]]:
+    """Return the layers that ``PackedLinear`` replaces, with the modules that hold them and their names there."""
+    return [
+        (holder, name, layer)
+        for holder in model.modules()
+        for name, layer in holder._modules.items()
+        if type(layer) is Linear
+        and PackedLinear.can_replace(layer)
+        and not has_hooks(layer)
+        and not is_parametrized(layer)
+    ]
+
+
 def _fusable(model: nn.Module) -> list[tuple[tuple[nn.Module, str], tuple[nn.Module, str]]]:
     """Return the pairs to be fused: for the convolution and for the normalisation who holds it, and its name there."""
     if model.training:
@@ -68,7 +89,7 @@ def _fusable(model: nn.Module) -> list[tuple[tuple[nn.Module, str], tuple[nn.Mod
     for module in model.modules():
         for conv_name, bn_name in _pairs(module):
             conv, holder = getattr(module, conv_name), module
-            if isinstance(conv, nn.Sequential) and len(conv) and not _has_hooks(conv):
+            if isinstance(conv, nn.Sequential) and len(conv) and not has_hooks(conv):
                 holder, conv_name = conv, str(len(conv) - 1)
                 conv = conv[-1]
             if _are_plain(conv, getattr(module, bn_name)):
@@ -85,13 +106,8 @@ def _are_plain(conv: nn.Module, bn: nn.Module) -> bool:
         and type(bn).forward in [each.forward for each in _NORMALISATIONS]
         and bn.running_var is not None
         and not is_parametrized(conv)
-        and not any(_has_hooks(layer) for layer in (conv, bn))
+        and not any(has_hooks(layer) for layer in (conv, bn))
     )
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    """Return whether a layer has hooks, or a ``forward`` that its class does not have."""
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or 'forward' in vars(layer))
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:

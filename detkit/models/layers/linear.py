@@ -34,11 +34,11 @@ def _convolves_faster(x: Tensor, weight: Tensor) -> bool:
         runs_plainly_in_float32(x, weight)
         and x.numel() >= max(_MIN_ROWS, _MIN_OUTPUTS / weight.shape[0]) * x.shape[-1] > 0
         and torch.backends.mkldnn.enabled
-        and _has_vectors()
+        and has_vectors()
     )
 
 
 @cache
-def _has_vectors() -> bool:
+def has_vectors() -> bool:
     """Return whether oneDNN has kernels for the processor's vector units: of x86, since AVX2."""
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith('AVX')

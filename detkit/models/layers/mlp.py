@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .conv_module import Activation, build_activation
 from .linear import Linear
+from .packed_linear import activated
 from .precision import full_precision
 
 
@@ -32,7 +33,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = self.act(layer(x))
+            x = activated(layer, self.act, x)
         return self.layers[-1](x)
 
 
@@ -44,7 +45,7 @@ class PreciseMLP(MLP):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = self.act(layer(x))
+            x = activated(layer, self.act, x)
         last = self.layers[-1]
         with full_precision(x):
             return last(x.to(last.weight.dtype))

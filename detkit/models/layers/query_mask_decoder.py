@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
 from .normalization import LayerNorm2d
+from .packed_linear import activated
 
 # B images, Q queries, C embed_dims, L decoder layers.
 
@@ -36,9 +38,9 @@ class QueryMaskDecoder(nn.Module):
         self.blocks = nn.ModuleList(PixelBlock(embed_dims) for _ in range(num_layers))
         self.pixel_proj = nn.Conv2d(embed_dims, embed_dims, 1)
         self.query_norm = nn.LayerNorm(embed_dims)
-        self.linear1 = nn.Linear(embed_dims, mlp_ratio * embed_dims)
-        self.linear2 = nn.Linear(mlp_ratio * embed_dims, embed_dims)
-        self.query_proj = nn.Linear(embed_dims, embed_dims)
+        self.linear1 = Linear(embed_dims, mlp_ratio * embed_dims)
+        self.linear2 = Linear(mlp_ratio * embed_dims, embed_dims)
+        self.query_proj = Linear(embed_dims, embed_dims)
         self.bias = nn.Parameter(torch.zeros(1))
 
     def pixels(self, feat: Tensor, size: Sequence[int], num_layers: int) -> list[Tensor]:
@@ -57,7 +59,7 @@ class QueryMaskDecoder(nn.Module):
 
     def queries(self, queries: Tensor) -> Tensor:
         """Return the vectors of queries ``(..., C)``."""
-        hidden = self.linear2(F.gelu(self.linear1(self.query_norm(queries))))
+        hidden = self.linear2(activated(self.linear1, F.gelu, self.query_norm(queries)))
         return self.query_proj(queries + hidden)
 
 
