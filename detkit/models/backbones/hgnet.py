@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detkit.models.layers.packed import norm_activated
 from detkit.models.layers.plain_tensors import is_plain
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
@@ -183,7 +184,7 @@ class HGConv(nn.Module):
         self.lab = ScaleBias() if act and lab else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lab(self.act(self.bn(self.conv(x))))
+        return self.lab(norm_activated(self.conv, self.bn, self.act, x))
 
 
 class HGStem(nn.Module):

@@ -11,6 +11,7 @@ from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
 from ..layers.norm_max_pool import can_join_pool, norm_max_pool
+from ..layers.packed import norm_activated
 from .pretrained import NamedWeights, fetch_weights, find_weights, load_backbone, read_weights
 from .staged import StagedBackbone
 
@@ -63,7 +64,7 @@ class BasicBlock(ResidualBlock):
         self.downsample = shortcut
 
     def _residual(self, x: Tensor) -> Tensor:
-        return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.bn2(self.conv2(norm_activated(self.conv1, self.bn1, self.relu, x)))
 
 
 class Bottleneck(ResidualBlock):
@@ -91,8 +92,8 @@ class Bottleneck(ResidualBlock):
         self.downsample = shortcut
 
     def _residual(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
+        x = norm_activated(self.conv1, self.bn1, self.relu, x)
+        x = norm_activated(self.conv2, self.bn2, self.relu, x)
         return self.bn3(self.conv3(x))
 
 

@@ -15,7 +15,7 @@ from detkit.utils.errors import ConfigError
 from ..base_module import BaseModule
 from ..layers import MultiHeadAttention
 from ..layers.linear import Linear
-from ..layers.packed_linear import activated
+from ..layers.packed import activated
 from ..layers.recomputed import recomputed
 from .pretrained import load_backbone, read_weights
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from detkit.models.layers.norm_silu import can_join, norm_silu
 from detkit.models.layers.normalization import LayerNorm2d
+from detkit.models.layers.packed import activated, passes_on
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -69,6 +70,8 @@ class ConvModule(nn.Module):
         self.act = build_activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
+        if passes_on(self.bn):
+            return activated(self.conv, self.act, x)
         y = self.conv(x)
         return norm_silu(self.bn, y) if can_join(self.bn, self.act, y) else self.act(self.bn(y))
 

@@ -11,6 +11,8 @@ from detkit.protocols import Block
 from detkit.registry import LAYERS
 
 from .conv_module import Activation, ConvModule, build_activation
+from .norm_silu import has_hooks
+from .packed import norm_activated, passes_on
 
 
 class MergingConvs(nn.Module):
@@ -26,7 +28,10 @@ class MergingConvs(nn.Module):
     act: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
-        y, small = getattr(self, self.large)(x), getattr(self, self.small)
+        large, small = getattr(self, self.large), getattr(self, self.small)
+        if small is None and not has_hooks(large) and passes_on(large.act):
+            return norm_activated(large.conv, large.bn, self.act, x)
+        y = large(x)
         return self.act(y if small is None else y + small(x))
 
     def merge_branches(self) -> None:

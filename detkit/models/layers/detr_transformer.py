@@ -16,7 +16,7 @@ from .conv_module import Activation, build_activation
 from .keyed_dropout import KeyedDropout
 from .linear import Linear
 from .normalization import build_vector_norm
-from .packed_linear import activated
+from .packed import activated
 from .swiglu import SwiGLU
 
 # B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.

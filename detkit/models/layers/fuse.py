@@ -10,12 +10,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from .csp_rep import MergingConvs
-from .linear import Linear
 from .norm_silu import has_hooks
 from .normalization import FrozenBatchNorm2d
-from .packed_linear import PackedLinear
+from .packed import Packed, packed_class
 from .sync_batch_norm import SyncBatchNorm2d
 
+# Weights of all convolutions beyond which they are not packed: 64 MiB in float32. Larger networks gain least.
+_MOST_CONV_WEIGHTS = 1 << 24
 _NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, SyncBatchNorm2d, FrozenBatchNorm2d)
 
 
@@ -26,7 +27,7 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     residual blocks, or a convolution and the normalisation that follows it in a sequence. Where ``conv`` is a sequence,
     its last layer is the convolution. Pairs with hooks, with weights that are computed from others, or of a class with
     a computation of its own stay as they are. Branches that can become one convolution (``MergingConvs``) then do, and
-    each ``Linear`` becomes a ``PackedLinear`` where the processor gains by it.
+    layers whose weights the processor takes in an order of its own become ``Packed``.
 
     The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
     longer that of the unfused model: fuse a copy where that matters, or see ``fused``.
@@ -40,9 +41,11 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
         setattr(module, bn_name, nn.Identity())
     for block in _mergeable(model):
         block.merge_branches()
-    packed: dict[nn.Module, PackedLinear] = {}  # a layer may be in two places
+    packed: dict[nn.Module, Packed] = {}  # a layer may be in two places
     for holder, name, layer in _packable(model):
-        setattr(holder, name, packed.setdefault(layer, PackedLinear(layer)))
+        if layer not in packed:
+            packed[layer] = packed_class(layer).of(layer)
+        setattr(holder, name, packed[layer])
     return model
 
 
@@ -68,17 +71,18 @@ def _mergeable(model: nn.Module) -> list[MergingConvs]:
     return [module for module in model.modules() if isinstance(module, MergingConvs)]
 
 
-def _packable(model: nn.Module) -> list[tuple[nn.Module, str, Linear]]:
-    """Return the layers that ``PackedLinear`` replaces, with the modules that hold them and their names there."""
-    return [
+def _packable(model: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Return the layers that packed ones replace, with the modules that hold them and their names there."""
+    found = [
         (holder, name, layer)
         for holder in model.modules()
         for name, layer in holder._modules.items()
-        if type(layer) is Linear
-        and PackedLinear.can_replace(layer)
-        and not has_hooks(layer)
-        and not is_parametrized(layer)
+        if layer is not None and packed_class(layer) and not has_hooks(layer) and not is_parametrized(layer)
     ]
+    convs = {layer for _, _, layer in found if isinstance(layer, nn.Conv2d)}
+    if sum(conv.weight.numel() for conv in convs) <= _MOST_CONV_WEIGHTS:
+        return found
+    return [each for each in found if each[2] not in convs]
 
 
 def _fusable(model: nn.Module) -> list[tuple[tuple[nn.Module, str], tuple[nn.Module, str]]]:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from .conv_module import Activation, build_activation
 from .linear import Linear
-from .packed_linear import activated
+from .packed import activated
 from .precision import full_precision
 
 

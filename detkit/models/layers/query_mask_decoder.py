@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .linear import Linear
 from .normalization import LayerNorm2d
-from .packed_linear import activated
+from .packed import activated
 
 # B images, Q queries, C embed_dims, L decoder layers.
 

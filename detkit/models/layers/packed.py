@@ -1,0 +1,204 @@
+"""Layers for prediction on a CPU, whose weights are kept in the order of the processor's kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from .linear import Linear, has_vectors
+from .norm_silu import has_hooks
+from .plain_tensors import is_plain
+from .precision import autocast_type
+
+_ROWS = 1024  # vectors for which oneDNN chooses the order of a linear layer; it is as fast for fewer or more
+_MIN_OUTPUTS = 65  # narrower linear layers are as fast without
+# oneDNN's names of activations.
+_ACTIVATIONS = {F.relu: 'relu', nn.ReLU: 'relu', F.gelu: 'gelu', nn.GELU: 'gelu', F.silu: 'swish', nn.SiLU: 'swish'}
+
+
+class Packed(nn.Module):
+    """Base of layers that keep packed weights, of which their memory grows.
+
+    oneDNN reorders the weights of a layer in each call, and autocast casts them. Such a layer keeps what both give, for
+    each type that it computes in. Results are those of the layer whose parameters it takes but for rounding. With
+    gradients, on other devices, in tracing and compiling, and where a mode looks at operations, it is that layer.
+
+    Attributes:
+        weight, bias: the parameters, those of the other layer, not copies.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> Packed:
+        """Return a packed layer in place of another one."""
+        packed = cls(layer)
+        packed.weight, packed.bias = layer.weight, layer.bias
+        packed._packed = {}
+        return packed.train(layer.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.product(x)
+        return super().forward(x) if y is None else y
+
+    def product(self, x: Tensor, act: str = 'none') -> Tensor | None:
+        """Return the activated output computed with packed weights, or None where these do not serve.
+
+        Args:
+            x: the layer's input.
+            act: oneDNN's name of the activation.
+        """
+        dtype = _type_of_product(x, self.weight)
+        if dtype is None:
+            return None
+        packed = self._packed.get(dtype)
+        source = _source(self.weight, self.bias)
+        if packed is None or packed.source != source:
+            bias = None if self.bias is None else self.bias.detach().to(dtype)
+            packed = self._packed[dtype] = _Weights(self.pack(self.weight.detach().to(dtype), x), bias, source)
+        return self.multiply(x.to(dtype), packed.weight, packed.bias, (act, [], 'none' if act == 'gelu' else ''))
+
+    def pack(self, weight: Tensor, x: Tensor) -> Tensor:
+        """Return a weight in an order of oneDNN's for inputs like ``x``."""
+        raise NotImplementedError
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None, act: tuple) -> Tensor:
+        """Return the output for a packed weight; ``act`` are oneDNN's name, numbers and kind of the activation."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a file of the layer holds: all but packed weights, which only this process can read."""
+        return {**self.__dict__, '_packed': {}}
+
+
+class PackedLinear(Packed, Linear):
+    """A linear layer with packed weights."""
+
+    def __init__(self, layer: Linear) -> None:
+        nn.Linear.__init__(self, layer.in_features, layer.out_features, layer.bias is not None, device='meta')
+
+    @classmethod
+    def can_replace(cls, layer: nn.Module) -> bool:
+        """Return whether a layer may be replaced, which gains by it."""
+        return type(layer) is Linear and layer.out_features >= _MIN_OUTPUTS
+
+    def pack(self, weight: Tensor, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None, act: tuple) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *act)
+
+
+class PackedConv2d(Packed, nn.Conv2d):
+    """A convolution with packed weights: ``(B, in, H, W) -> (B, out, H', W')`` in channels_last."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        nn.Conv2d.__init__(self, *shape, layer.groups, layer.bias is not None, device='meta')
+
+    @classmethod
+    def can_replace(cls, layer: nn.Module) -> bool:
+        """Return whether a layer may be replaced."""
+        return type(layer) is nn.Conv2d and layer.padding_mode == 'zeros' and not isinstance(layer.padding, str)
+
+    def product(self, x: Tensor, act: str = 'none') -> Tensor | None:
+        return super().product(x, act) if x.dim() == 4 else None
+
+    def pack(self, weight: Tensor, x: Tensor) -> Tensor:
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        return torch.ops.mkldnn._reorder_convolution_weight(weight, *self._options(), list(x.shape))
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None, act: tuple) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self._options(), *act)
+
+    def _options(self) -> tuple:
+        return self.padding, self.stride, self.dilation, self.groups
+
+
+def packed_class(layer: nn.Module) -> type[Packed] | None:
+    """Return the class that may take the place of a layer to predict; None for layers that stay as they are."""
+    if not can_pack():
+        return None
+    return next((cls for cls in (PackedLinear, PackedConv2d) if cls.can_replace(layer)), None)
+
+
+def activated(layer: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return ``act(layer(x))``, in one pass where the layer is packed and nobody looks between the two."""
+    name = _ACTIVATIONS.get(type(act) if isinstance(act, nn.Module) else act)
+    if name is not None and isinstance(layer, Packed) and not _are_watched(layer, act):
+        y = layer.product(x, name)
+        if y is not None:
+            return y
+    return act(layer(x))
+
+
+def norm_activated(layer: nn.Module, norm: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return ``act(norm(layer(x)))``, see ``activated``."""
+    return activated(layer, act, x) if passes_on(norm) else act(norm(layer(x)))
+
+
+def passes_on(layer: nn.Module) -> bool:
+    """Return whether a layer only passes its input on, as a normalisation that was fused with the layer before it."""
+    return type(layer) is nn.Identity and not has_hooks(layer)
+
+
+def _are_watched(layer: nn.Module, act: Callable[[Tensor], Tensor]) -> bool:
+    """Return whether hooks see the layer's output, or the activation is an approximation."""
+    if _has_any_global_hook() or has_hooks(layer):
+        return True
+    return isinstance(act, nn.Module) and (has_hooks(act) or getattr(act, 'approximate', 'none') != 'none')
+
+
+class _Weights(NamedTuple):
+    """Packed weights.
+
+    Attributes:
+        weight, bias: in the type of the product; the weight in an order of oneDNN's.
+        source: what they were packed from, see ``_source``.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    source: tuple
+
+
+def _source(*params: Tensor | None) -> tuple:
+    """Return what tells whether parameters are still the same: where they lie, and how often they were changed."""
+    return tuple(None if x is None else (x.data_ptr(), x.dtype, x._version) for x in params)
+
+
+def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Return the type that a layer computes in where packed weights may stand for its own; None elsewhere."""
+    if not is_plain(x) or {x.device.type, weight.device.type} != {'cpu'} or not x.numel():
+        return None
+    if _get_current_dispatch_mode() is not None or not torch.backends.mkldnn.enabled:
+        return None
+    if weight.is_inference() or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
+        return None
+    half = autocast_type('cpu')
+    if half is None:
+        dtype = x.dtype if x.dtype == weight.dtype else None
+    else:
+        dtype = half if {x.dtype, weight.dtype} <= {torch.float32, half} else None
+    return dtype if dtype == torch.float32 or (dtype == torch.bfloat16 and _has_bfloat16()) else None
+
+
+@cache
+def can_pack() -> bool:
+    """Return whether this PyTorch packs weights on this processor."""
+    names = ('linear_pointwise', 'reorder_linear_weight', 'convolution_pointwise', 'reorder_convolution_weight')
+    return has_vectors() and all(hasattr(torch.ops.mkldnn, f'_{name}') for name in names)
+
+
+@cache
+def _has_bfloat16() -> bool:
+    """Return whether oneDNN has products in bfloat16 for this processor."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
