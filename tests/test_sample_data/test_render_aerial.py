@@ -16,7 +16,7 @@ from detkit.utils.rng import keyed_rng
 
 @pytest.fixture(scope='module')
 def surveys():
-    return {split: list(render_surveys(split, count)) for split, count in (('train', 16), ('val', 8))}
+    return {split: list(render_surveys(split, count)) for split, count in (('train', 10), ('val', 8))}
 
 
 def sides(corners):

@@ -169,3 +169,18 @@ def test_region_draws_into_its_canvas():
     np.testing.assert_array_equal(whole.rgb, parts.rgb)
     np.testing.assert_array_equal(whole.alpha, parts.alpha)
     assert parts.region([(5, 5)], 0.1).alpha.size == 0
+
+
+@pytest.mark.parametrize('angle', [0, 30, 200])
+@pytest.mark.parametrize('stretch', [(1, 1), (1, 0.4), (2.5, 1)])
+def test_shapes_are_drawn_whole(angle, stretch):
+    """Beside the pixels near a shape nothing is computed, and nothing else is covered."""
+    canvas = Canvas((-1, -1, 1, 1), 40, angle, stretch)
+    for cx, cy, half_w, half_h in ((0.3, 0.2, 0.5, 0.1), (-0.9, 0.1, 0.3, 0.3), (0, 0, 2, 2), (4, 0, 0.2, 0.2)):
+        x, y = canvas.x - cx, canvas.y - cy
+        ellipse = canvas.inside((np.hypot(x / half_w, y / half_h) - 1) * min(half_w, half_h))
+        np.testing.assert_array_equal(canvas.ellipse(cx, cy, half_w, half_h), ellipse)
+        dx, dy = np.abs(x) - half_w, np.abs(y) - half_h
+        sharp = canvas.inside(np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0))
+        np.testing.assert_array_equal(canvas.box(cx, cy, half_w, half_h), sharp)
+        assert (cx < 4) == bool(sharp.any()) == bool(ellipse.any())

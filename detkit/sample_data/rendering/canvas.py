@@ -12,6 +12,7 @@ import numpy as np
 Colour = Sequence[float] | np.ndarray  # RGB 0-255, one (3,) or one a pixel (H, W, 3)
 
 _SHIFT = 4  # OpenCV's fixed-point bits: vertices are placed to a sixteenth of a pixel
+_RIM = 4  # pixels around a shape that hold its edge, stretched or not
 LIGHT = (-0.45, -0.62, 0.64)  # from the upper left and the viewer, in image axes (x right, y down, z to the viewer)
 
 
@@ -85,14 +86,19 @@ class Canvas:
 
         ``margin`` is in object units; a part outside the canvas is empty.
         """
+        where = self._around(points, margin)
+        part = copy.copy(self)
+        part.x, part.y, part.rgb, part.alpha = (field[where] for field in (self.x, self.y, self.rgb, self.alpha))
+        part.matrix = self.matrix - [[0, 0, where[1].start], [0, 0, where[0].start]]
+        return part
+
+    def _around(self, points: np.ndarray | Sequence[Sequence[float]], margin: float) -> tuple[slice, slice]:
+        """Return the rows and columns around ``points`` (K, 2), ``margin`` object units further."""
         pixels = np.asarray(points, np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
         h, w = self.alpha.shape
         x0, y0 = np.clip(np.floor(pixels.min(0) - margin * self.scale).astype(int), 0, (w, h))
         x1, y1 = np.clip(np.ceil(pixels.max(0) + margin * self.scale).astype(int), 0, (w, h))
-        part = copy.copy(self)
-        part.x, part.y, part.rgb, part.alpha = (field[y0:y1, x0:x1] for field in (self.x, self.y, self.rgb, self.alpha))
-        part.matrix = self.matrix - [[0, 0, x0], [0, 0, y0]]
-        return part
+        return slice(y0, y1), slice(x0, x1)
 
     # masks -------------------------------------------------------------------------------------------------------
     def inside(self, distance: np.ndarray) -> np.ndarray:
@@ -102,14 +108,24 @@ class Canvas:
     def ellipse(self, cx: float, cy: float, rx: float, ry: float | None = None) -> np.ndarray:
         """Return the coverage of an axis-aligned ellipse."""
         ry = rx if ry is None else ry
-        return self.inside((np.hypot((self.x - cx) / rx, (self.y - cy) / ry) - 1) * min(rx, ry))
+        grown = 1 + 1 / (min(rx, ry) * self.scale)  # half a pixel of the short axis is more along the long one
+        where = self._around(_corners(cx, cy, rx * grown, ry * grown), _RIM / self.scale)
+        distance = (np.hypot((self.x[where] - cx) / rx, (self.y[where] - cy) / ry) - 1) * min(rx, ry)
+        return self._placed(self.inside(distance), where)
 
     def box(self, cx: float, cy: float, half_w: float, half_h: float, radius: float = 0.0) -> np.ndarray:
         """Return the coverage of a rectangle with rounded corners."""
-        dx = np.abs(self.x - cx) - (half_w - radius)
-        dy = np.abs(self.y - cy) - (half_h - radius)
+        where = self._around(_corners(cx, cy, half_w, half_h), _RIM / self.scale)
+        dx = np.abs(self.x[where] - cx) - (half_w - radius)
+        dy = np.abs(self.y[where] - cy) - (half_h - radius)
         outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0)
-        return self.inside(outside - radius)
+        return self._placed(self.inside(outside - radius), where)
+
+    def _placed(self, coverage: np.ndarray, where: tuple[slice, slice]) -> np.ndarray:
+        """Return the coverage of the whole canvas from that of the rows and columns ``where`` it is not 0."""
+        whole = np.zeros(self.x.shape, coverage.dtype)
+        whole[where] = coverage
+        return whole
 
     def polygons(self, *polygons: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
         """Return the coverage of the union of polygons, each (K, 2) object coordinates."""
@@ -179,6 +195,10 @@ class Canvas:
         rgb = cv2.resize(lit, size_wh, interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(self.alpha, size_wh, interpolation=cv2.INTER_AREA)
         return Sprite(rgb, alpha, self.matrix / self.samples)
+
+
+def _corners(cx: float, cy: float, half_w: float, half_h: float) -> list[tuple[float, float]]:
+    return [(cx + x * half_w, cy + y * half_h) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
 
 
 def _covered(mask: np.ndarray) -> tuple[slice, slice]:
