@@ -77,20 +77,30 @@ def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
     return normalize_rbboxes(np.concatenate([centres, high - low, angles[:, None]], 1)).astype(np.float32)
 
 
-def enclosing_rbboxes(outlines: Polygons, num_objects: int) -> np.ndarray:
-    """Return ``(N, 5)`` float32: the rectangle of least area around each object's ring, zeros where it has none.
+def enclosing_rbboxes(outlines: Polygons, angles: np.ndarray) -> np.ndarray:
+    """Return ``(N, 5)`` float32: the least rectangle of a direction around each object's ring, zeros where it has none.
 
     Args:
-        outlines: at most one ring an object, of few points: all pairs of them are tried.
-        num_objects: N.
+        outlines: at most one ring an object.
+        angles: ``(N,)``, of one of the sides of each object's rectangle.
     """
-    rbboxes = np.zeros((num_objects, 5), np.float32)
-    sizes, starts = outlines.ring_sizes, outlines.ring_starts
-    for size in np.unique(sizes):
-        rings = np.flatnonzero(sizes == size)
-        if size > 1:
-            corners = outlines.points[starts[rings, None] + np.arange(size)]
-            rbboxes[outlines.ring_owners[rings]] = corners_to_rbboxes(corners)
+    rbboxes = np.zeros((len(angles), 5), np.float32)
+    rings = np.flatnonzero(outlines.ring_sizes)
+    if not len(rings):
+        return rbboxes
+    owners, starts = outlines.ring_owners[rings], outlines.ring_starts[rings]
+    cos, sin = np.cos(angles[owners]), np.sin(angles[owners])
+    sizes = outlines.ring_sizes[rings]
+    x, y = outlines.points.astype(np.float64).T
+    cos_of, sin_of = np.repeat(cos, sizes), np.repeat(sin, sizes)
+    sides = [
+        (np.minimum.reduceat(d, starts), np.maximum.reduceat(d, starts))
+        for d in (x * cos_of + y * sin_of, y * cos_of - x * sin_of)
+    ]
+    (left, right), (top, bottom) = sides
+    u, v = (left + right) / 2, (top + bottom) / 2
+    found = [u * cos - v * sin, u * sin + v * cos, right - left, bottom - top, angles[owners]]
+    rbboxes[owners] = normalize_rbboxes(np.stack(found, 1))
     return rbboxes
 
 

@@ -48,7 +48,7 @@ def test_none():
     assert normalize_rbboxes(empty).shape == rbboxes_to_xywhr(empty).shape == (0, 5)
     assert rbbox_hulls(empty).shape == (0, 4)
     assert move_rbboxes(empty, np.eye(3)).shape == (0, 5)
-    assert enclosing_rbboxes(Polygons(), 3).tolist() == [[0.0] * 5] * 3
+    assert enclosing_rbboxes(Polygons(), np.ones(3)).tolist() == [[0.0] * 5] * 3
     assert normalize_tensors(torch.zeros(0, 5)).shape == map_rbboxes(torch.zeros(0, 5), torch.eye(3)).shape == (0, 5)
 
 
@@ -110,10 +110,12 @@ def test_points_that_coincide_or_line_up():
 def test_rings_of_several_sizes():
     ring = np.array([[0, 0], [4, 0], [4, 2], [0, 2], [-0.0, 1]], np.float32)
     outlines = Polygons(np.concatenate([ring[:4] + 10, ring]), np.array([4, 5]), np.array([0, 2]))
-    boxes = enclosing_rbboxes(outlines, 3)
+    boxes = enclosing_rbboxes(outlines, np.array([0, 1, np.pi / 2]))
     assert boxes[0] == pytest.approx([12, 11, 4, 2, 0])
     assert not boxes[1].any()
-    assert boxes[2] == pytest.approx([2, 1, 4, 2, 0])
+    assert boxes[2] == pytest.approx([2, 1, 4, 2, 0], abs=1e-6)
+    turned = enclosing_rbboxes(outlines, np.full(3, np.pi / 4))
+    assert turned[0] == pytest.approx([12, 11, 6 / 2**0.5, 6 / 2**0.5, turned[0, 4]])
 
 
 def test_shear_moves_corners_and_encloses_them():

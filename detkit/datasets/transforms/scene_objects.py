@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from detkit.structures.annotations import Annotations
 from detkit.structures.bboxes import bbox_areas, bbox_corners
 from detkit.structures.polygons import Polygons, move_points
-from detkit.structures.rotated_bboxes import enclosing_rbboxes, rbbox_corners
+from detkit.structures.rotated_bboxes import enclosing_rbboxes, move_rbboxes, rbbox_corners
 from detkit.structures.scene import Scene, Tile
 
 __all__ = ['SceneObjects', 'place_objects', 'scene_bboxes']
@@ -77,7 +77,8 @@ def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> Sce
         polygons=None if all(part.polygons is None for part in parts) else after,
         rles=annotations.rles,
         keypoints=annotations.keypoints,
-        rbboxes=None if annotations.rbboxes is None else enclosing_rbboxes(after, num_objects),
+        # What the frame cuts off changes no direction, as in ultralytics 8.4.190.
+        rbboxes=None if annotations.rbboxes is None else enclosing_rbboxes(after, annotations.rbboxes[:, 4]),
     )
     ratios = np.divide(bbox_areas(bboxes), areas, out=np.zeros_like(areas), where=areas > 0)
     has_outline = np.concatenate(flags) if flags else np.zeros(0, bool)
@@ -149,7 +150,7 @@ def bitmap_outline(bitmap: np.ndarray) -> np.ndarray:
 
 
 def _moved(own: Annotations, tile: Tile, matrix: np.ndarray, size: tuple[int, int]) -> Annotations:
-    """Move the keypoints; boxes, rotated boxes and polygons follow from the outlines."""
+    """Move keypoints and rotated boxes; boxes and polygons, and what is seen of rotated ones, follow from outlines."""
     keypoints = own.keypoints
     if keypoints is not None:
         points = keypoints[..., :2].reshape(-1, 2)
@@ -157,7 +158,8 @@ def _moved(own: Annotations, tile: Tile, matrix: np.ndarray, size: tuple[int, in
         inside = _inside(keypoints[..., :2], tile.clip) & _inside(moved, (0, 0, size[1], size[0]))
         visibility = np.where(inside, keypoints[..., 2] if keypoints.shape[2] > 2 else 1, 0)
         keypoints = np.concatenate([moved, visibility[..., None]], 2).astype(np.float32)
-    return Annotations(own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, own.rbboxes)
+    rbboxes = None if own.rbboxes is None else move_rbboxes(own.rbboxes, matrix)
+    return Annotations(own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, rbboxes)
 
 
 def _inside(points: np.ndarray, rect: tuple[float, float, float, float]) -> np.ndarray:
