@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from own_steps import OPTIMISER, WRONG_STEPS
 
-from detkit import registry
+from detkit import Detector, registry
+from detkit.cli.main import main
 from detkit.config import load_config
 from detkit.config.own_parts import mistake_in
 from detkit.engine import runner as engine_runner
@@ -164,48 +166,6 @@ LATE = [
         'CountMetric fails in epoch 2, at its end: ZeroDiv',
     ),
 ]
-OPTIMISER = """
-import torch
-from torch.optim import Optimizer
-
-from detkit.engine.schedule import WarmupDecay
-from detkit.registry import OPTIMIZERS, PARAM_SCHEDULERS
-
-
-@OPTIMIZERS.register_module()
-class SignSGD(Optimizer):
-    def __init__(self, params, lr=1e-3):
-        super().__init__(params, dict(lr=lr))
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for param in group['params']:
-                if param.grad is not None:
-                    self.state[param].setdefault('signs', param.grad.sign()).copy_(param.grad.sign())
-                    param.add_(self.state[param]['signs'], alpha=-group['lr'])
-
-
-@PARAM_SCHEDULERS.register_module()
-class Halves(WarmupDecay):
-    def factor(self, iteration):
-        return 0.5 ** iteration
-"""
-WRONG_STEPS = [
-    ('Optimizer):', 'object):', 'optim_wrapper.optimizer.type: SignSGD is no torch.optim.Optimizer'),
-    ('closure=None', 'closure', r'SignSGD has step\(self, closure\), but is called as step\(self\)'),
-    (
-        "-group['lr']",
-        "-group['rate']",
-        r"optim_wrapper.optimizer: SignSGD fails on two samples.*KeyError: 'rate' \(own_1",
-    ),
-    ("-group['lr']", "-float('nan')", 'SignSGD: a step makes weights infinite or not a number, of finite gradients'),
-    ('            for param in', "            group['own'] = type\n            for param in", 'SignSGD.state_dict'),
-    ('(WarmupDecay)', '', r'param_scheduler.type: Halves is no schedule; write class Halves\(WarmupDecay\)'),
-    ('0.5 ** iteration', 'None', 'param_scheduler: Halves fails on two samples.*TypeError'),
-    ('0.5 **', "float('nan') *", "Halves: the learning rate of 'weight' is nan in iteration 1, but rates are finite"),
-    ('0.5 **', '-1 *', r"Halves: the learning rate of 'weight' is -0\.\d+ in iteration \d, but rates are finite and"),
-]
 
 
 @pytest.fixture(scope='module')
@@ -244,6 +204,10 @@ def write(sources, repo, tmp_path, monkeypatch):
         return 'cfg.py'
 
     yield write
+    forget()
+
+
+def forget():
     for one in registry._REGISTRIES:
         for name in [name for name, part in one.module_dict.items() if part.__module__ == 'own_1']:
             del one.module_dict[name]
@@ -291,6 +255,27 @@ def test_a_hook_that_does_not_take_its_state_is_named(write, tiny_data):
     settings = options('hook', tiny_data, work_dir='run') | {'max_epochs': 2}
     with pytest.raises(ConfigError, match=r"0: CountObjects fails where it takes its state .*'cuont' \(own_1.py:\d+\)"):
         train_from_config(path, settings, resume=True)
+
+
+def test_a_checkpoint_says_which_modules_it_needs(write, tiny_data, capsys):
+    train_from_config(write('backbone'), options('backbone', tiny_data, work_dir='run'))
+    forget()
+    image = str(next((tiny_data / 'images').rglob('*.jpg')))
+    with pytest.raises(ConfigError, match='names own_1 in custom_imports, .* or import it yourself, import own_1'):
+        Detector('run', device='cpu')(image)
+    arguments = ['predict', '-', 'run/last.pth', image, '--device', 'cpu', '--no-pictures']
+    assert main(arguments) == 2 and 'import it yourself, --custom-imports own_1' in capsys.readouterr().err
+    assert 'own_1' not in sys.modules
+    assert main([*arguments, '--custom-imports', 'own_1']) == 0
+
+
+@pytest.mark.parametrize(
+    'command', ['predict - a.pth {}', 'test - a.pth', 'track a.pth {}', 'export a.pth', 'serve a.pth']
+)
+def test_commands_that_take_a_model_without_its_config_import_modules(tiny_data, capsys, command):
+    image = str(next((tiny_data / 'images').rglob('*.jpg')))
+    assert main([*command.format(image).split(), '--custom-imports', 'no_such_part']) == 2
+    assert "--custom-imports cannot import 'no_such_part'" in capsys.readouterr().err
 
 
 def with_steps(write, old='', new=''):

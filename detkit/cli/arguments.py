@@ -85,6 +85,12 @@ _ARGUMENTS = {
         help='runtime of an exported file; must be named for files that may run code (torchscript, torch_export). '
         'In prediction also of a checkpoint: torch (default), onnx, openvino, or auto for the fastest'
     ),
+    '--custom-imports': dict(
+        nargs='+',
+        metavar='MODULE',
+        help='modules with components of your own, which lie here or are installed: for models that are given without '
+        'their config, whose key custom_imports names them',
+    ),
     '--amp': dict(
         action=Switch,
         default=None,
@@ -99,6 +105,14 @@ def add_shared_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add arguments that several commands have to the parser of one."""
     for name in names:
         parser.add_argument(name, **_ARGUMENTS[name])
+
+
+def import_given(args: argparse.Namespace) -> None:
+    """Import the modules of ``--custom-imports``."""
+    if args.custom_imports:
+        from detkit.config.own_imports import import_modules  # only now, so that --help needs no torch
+
+        import_modules(args.custom_imports)
 
 
 def add_option_arguments(parser: argparse.ArgumentParser, kind: type[CallOptions], **helps: str) -> None:

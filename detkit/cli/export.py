@@ -13,7 +13,7 @@ detkit export best.pth --format openvino --int8 --calibration images/train --dat
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, given_options
+from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options, import_given
 from detkit.cli.command import CommandParser
 from detkit.export import ExportSettings
 
@@ -30,6 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
         '--data', metavar='DATA', help='data with annotations to test the model and the file on, such as a data.yaml'
     )
     add_option_arguments(parser, ExportSettings)
+    add_shared_arguments(parser, '--custom-imports')
     parser.mistake = _mistake
 
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
     from detkit.api import Detector
 
+    import_given(args)
     settings = given_options(args, ExportSettings)
     if args.dynamic == ['none']:
         settings['dynamic'] = False

@@ -9,7 +9,13 @@ detkit predict - work_dirs/seg_n_coco8/best.onnx photos
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, add_shared_arguments, add_video_arguments, given_options
+from detkit.cli.arguments import (
+    add_option_arguments,
+    add_shared_arguments,
+    add_video_arguments,
+    given_options,
+    import_given,
+)
 from detkit.cli.command import CommandParser
 from detkit.inference import FolderOutputs, PredictionOptions
 from detkit.visualization import DrawingOptions
@@ -24,7 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
     add_option_arguments(parser, PredictionOptions)
     add_video_arguments(parser)
-    add_shared_arguments(parser, '--device', '--runtime')
+    add_shared_arguments(parser, '--device', '--runtime', '--custom-imports')
     add_option_arguments(parser, FolderOutputs)
     add_option_arguments(parser, DrawingOptions)
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
@@ -36,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
     from detkit.inference.to_folder import predict_to_folder
     from detkit.inference.video import with_options
 
+    import_given(args)
     sources = require_images(find_sources(args.source))  # a mistyped source is found before the model is built
     sources = with_options(sources, args.frame_stride, args.start, args.stop)
     predictor = Predictor(

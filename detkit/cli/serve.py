@@ -12,7 +12,7 @@ detkit serve yolov8n --host 0.0.0.0 --allow-urls images.example.org
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_shared_arguments, import_given
 from detkit.cli.command import CommandParser
 
 TOKEN_VARIABLE = 'DETKIT_SERVE_TOKEN'
@@ -40,7 +40,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
     parser.add_argument('--port', type=int, default=8000, help='port to listen at; 0 for any (default: 8000)')
-    add_shared_arguments(parser, '--device', '--runtime')
+    add_shared_arguments(parser, '--device', '--runtime', '--custom-imports')
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different results')
     parser.add_argument('--threads', type=int, metavar='N', help="threads of the network on a CPU (default: PyTorch's)")
     for name, (kind, unit, text) in _NUMBERS.items():
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     from detkit.serving.server import listen, set_threads
     from detkit.utils.printable import printable
 
+    import_given(args)
     given = {name: getattr(args, name) for name in _NUMBERS if getattr(args, name) is not None}
     settings = ServeSettings(
         **given,

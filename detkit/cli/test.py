@@ -9,7 +9,15 @@ detkit test yolov8/obb_dota work_dirs/obb_dota/best.pth --tile 1024 --tta plain 
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options, output_file, share, whole
+from detkit.cli.arguments import (
+    add_option_arguments,
+    add_shared_arguments,
+    given_options,
+    import_given,
+    output_file,
+    share,
+    whole,
+)
 from detkit.cli.command import CommandParser
 from detkit.inference import ViewOptions
 
@@ -39,7 +47,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--score-thr', type=share, help='lowest score of a prediction in the pictures of --show-dir (default: 0.25)'
     )
-    add_shared_arguments(parser, '--device', '--runtime')
+    add_shared_arguments(parser, '--device', '--runtime', '--custom-imports')
     parser.add_argument('--batch-size', type=whole(1), help="images in a batch (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
     add_option_arguments(parser, ViewOptions)
@@ -68,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
     from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
 
+    import_given(args)
     views = ViewOptions(**given_options(args, ViewOptions))
     settings = EvaluationSettings(
         args.split,

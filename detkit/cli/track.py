@@ -16,6 +16,7 @@ from detkit.cli.arguments import (
     add_shared_arguments,
     add_video_arguments,
     given_options,
+    import_given,
     real,
 )
 from detkit.cli.command import CommandParser
@@ -43,7 +44,7 @@ def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
         parser, PredictionOptions, score_thr='lowest score of a prediction, which trackers choose among (default: 0.1)'
     )
     add_video_arguments(parser)
-    add_shared_arguments(parser, '--device', '--runtime')
+    add_shared_arguments(parser, '--device', '--runtime', '--custom-imports')
     parser.add_argument('--pictures', action=Switch, default=True, help='write videos with the tracks drawn')
     add_option_arguments(parser, DrawingOptions)
 
@@ -61,6 +62,7 @@ def track(args: argparse.Namespace, areas: list) -> None:
     from detkit.inference.tracking import with_low_scores
     from detkit.inference.video import with_options
 
+    import_given(args)
     sources = require_images(find_sources(args.source))  # a mistyped source is found before the model is built
     sources = with_options(sources, args.frame_stride, args.start, args.stop)
     options = with_low_scores(PredictionOptions(**given_options(args, PredictionOptions)))

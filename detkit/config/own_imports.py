@@ -5,11 +5,13 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detkit.config.origins import Origins
 from detkit.utils.errors import ConfigError, DetkitError
+from detkit.utils.front_end import argument
 
 
 def import_own_modules(values: dict[str, Any], origins: Origins) -> None:
@@ -28,13 +30,37 @@ def import_own_modules(values: dict[str, Any], origins: Origins) -> None:
     where = origins.find(('custom_imports',))
     folder = Path(custom.get('folder') or (where.file.parent if where.file else Path.cwd()))
     custom['folder'] = str(folder)
+    _import(named_modules(values), folder, f'{where}: custom_imports', custom.get('allow_failed_imports', False))
+
+
+def import_modules(modules: Sequence[str], folder: Path | None = None) -> None:
+    """Import modules of a user's own, as ``custom_imports`` of a config does, for a checkpoint or an exported file.
+
+    Args:
+        modules: their names.
+        folder: where they lie, or in the installed packages; the current folder by default.
+
+    Raises:
+        ConfigError: see ``import_own_modules``.
+    """
+    _import(modules, folder or Path.cwd(), argument('custom_imports'))
+
+
+def named_modules(values: Mapping[str, Any]) -> list[str]:
+    """Return the modules that ``custom_imports`` of a config names, as far as it is one of plain values."""
+    custom = values.get('custom_imports')
+    modules = custom.get('imports', []) if isinstance(custom, Mapping) else []
+    modules = [modules] if isinstance(modules, str) else modules
+    return [module for module in modules if isinstance(module, str)] if isinstance(modules, list | tuple) else []
+
+
+def _import(modules: Sequence[str], folder: Path, whose: str, may_fail: bool = False) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    modules = custom.get('imports', [])
-    for module in [modules] if isinstance(modules, str) else modules:
-        mistake = _mistake(module, folder, custom.get('allow_failed_imports', False))
+    for module in modules:
+        mistake = _mistake(module, folder, may_fail)
         if mistake:
-            raise ConfigError(f'{where}: custom_imports {mistake}')
+            raise ConfigError(f'{whose} {mistake}')
 
 
 def _mistake(module: str, folder: Path, may_fail: bool) -> str:

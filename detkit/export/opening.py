@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from detkit.config import check_config, located
+from detkit.config import located
 from detkit.export.description import Description, parse_description
 from detkit.export.detector import ExportedDetector
 from detkit.export.format import ExportFormat, Session, format_of
-from detkit.inference.model import PREDICTION_KEYS, config_of_text
+from detkit.inference.model import check_config_of_file, config_of_text
 from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.registry import DETECTORS, EXPORTED_MODELS
@@ -90,7 +90,7 @@ def exported_detector(
 ) -> ExportedDetector:
     """Return the detector around a session."""
     own = config_of_text(description.config, str(path))
-    check_config({key: own[key] for key in PREDICTION_KEYS if key in own})
+    check_config_of_file(own, str(path))
     if not isinstance(own.get('model'), Mapping) or (own.get('task') or 'det') != description.task:
         raise CheckpointError(
             f'the config in {path} has no model of the task {description.task!r}; the file is damaged or forged: '

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mmengine.config import Config
 from torch import nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
+from detkit.config.own_imports import named_modules
 from detkit.engine.amp import resolve_amp
 from detkit.engine.checkpoint import check_weights, licence_of, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
@@ -24,6 +26,7 @@ from detkit.registry import DETECTORS, EXPORTED_MODELS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.device import check_device
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
+from detkit.utils.front_end import importing
 from detkit.utils.limits import MAX_PIXELS
 
 # The keys of a config whose components a prediction may build.
@@ -183,6 +186,25 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
         raise CheckpointError(f'the config in {source} cannot be read ({reason}); give the config file too') from error
 
 
+def check_config_of_file(config: Mapping[str, Any], source: str) -> None:
+    """Check what prediction needs of the config that a checkpoint or an exported file holds.
+
+    Raises:
+        ConfigError: it is wrong, or names a component whose module is not imported, as nothing is because of a file.
+    """
+    try:
+        check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
+    except ConfigError as error:
+        names = [name for name in named_modules(config) if name.replace('.', '').isidentifier()]
+        missing = [name for name in names if name not in sys.modules]
+        if not missing:
+            raise
+        raise ConfigError(
+            f'{error}. The config in {source} names {", ".join(missing)} in custom_imports, but nothing is imported '
+            f'because of such a file: give the config file, or import it yourself, {importing(missing)}'
+        ) from error
+
+
 def _with_limits(value: Any) -> Any:
     """Return a value with every ``max_pixels`` in it no greater than the limit of this process."""
     if isinstance(value, dict):
@@ -207,8 +229,7 @@ def _as_config(
         if content is None or not content['meta'].get('config'):
             raise ConfigError('no config: give a config file, or a checkpoint that holds one')
         config = config_of_text(content['meta']['config'], f'checkpoint {checkpoint}')
-        # A component of a package that is not imported here gets a sentence. Parts of the training do not take part.
-        check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
+        check_config_of_file(config, f'checkpoint {checkpoint}')
     elif not isinstance(config, Config):
         config = Config(dict(config))
     if 'model' not in config:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -34,6 +34,11 @@ def argument(name: str, value: str = '…', option: str = '') -> str:
 def resuming() -> str:
     """Return how a run is resumed: ``--resume``, or ``resume=True`` in Python."""
     return argument('resume', 'True')
+
+
+def importing(modules: Sequence[str]) -> str:
+    """Return how modules of the user's own are imported: ``--custom-imports``, or a statement of Python."""
+    return f'--custom-imports {" ".join(modules)}' if _in_command else f'import {", ".join(modules)}'
 
 
 def data_argument(key: Literal['data_yaml']) -> str:
