@@ -71,10 +71,6 @@ TASKS = {
     'rfdetr obb': ('rfdetr_tiny', {'num_queries': 20, 'type': 'RFDETROBBHead', **ROTATED}, 'obb'),
 }
 
-# Seeds of networks that choose queries by scores and give each rank an embedding of its own: with 0, two cells of a
-# real picture have scores so near to each other (4e-7 apart) that rounding decides which comes first.
-SEEDS = {'rfdetr obb': 1}
-
 
 def build_task(name: str, img_size: int, shallow: bool = False) -> nn.Module:
     """Build a model of ``TASKS``, ready to predict, with the config that its file must hold.
@@ -112,7 +108,7 @@ def build_plainly(name: str, img_size: int) -> nn.Module:
 @cache
 def _built(name: str, shallow: bool) -> nn.Module:
     with torch.random.fork_rng():
-        torch.manual_seed(SEEDS.get(name, 0))
+        torch.manual_seed(0)
         network = DETECTORS.build(_model(name, shallow))
         _make_confident(network.head)
         _calibrate(network)

@@ -187,6 +187,46 @@ def test_the_check_takes_queries_in_another_order_and_no_other_ones(name, tmp_pa
     assert any('boxes differ' in line for line in check(model, moved, tmp_path))
 
 
+def in_order(*swaps: tuple[int, ...], moved: float = 0.0):
+    """Return a change that gives cells the ranks of each other, and moves the box of the first exchanged rank."""
+
+    def run(graph, arguments):
+        order = torch.arange(graph.model.head.num_queries).repeat(len(arguments[0]), 1)
+        for ranks in swaps:
+            order[:, list(ranks)] = order[:, list(ranks[1:] + ranks[:1])]
+        with graph.model.head.selecting_in(order):
+            decoded = graph.model.decode(*arguments)
+        decoded[graph.model.head.BBOXES][:, swaps[0][0], :2] += moved
+        return decoded
+
+    return run
+
+
+@pytest.mark.parametrize('name', ['rfdetr det', 'rfdetr seg', 'rfdetr obb'])
+def test_the_check_takes_another_rank_of_cells_that_tie_and_no_other_one(name, tmp_path, monkeypatch):
+    """Each rank has an embedding of its own, so that other predictions follow: those of PyTorch in that order."""
+    model = build_task(name, SIZE)
+    gaps = []
+
+    def record(graph, arguments):
+        preds = graph.model.undecoded(*arguments)
+        gaps.append(-graph.model.head.query_scores(preds).diff(dim=1).amin(0))
+        return graph.model.head.decode(preds, *arguments[1:])
+
+    assert check(model, record, tmp_path) == []
+    gap = torch.stack(gaps).amax(0)  # of each rank to the next
+    first = int(gap[:9].argmin())
+    pairs = (first, first + 1), (first + 4, first + 5)
+    tie = float(max(gap[a] for a, _ in pairs)) * 1.01
+    assert check(model, in_order(*pairs), tmp_path), 'no other predictions follow'
+    monkeypatch.setattr('detkit.export.tied_ranks._TIE', tie)
+    assert check(model, in_order(*pairs), tmp_path) == []
+    far = int(gap.argmax())
+    assert gap[far] > tie and check(model, in_order((far, far + 1)), tmp_path)
+    if name == 'rfdetr det':
+        assert any('boxes differ' in line for line in check(model, in_order(*pairs, moved=5.0), tmp_path))
+
+
 # A torch.export takes sides of one cell for fixed ones, so that its example must have more in every level.
 @pytest.mark.parametrize(
     ('fmt', 'sizes'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -109,6 +110,14 @@ class BaseHead(BaseModule):
         """Return the scores ``(B, Q)`` by which ``forward`` selected the cells that its queries begin at.
 
         They are needed as those of ``level_scores`` are. None where none was left out, or where they are unknown.
+        """
+        return None
+
+    def selecting_in(self, order: Tensor | None) -> AbstractContextManager | None:
+        """Return a context in which ``forward`` takes the selected cells in another order, ``(B, Q)`` int64.
+
+        The check of an exported file needs it, whose cells of equal scores may have other ranks. None where the order
+        of the queries does not change their results.
         """
         return None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -175,6 +176,15 @@ class RFDETRHead(QueryHead):
         """Return the scores ``(B, Q)`` of the selected cells, see ``BaseHead``; None where every cell is a query."""
         logits = preds['enc_cls_logits']
         return None if logits.shape[1] < self.num_queries else logits.amax(-1).sigmoid()
+
+    @contextmanager
+    def selecting_in(self, order: Tensor | None) -> Iterator[None]:
+        """Let the cells become queries in another order, see ``BaseHead``: each rank has an embedding of its own."""
+        self.selections[0].order = order
+        try:
+            yield
+        finally:
+            self.selections[0].order = None
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` of the last layer, and sums of the others.

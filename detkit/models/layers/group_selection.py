@@ -40,7 +40,13 @@ class GroupSelection(nn.Module):
         embed_dims: C.
         num_bbox_layers: linear layers of the MLP.
         rotated: whether boxes have an angle as fifth number, see ``turned_boxes``.
+
+    Attributes:
+        order: ``(B, Q)`` int64, the order in which the cells are taken, those of the highest scores first being 0, 1,
+            2, ...; None for that order.
     """
+
+    order: Tensor | None = None
 
     def __init__(self, num_classes: int, embed_dims: int, num_bbox_layers: int = 3, rotated: bool = False) -> None:
         super().__init__()
@@ -63,6 +69,8 @@ class GroupSelection(nn.Module):
         with torch.no_grad():
             scores = self.fc_cls(self.norm(self.linear(memory))).masked_fill(~usable, float('-inf')).amax(-1)  # (B, S)
             indices = scores.topk(num_queries, dim=1).indices.unsqueeze(-1)  # (B, Q, 1)
+            if self.order is not None:
+                indices = indices.gather(1, self.order.unsqueeze(-1))
         cells = memory.gather(1, indices.expand(-1, -1, memory.shape[-1]))
         cells = self.norm(self.linear(cells))
         change = self.bbox_mlp(cells)
