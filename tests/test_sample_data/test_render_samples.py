@@ -25,7 +25,7 @@ from detkit.utils.rng import keyed_rng
 
 @pytest.fixture(scope='module')
 def scenes():
-    return {split: list(render_scenes(split, 4)) for split in ('train', 'val')}
+    return {split: list(render_scenes(split, count)) for split, count in (('train', 4), ('val', 5))}
 
 
 @pytest.fixture(scope='module')
@@ -98,8 +98,8 @@ def test_another_seed_gives_other_pictures(scenes):
     assert label_lines(other) != label_lines(scenes['train'][0])
 
 
-def test_more_scenes_than_places():
-    fifth = list(render_scenes('val', 5))[4]
+def test_more_scenes_than_places(scenes):
+    fifth = scenes['val'][4]
     assert len(fifth.objects) >= 5
 
 
