@@ -19,6 +19,13 @@ from .precision import autocast_type
 
 _ROWS = 1024  # vectors for which oneDNN chooses the order of a linear layer; it is as fast for fewer or more
 _MIN_OUTPUTS = 65  # narrower linear layers are as fast without
+_OPERATIONS = (
+    '_linear_pointwise',
+    '_reorder_linear_weight',
+    '_convolution_pointwise',
+    '_reorder_convolution_weight',
+    '_is_mkldnn_bf16_supported',
+)
 # oneDNN's names of activations.
 _ACTIVATIONS = {F.relu: 'relu', nn.ReLU: 'relu', F.gelu: 'gelu', nn.GELU: 'gelu', F.silu: 'swish', nn.SiLU: 'swish'}
 
@@ -194,8 +201,7 @@ def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
 @cache
 def can_pack() -> bool:
     """Return whether this PyTorch packs weights on this processor."""
-    names = ('linear_pointwise', 'reorder_linear_weight', 'convolution_pointwise', 'reorder_convolution_weight')
-    return has_vectors() and all(hasattr(torch.ops.mkldnn, f'_{name}') for name in names)
+    return has_vectors() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
 
 
 @cache
