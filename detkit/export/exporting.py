@@ -19,6 +19,7 @@ from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
 from detkit.export.plan import Plan, make_plan
 from detkit.export.quantization import ADVISED_IMAGES, LEAST_IMAGES, MOST_IMAGES, calibration_inputs
+from detkit.export.repetition import changing_part
 from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
@@ -166,9 +167,11 @@ def _differences(
     if failures:
         failed = plan.format.beside(path, 'failed')
         _move(plan.format, draft, failed)
+        part = changing_part(model, plan.size)
+        why = '' if part is None else f'. The results of its {part} change from call to call: let eval() end that'
         raise ExportError(
-            f'the exported network differs from PyTorch: {"; ".join(failures)}. The file is kept as {failed} for a '
-            f'look at it'
+            f'the exported network differs from PyTorch: {"; ".join(failures)}{why}. The file is kept as {failed} for '
+            f'a look at it'
         )
     return differences
 

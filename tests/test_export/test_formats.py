@@ -1,5 +1,6 @@
 """Exported files against PyTorch: every format, its description, and its detector in a predictor."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 from small_models import CLASSES, write_images, write_shallow_checkpoint
+from torch.utils._pytree import tree_map
 
 from detkit.export import ExportSettings, export_detector
 from detkit.export.check import Differences, Means, _add_means, _count_matches
 from detkit.export.format import all_formats, find_format
 from detkit.export.plan import make_plan
+from detkit.export.repetition import changing_part
 from detkit.inference import Predictor, init_detector
 from detkit.structures.data_sample import DetDataSample
 
@@ -80,6 +83,23 @@ def test_a_network_that_differs_is_refused_and_kept_for_a_look(checkpoint, image
         export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['seg.failed.onnx', 'seg.onnx']
     assert (tmp_path / 'seg.onnx').read_bytes() == b'an older one'
+
+
+@pytest.mark.parametrize('name', ['backbone', 'neck.1', 'head'])
+def test_a_part_whose_results_change_from_call_to_call_is_named(checkpoint, images, tmp_path, name):
+    pytest.importorskip('onnxruntime')
+    from detkit.export.exporting import ExportError
+
+    model = init_detector(None, checkpoint, 'cpu')
+    part = model.neck[1] if name == 'neck.1' else getattr(model, name)
+    assert changing_part(model, (64, 64)) is None
+    part.register_forward_hook(
+        lambda module, inputs, outputs: tree_map(lambda one: one + 0.1 * torch.rand_like(one), outputs)
+    )
+    where = f'{name} ({type(part).__name__})'
+    assert changing_part(model, (64, 64)) == where
+    with pytest.raises(ExportError, match=rf'results of its {re.escape(where)} change from call to call'):
+        export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
 
 
 def test_a_head_is_decoded_and_made_results_in_two_steps(checkpoint):
