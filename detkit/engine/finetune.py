@@ -273,7 +273,10 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
     if isinstance(freeze, int):
         parts = backbone_parts(model)
         if freeze > len(parts):
-            raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts.')
+            raise ConfigError(
+                f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts. To freeze more, '
+                'name modules: train_cfg.freeze=backbone,neck.0'
+            )
         prefixes = [f'backbone.{name}' for part in parts[:freeze] for name in part]
     else:
         prefixes = [freeze] if isinstance(freeze, str) else list(freeze)

@@ -1,14 +1,15 @@
-"""YOLO26's schedule: the rates, momenta and decays of ultralytics' trainer, parameter by parameter."""
+"""Rates, momenta, decays and frozen layers of ultralytics' trainer, parameter by parameter."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import CONFIGS
+from builders import CONFIGS, build_model
 
 from detkit.config import load_config
-from detkit.converters.ultralytics_keys import yolo26_keys
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS, yolo11_keys, yolo26_keys
+from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.schedule import build_schedules
 from detkit.registry import DETECTORS
@@ -63,3 +64,19 @@ def test_factors_of_the_optimiser_for_long_runs_are_checked_in_short_ones():
     optimizer['long_lr_mult'] = {'neck': 3.0}
     with pytest.raises(ConfigError, match="optim_wrapper.optimizer.long_lr_mult names 'neck', which no parameter"):
         build_optim_wrapper(cfg, model, 8, 100, 6)
+
+
+@pytest.mark.parametrize(
+    ('family', 'freeze', 'last'),
+    [('yolov8', ['backbone', 'neck.0'], 9), ('yolo11', ['backbone', 'neck.0', 'neck.1'], 10)],
+)
+def test_modules_of_the_layers_that_ultralytics_freezes_by_number(family, freeze, last):
+    with torch.device('meta'):
+        model = build_model(f'{family}_det', NUM_CLASSES)
+    freeze_modules(model, freeze)
+    keys = yolo11_keys('det', 'bottleneck') if family == 'yolo11' else YOLOV8_KEYS['det']
+    for name, param in model.named_parameters():
+        layer = int(keys.to_theirs(name).split('.')[1])
+        assert param.requires_grad == (layer > last), name
+    with pytest.raises(ConfigError, match='freeze is 10, but the backbone has only 5 parts.*backbone,neck.0'):
+        freeze_modules(model, 10)
