@@ -8,11 +8,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-# Beside ``torch.nn.init``, not all of whose functions can be left out as a whole.
-_LEFT_OUT = (F.normalize, Tensor.normal_)
+# Functions that give a tensor its initial values.
+_LEFT_OUT = frozenset(
+    [each for each in vars(nn.init).values() if getattr(each, '__module__', None) == 'torch.nn.init']
+    + [F.normalize, Tensor.normal_]
+)
+# Functions that make a tensor, on 'meta' unless they are given a device.
+_NAMES = (
+    'arange as_tensor asarray empty empty_strided eye full linspace logspace ones rand randint randn randperm tensor '
+    'tril_indices triu_indices zeros'
+)
+_MAKERS = frozenset(getattr(torch, name) for name in _NAMES.split())
 
 
 @contextmanager
@@ -21,12 +30,15 @@ def without_memory() -> Iterator[None]:
 
     Initialisation is left out, as much of it makes PyTorch import its compiler on 'meta': 150 MiB and a second.
     """
-    with torch.device('meta'), _WithoutValues():
+    with _WithoutValues():
         yield
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Leaves out the functions of ``torch.nn.init``, draws in place from a normal distribution, and normalising."""
+    """Makes tensors on 'meta' and leaves out what gives them values.
+
+    ``torch.device('meta')`` beside it would be a second mode, which each call of PyTorch passes.
+    """
 
     def __torch_function__(
         self,
@@ -36,6 +48,8 @@ class _WithoutValues(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _LEFT_OUT or getattr(func, '__module__', None) == 'torch.nn.init':
+        if func in _MAKERS and kwargs.get('device') is None:
+            return func(*args, **{**kwargs, 'device': 'meta'})
+        if func in _LEFT_OUT:
             return args[0] if args else next(iter(kwargs.values()))
         return func(*args, **kwargs)
