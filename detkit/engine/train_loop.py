@@ -25,6 +25,7 @@ from detkit.evaluation.headline import fitness
 from detkit.models.data_preprocessor import StepKey
 from detkit.models.heads import BaseHead
 from detkit.registry import LOOPS
+from detkit.utils.allocator import GrowthLimit
 from detkit.utils.errors import CheckpointError, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class TrainLoop:
         self._elapsed_before = 0.0
         self._started = time.perf_counter()
         self._frozen_layers: list[nn.Module] = []
+        self._growth = GrowthLimit()
 
     @property
     def epoch_length(self) -> int:
@@ -176,6 +178,7 @@ class TrainLoop:
                         continue
                     self.run_epoch()
                     self.finish_epoch()
+                    self._growth.check()
                 except NonFiniteLossError as error:
                     if self.non_finite != 'restore':
                         raise
@@ -234,6 +237,8 @@ class TrainLoop:
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
         self.iter += 1
         self.batch += 1
+        if self.iter % self.log_interval == 0:
+            self._growth.check()
         runner.call_hook('after_fit_iter')
         # Several processes agree at intervals, in which they wait for the device anyway.
         if not is_last and (get_world_size() == 1 or self.iter % self.log_interval == 0):

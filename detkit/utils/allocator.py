@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar('T')
@@ -59,6 +60,42 @@ def trim_memory() -> None:
     """
     if _has_glibc():
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class GrowthLimit:
+    """Gives freed memory back to the system where the process has grown, so that it does not keep growing.
+
+    A run whose batches differ in shape leaves blocks that fit no later one: it may keep twice what it uses.
+    Batches of one shape leave none, and the process keeps all of its memory.
+
+    Args:
+        share: growth since the memory was first looked at, or since the first look after it was given back.
+    """
+
+    def __init__(self, share: float = 0.3) -> None:
+        self.share = share
+        self._level: int | None = None
+
+    def check(self) -> bool:
+        """Look at the memory of the process; return whether what was freed is given back."""
+        size = resident_bytes()
+        if size is None:
+            return False
+        if self._level is None:
+            self._level = size
+        if size <= self._level * (1 + self.share):
+            return False
+        trim_memory()
+        self._level = None  # the next look finds what the run needs
+        return True
+
+
+def resident_bytes() -> int | None:
+    """Return the memory of this process that is in use or kept; None on a system that does not say."""
+    try:
+        return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 @functools.lru_cache(maxsize=1)

@@ -4,11 +4,13 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detkit.utils import allocator
-from detkit.utils.allocator import _has_glibc, give_back_memory
+from detkit.utils.allocator import GrowthLimit, _has_glibc, give_back_memory, resident_bytes
 
 PAGE_FAULTS = """
 import resource, sys
@@ -72,3 +74,20 @@ def test_a_system_without_the_name_has_no_glibc(monkeypatch):
 
     monkeypatch.setattr(allocator.os, 'confstr', refuse, raising=False)
     assert not _has_glibc.__wrapped__()
+
+
+def test_memory_is_given_back_where_a_process_has_grown(monkeypatch):
+    sizes, calls = iter([100, 120, 130, 131, 90, 117, 118, None, 500]), []
+    monkeypatch.setattr(allocator, 'resident_bytes', lambda: next(sizes))
+    monkeypatch.setattr(allocator, 'trim_memory', lambda: calls.append(1))
+    limit = GrowthLimit(share=0.3)
+    # 131 is more than 1.3 * 100; then the level is 90, of which 118 is more than 117
+    assert [limit.check() for _ in range(9)] == [False, False, False, True, False, False, True, False, False]
+    assert len(calls) == 2
+
+
+@pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='the system does not say')
+def test_the_memory_of_this_process():
+    before = resident_bytes()
+    block = np.ones(1 << 25, np.uint8)
+    assert resident_bytes() - before > 1 << 24 and block.any()
