@@ -129,7 +129,7 @@ def _own_origins(source: Source, own: dict[str, Any], bases: Executed, variables
         if isinstance(_value_at(bases.values, base_path), dict | list):  # a plain value is set where it is used
             origins.copy_inside(key_path, bases.origins, base_path)
     for key_path, base_path in splats:
-        for key in (_value_at(bases.values, base_path) or {}).keys() - {p[-1] for p in places if p[:-1] == key_path}:
+        for key in [key for key in _value_at(bases.values, base_path) or () if (*key_path, key) not in places]:
             origins.copy_below((*key_path, key), bases.origins, (*base_path, key))
     for key_path, (_, expression) in places.items():
         if expression in variables and isinstance(variables[expression].value, list):  # a list that came from outside

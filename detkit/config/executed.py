@@ -122,14 +122,17 @@ def _that_matter(files: Mapping[Path, str], variables: Mapping[str, Variable]) -
     return {name: variable for name, variable in variables.items() if any(name in text for text in files.values())}
 
 
+_CONTAINERS = (dict, list, tuple)
+
+
 def plain(value: Any) -> Any:
     """``value`` with its dicts and lists copied into plain ones."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item) if isinstance(item, _CONTAINERS) else item for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [plain(item) if isinstance(item, _CONTAINERS) else item for item in value]
     if isinstance(value, tuple) and not hasattr(value, '_fields'):
-        return tuple(plain(item) for item in value)
+        return tuple(plain(item) if isinstance(item, _CONTAINERS) else item for item in value)
     return value
 
 

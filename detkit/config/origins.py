@@ -259,7 +259,7 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield every value below ``value`` that is no dict and no list of dicts, with its path, in the config's order."""
     if isinstance(value, dict) and value:
         children = list(value.items())
-    elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
+    elif isinstance(value, list | tuple) and any(issubclass(kind, dict) for kind in {*map(type, value)}):
         children = list(enumerate(value))
     else:
         yield path, value
@@ -270,7 +270,10 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 def changed_leaves(before: dict[str, Any], after: dict[str, Any]) -> Iterator[KeyPath]:
     """Yield every path of ``after`` whose value differs from that in ``before``, or is absent there."""
-    old = dict(leaves(before))
-    for path, value in leaves(after):
-        if path not in old or old[path] != value:
-            yield path
+    for name, changed in after.items():
+        if name in before and before[name] == changed:
+            continue  # and so is all that is below it
+        old = dict(leaves(before[name], (name,))) if name in before else {}
+        for path, value in leaves(changed, (name,)):
+            if path not in old or old[path] != value:
+                yield path

@@ -98,7 +98,8 @@ class BaseDetector(BaseModule, Detector):
         self.info = ModelInfo()
         self.compiled_network: Callable[..., Preds] | None = None
         set_batch_norm(self, batch_norm or {})
-        if getattr(self.data_preprocessor, 'channels_last', False):
+        on_meta = any(param.is_meta for param in self.parameters())  # where no layout counts
+        if getattr(self.data_preprocessor, 'channels_last', False) and not on_meta:
             self.to(memory_format=torch.channels_last)
 
     def _refuse_texts(self) -> None:
