@@ -17,8 +17,8 @@ TUTORIALS = sorted((Path(__file__).resolve().parents[1] / 'docs' / 'tutorials').
 SMALL = {'epochs': 1, 'img_size': 64, 'num_workers': 0}
 # How many images are drawn; of coco8-seg there are eight in any case.
 FEW_IMAGES = {
-    'coco8-pose': {'num_train': 4, 'num_val': 2},
-    'dota8': {'num_train': 4, 'num_val': 2},
+    'coco8-pose': {'num_train': 2, 'num_val': 1},
+    'dota8': {'num_train': 2, 'num_val': 1},
     'weather': {'num_train': 8, 'num_test': 2},
 }
 

@@ -61,11 +61,12 @@ def there_and_back(source: CocoDataset, name: str, folder: Path) -> CocoDataset:
 def check(source: CocoDataset, back: CocoDataset, name: str) -> int:
     """Compare object by object; return how many there are."""
     _, _, outlines, flags = FORMATS[name]
-    found, shapes = by_stem(back), {Path(record.img_path).stem: record.ori_shape for record in source.records}
+    found, before = by_stem(back), by_stem(source)
+    shapes = {Path(record.img_path).stem: record.ori_shape for record in source.records}
     total = 0
-    assert set(found) <= set(shapes) and {stem for stem, own in by_stem(source).items() if len(own)} <= set(found)
+    assert set(found) <= set(shapes) and {stem for stem, own in before.items() if len(own)} <= set(found)
     for stem, after in found.items():
-        own, shape = by_stem(source)[stem], shapes[stem]
+        own, shape = before[stem], shapes[stem]
         if name == 'lvis':
             own = own.select(
                 np.array([not (own.ignored[i] or needs_bitmap(own, i, 99)) for i in range(len(own))], bool)

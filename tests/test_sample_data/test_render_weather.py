@@ -1,5 +1,7 @@
 """The drawn weather pictures: layout, determinism, and classes that differ."""
 
+import inspect
+
 import cv2
 import numpy as np
 import pytest
@@ -12,17 +14,19 @@ from detkit.utils.rng import keyed_rng
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'weather'
-    render_weather(root)
+    render_weather(root, num_train=32, num_test=16)
     return root
 
 
 def test_layout(root):
-    for split, count in (('train', 64), ('test', 24)):
+    for split, count in (('train', 32), ('test', 16)):
         assert sorted(path.name for path in (root / split).iterdir()) == ['cloudy', 'rain', 'shine', 'sunrise']
         for kind in WEATHER:
             assert len(list((root / split / kind).glob('*.jpg'))) == count
     files = [path for path in root.rglob('*') if path.is_file()]
-    assert len(files) == 4 * 88 and sum(path.stat().st_size for path in files) < 8_000_000
+    assert len(files) == 4 * 48 and sum(path.stat().st_size for path in files) / len(files) < 23_000
+    counts = inspect.signature(render_weather).parameters
+    assert (counts['num_train'].default, counts['num_test'].default) == (64, 24)
 
 
 def test_the_same_every_time(root):
