@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from detkit.utils.without_memory import without_memory
+
 from .linear import Linear, has_vectors
 from .norm_silu import has_hooks
 from .plain_tensors import is_plain
@@ -47,7 +49,8 @@ class Packed(nn.Module):
     @classmethod
     def of(cls, layer: nn.Module) -> Packed:
         """Return a packed layer in place of another one."""
-        packed = cls(layer)
+        with without_memory():  # drawing initial values takes as long as reading a checkpoint
+            packed = cls(layer)
         packed.weight, packed.bias = layer.weight, layer.bias
         packed._packed = {}
         return packed.train(layer.training)
@@ -90,7 +93,7 @@ class PackedLinear(Packed, Linear):
     """A linear layer with packed weights."""
 
     def __init__(self, layer: Linear) -> None:
-        nn.Linear.__init__(self, layer.in_features, layer.out_features, layer.bias is not None, device='meta')
+        nn.Linear.__init__(self, layer.in_features, layer.out_features, layer.bias is not None)
 
     @classmethod
     def can_replace(cls, layer: nn.Module) -> bool:
@@ -109,7 +112,7 @@ class PackedConv2d(Packed, nn.Conv2d):
 
     def __init__(self, layer: nn.Conv2d) -> None:
         shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-        nn.Conv2d.__init__(self, *shape, layer.groups, layer.bias is not None, device='meta')
+        nn.Conv2d.__init__(self, *shape, layer.groups, layer.bias is not None)
 
     @classmethod
     def can_replace(cls, layer: nn.Module) -> bool:
