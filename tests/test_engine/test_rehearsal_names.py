@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from detkit.engine.rehearsal import _own_parts, _Rehearsal
+from detkit.engine.own_components import OwnComponents
+from detkit.engine.rehearsal import _Rehearsal
 from detkit.registry import BACKBONES, LAYERS
 from detkit.utils.errors import ComponentError
 
@@ -24,9 +25,9 @@ LAYERS.register_module(name='MyDecoder', module=Inner)
 
 def test_the_last_part_is_named_by_its_name_in_the_config():
     model = dict(backbone=dict(type='ZeroBackbone'), head=dict(type='RTDETRHead', decoder=dict(type='MyDecoder')))
-    parts = dict(_own_parts(model))
-    assert parts == {ZeroBackbone: 'ZeroBackbone', Inner: 'MyDecoder'}
-    rehearsal = _Rehearsal(SimpleNamespace(cfg=dict(model=model), model=nn.Identity()), parts)
+    own = OwnComponents(dict(model=model))
+    assert own.names == {ZeroBackbone: 'ZeroBackbone', Inner: 'MyDecoder'}
+    rehearsal = _Rehearsal(SimpleNamespace(cfg=dict(model=model), model=nn.Identity()), own)
     with pytest.raises(ComponentError, match='fail behind ZeroBackbone and MyDecoder: RuntimeError: boo') as caught:
         with rehearsal.trying('model'):
             raise RuntimeError('boo')
