@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 from detkit.config import located
+from detkit.engine.memory_errors import is_memory_error
 from detkit.registry import (
     DATASETS,
     FUNCTIONS,
@@ -74,11 +74,11 @@ def naming_own_components(config: Config, when: Callable[[], str]) -> Iterator[N
             error.component = next((name for name in names if str(error).startswith(f'{name} ')), '')
         with located(config):
             raise
-    except (DetkitError, MemoryError, torch.cuda.OutOfMemoryError):
+    except DetkitError:
         raise
     except Exception as error:
         own = OwnComponents(config)
-        part = own.culprit(error)
+        part = None if is_memory_error(error) else own.culprit(error)
         if part is None:
             raise
         name = own.names[part]

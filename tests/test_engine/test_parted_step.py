@@ -164,12 +164,12 @@ def test_an_error_of_the_optimiser_is_not_tried_again(tmp_path, monkeypatch):
     assert calls == [1]
 
 
-def test_another_error_is_raised_as_it_is(tmp_path, monkeypatch):
+def test_another_error_is_that_of_its_component(tmp_path, monkeypatch):
     def fail(self, *args, **kwargs) -> None:
         raise RuntimeError('shapes do not match')
 
     monkeypatch.setattr(DummyDetector, 'forward', fail)
-    with pytest.raises(RuntimeError, match='shapes do not match'):
+    with pytest.raises(ConfigError, match='DummyDetector fails in epoch 1, iteration 1: RuntimeError: shapes do not'):
         Runner(dummy_config(tmp_path / 'run', train_cfg=HALVE)).train()
 
 
