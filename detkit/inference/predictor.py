@@ -34,6 +34,7 @@ from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.inference.vocabulary import has_open_vocabulary, names_of, with_vocabulary
 from detkit.models.detectors import BaseDetector
+from detkit.models.layers.packed import forget_changed
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
@@ -202,6 +203,7 @@ class Predictor:
             images: what to predict on, of any number: an iterator is advanced in another thread, by two batches at most
                 before the results of the first are taken.
         """
+        forget_changed(self.model)
         predicted = self._stream_whole(images) if self._views is None else self._stream_views(images)
         return give_back_memory(predicted)
 

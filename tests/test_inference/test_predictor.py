@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -426,3 +427,15 @@ def test_an_error_of_the_images_comes_after_the_results_before_it(checkpoint):
     assert next(stream).image.name == 'a'
     with pytest.raises(DataError, match='camera is gone'):
         next(stream)
+
+
+@torch.no_grad()
+def test_weights_changed_by_hand_count_in_the_next_prediction(checkpoint: Path, images: Path):
+    predictor = Predictor(None, checkpoint, score_thr=0, device='cpu')
+    predictor.predict(images)
+    for weight in predictor.model.parameters():
+        weight.data.mul_(-2)
+    scores = [sample.pred_instances.scores for sample in predictor.predict(images)]
+    fresh = Predictor(model=copy.deepcopy(predictor.model), score_thr=0)  # a copy packs its weights anew
+    for own, wanted in zip(scores, fresh.predict(images), strict=True):
+        torch.testing.assert_close(own, wanted.pred_instances.scores)

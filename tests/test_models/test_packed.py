@@ -18,7 +18,7 @@ from detkit.models.layers.csp_rep import RepVGGBlock
 from detkit.models.layers.fuse import fuse_conv_bn, fused
 from detkit.models.layers.linear import Linear
 from detkit.models.layers.mlp import MLP
-from detkit.models.layers.packed import Packed, PackedConv2d, PackedLinear, activated, can_pack
+from detkit.models.layers.packed import Packed, PackedConv2d, PackedLinear, activated, can_pack, forget_changed
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason='this processor or PyTorch does not pack weights')
 TOLERANCE = {torch.float32: dict(rtol=1e-5, atol=1e-5), torch.bfloat16: dict(rtol=2e-2, atol=2e-2)}
@@ -70,6 +70,46 @@ def test_follows_weights_that_change():
     packed.bias = nn.Parameter(torch.ones(70))
     torch.testing.assert_close(packed(x), F.linear(x, layer.weight, torch.ones(70)), **TOLERANCE[torch.float32])
     assert packed.double()(x.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize('half', [False, True], ids=['float32', 'bfloat16'])
+@torch.no_grad()
+def test_follows_weights_that_are_written_without_being_counted(half):
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(4, 8, 3), torch.randn(1, 4, 9, 9)
+    packed = PackedConv2d.of(conv)
+
+    def equals() -> bool:
+        forget_changed(nn.Sequential(packed))
+        with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            return torch.allclose(packed(x), conv(x), rtol=2e-2 if half else 1e-5, atol=2e-2 if half else 1e-5)
+
+    assert equals()
+    kept = next(iter(packed._packed.values()))
+    assert equals() and next(iter(packed._packed.values())) is kept
+    conv.weight.data.mul_(2)
+    assert equals()
+    conv.weight.detach().numpy()[3] = 1
+    assert equals()
+    conv.weight.data.copy_(conv.weight.data.flip(3))
+    assert equals()
+    conv.bias.data[0] += 1
+    assert equals()
+
+
+@torch.no_grad()
+def test_follows_weights_that_lie_where_others_lay():
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(4, 8, 3), torch.randn(1, 4, 9, 9)
+    packed = PackedConv2d.of(conv)
+    packed(x)
+    conv.weight.data = conv.weight.data[:6]  # pruned: at the same address
+    conv.bias.data = conv.bias.data[:6]
+    torch.testing.assert_close(packed(x), conv(x), **TOLERANCE[torch.float32])
+    held = next(iter(packed._packed.values())).source
+    assert held[0].data_ptr() == conv.weight.data_ptr()  # so that no others can come to lie there
+    packed.half()
+    assert not packed._packed
 
 
 def test_is_the_plain_layer_with_gradients_and_where_others_look():

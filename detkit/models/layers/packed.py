@@ -70,10 +70,11 @@ class Packed(nn.Module):
         if dtype is None:
             return None
         packed = self._packed.get(dtype)
-        source = _source(self.weight, self.bias)
-        if packed is None or packed.source != source:
-            bias = None if self.bias is None else self.bias.detach().to(dtype)
-            packed = self._packed[dtype] = _Weights(self.pack(self.weight.detach().to(dtype), x), bias, source)
+        state = _state(self.weight, self.bias)
+        if packed is None or packed.state != state:
+            weight, bias = self.weight.detach(), None if self.bias is None else self.bias.detach()
+            ordered, cast = self.pack(weight.to(dtype), x), None if bias is None else bias.to(dtype)
+            packed = self._packed[dtype] = _Weights(ordered, cast, (weight, bias), state, _digest(weight, bias))
         return self.multiply(x.to(dtype), packed.weight, packed.bias, (act, [], 'none' if act == 'gelu' else ''))
 
     def pack(self, weight: Tensor, x: Tensor) -> Tensor:
@@ -83,6 +84,17 @@ class Packed(nn.Module):
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None, act: tuple) -> Tensor:
         """Return the output for a packed weight; ``act`` are oneDNN's name, numbers and kind of the activation."""
         raise NotImplementedError
+
+    def forget_changed(self) -> None:
+        """Drop packed weights of parameters whose values are others now, see the function of this name."""
+        for dtype, packed in list(self._packed.items()):
+            if not torch.equal(packed.digest, _digest(*packed.source)):
+                self._packed.pop(dtype, None)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        """Move or cast the layer; weights that were packed before are of no more use."""
+        self._packed = {}
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file of the layer holds: all but packed weights, which only this process can read."""
@@ -140,6 +152,18 @@ def packed_class(layer: nn.Module) -> type[Packed] | None:
     return next((cls for cls in (PackedLinear, PackedConv2d) if cls.can_replace(layer)), None)
 
 
+@torch.no_grad()
+def forget_changed(model: nn.Module) -> None:
+    """Drop the packed weights of parameters that were written in a way that PyTorch does not count.
+
+    Those go through ``weight.data`` or ``weight.detach().numpy()``. All others are noticed by the layers
+    themselves. It takes as long as reading the weights once.
+    """
+    for layer in model.modules():
+        if isinstance(layer, Packed):
+            layer.forget_changed()
+
+
 def activated(layer: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``act(layer(x))``, in one pass where the layer is packed and nobody looks between the two."""
     name = _ACTIVATIONS.get(type(act) if isinstance(act, nn.Module) else act)
@@ -172,17 +196,29 @@ class _Weights(NamedTuple):
 
     Attributes:
         weight, bias: in the type of the product; the weight in an order of oneDNN's.
-        source: what they were packed from, see ``_source``.
+        source: what they were packed from, which keeps its memory from being given to other parameters.
+        state: see ``_state``.
+        digest: see ``_digest``.
     """
 
     weight: Tensor
     bias: Tensor | None
-    source: tuple
+    source: tuple[Tensor, Tensor | None]
+    state: tuple
+    digest: Tensor
 
 
-def _source(*params: Tensor | None) -> tuple:
-    """Return what tells whether parameters are still the same: where they lie, and how often they were changed."""
-    return tuple(None if x is None else (x.data_ptr(), x.dtype, x._version) for x in params)
+def _state(*params: Tensor | None) -> tuple:
+    """Return what tells whether parameters are still the same: where and how they lie, and how often they changed."""
+    return tuple(None if x is None else (x.data_ptr(), x.dtype, x.shape, x.stride(), x._version) for x in params)
+
+
+def _digest(weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return weighted sums over each output's weights, and the biases: ``(out,)`` or ``(2 * out,)``."""
+    rows = weight.reshape(len(weight), -1).float()
+    with torch.autocast('cpu', enabled=False):
+        sums = rows @ torch.linspace(1, 2, rows.shape[1])
+    return sums if bias is None else torch.cat([sums, bias.float()])
 
 
 def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
