@@ -69,7 +69,7 @@ def test_views_that_change_nothing(config: Path, files: str, request: pytest.Fix
 @pytest.mark.parametrize(('config', 'files'), [(SEG, 'seg'), (OBB, 'obb')])
 def test_tiles_and_augmentations(config: Path, files: str, request: pytest.FixtureRequest):
     files = request.getfixturevalue(files)
-    metrics, samples = evaluate(config, files, {'tile': 32, 'tta': ['plain', 'hflip'], 'tta_merge': 'wbf'})
+    metrics, samples = evaluate(config, files, {'tile': 48, 'tta': ['plain', 'hflip'], 'tta_merge': 'wbf'})
     assert len(samples) == 2 and all(-1 <= value <= 1 for value in metrics.values())
     for sample in samples:
         found, (height, width) = sample.pred_instances, sample.ori_shape
@@ -107,7 +107,7 @@ class HeldHook(Hook):
         self._seen += [weakref.ref(part) for part in parts]
 
 
-@pytest.mark.parametrize('views', [None, {'tile': 32}])
+@pytest.mark.parametrize('views', [None, {'tile': 48}])
 def test_nothing_is_held_of_earlier_images_but_what_metrics_read(views: dict[str, Any] | None, seg):
     hook = HeldHook()
     checkpoint, options = seg
