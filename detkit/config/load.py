@@ -20,7 +20,13 @@ from detkit.config.own_imports import import_own_modules
 from detkit.config.positions import TOP_POSITIONS
 from detkit.config.resolve import LoadedConfig
 from detkit.config.signatures import arguments_of
-from detkit.config.top_level import check_plain_values, check_top_level, readable_names, takes_image_size
+from detkit.config.top_level import (
+    check_plain_values,
+    check_top_level,
+    readable_names,
+    takes_image_size,
+    used_pipelines,
+)
 from detkit.config.wiring import wire_from_data
 from detkit.registry import LOOPS
 from detkit.utils.errors import ConfigError, nearest_first
@@ -50,9 +56,12 @@ def load_config(
     parsed = parse_options(options)
     executed, rest = _execute_with_variables(path, parsed)
     values, origins = executed.values, executed.origins
+    used = used_pipelines(values)
     for option in rest:
         option = replace(option, adds=option.adds or _is_loop_argument(values, option.path))
         set_option(values, option, origins, partial(_missing_key, option, executed, path))
+    for name in used - used_pipelines(values):
+        del values[name]  # an option changed the loader's
     refuse_odd_values(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
     import_own_modules(values, origins)
@@ -161,7 +170,8 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
             f'{text}; {there or "the config"} has {nearest_first(key_path[-1], parent if there else readable)}.{meant}'
         )
     if isinstance(parent, list | tuple):
-        return f'{text}: {there} is a list, accepted are 0 to {len(parent) - 1}.{meant}'
+        accepted = f'a list, accepted are 0 to {len(parent) - 1}' if parent else 'an empty list'
+        return f'{text}: {there} is {accepted}.{meant}'
     return f'{text}: {there} is {parent!r}, which has no keys.{meant}'
 
 

@@ -32,17 +32,21 @@ def parse_options(
     ``argument`` is the one that they were given by, for errors; by default the one for changes to a config.
 
     Raises:
-        ConfigError: an option is no ``key=value``.
+        ConfigError: an option is no ``key=value``, or a dict's key no text.
     """
     if options is None:
         return []
     if isinstance(options, str):
         options = [options]
     items = options.items() if isinstance(options, Mapping) else (_split(text, argument) for text in options)
-    return [item if isinstance(item, Option) else _option(*item) for item in items]
+    return [item if isinstance(item, Option) else _option(*item, argument) for item in items]
 
 
-def _option(key: str, value: Any) -> Option:
+def _option(key: str, value: Any, argument: str | None) -> Option:
+    if not isinstance(key, str) or not key.strip('+. '):
+        raise ConfigError(
+            f"{argument or changing()}: {key!r} is no key; write for example {{'data_root': 'data/mine'}}"
+        )
     # A dict always replaces the one before it, which is what the key says.
     return Option(key.removeprefix('+'), without_delete_keys(value), key.startswith('+'))
 

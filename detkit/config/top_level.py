@@ -121,6 +121,15 @@ def _readers(name: str, executed: Executed) -> str:
     return ''
 
 
+def used_pipelines(values: Mapping[str, Any]) -> set[str]:
+    """Return the names of variables that hold a pipeline of their data loaders."""
+    return {
+        name
+        for name, loaders in PIPELINES.items()
+        if name in values and values[name] in [pipe for loader in loaders for pipe in pipelines_in(values.get(loader))]
+    }
+
+
 def _refuse_unused_pipelines(executed: Executed, path: Path) -> None:
     values, origins = executed.values, executed.origins
     for name, loaders in PIPELINES.items():

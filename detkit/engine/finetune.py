@@ -16,26 +16,38 @@ from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 
 @dataclass
 class LoadReport:
-    """The result of ``load_weights``, by tensor name."""
+    """The result of ``load_weights``, by tensor name.
+
+    Attributes:
+        loaded: the number of tensors that were copied as a whole.
+        reinitialised: those that were not, or in which rows of classes were not.
+        partial: those of them in which rows of classes were copied by name.
+        copied_classes: the names of these classes.
+        queries: the number of queries of a group of the model's and of the checkpoint's, if they differ.
+        unused: tensors of the checkpoint that the model does not have.
+    """
 
     loaded: int = 0
     reinitialised: list[str] = field(default_factory=list)
+    partial: list[str] = field(default_factory=list)
     copied_classes: list[str] = field(default_factory=list)
-    queries: tuple[int, int] | None = None  # those of a group that the model has and the checkpoint, if they differ
+    queries: tuple[int, int] | None = None
     unused: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return a description of at most three lines."""
+        """Return a description of at most four lines."""
         lines = [f'{self.loaded} tensors loaded']
         if self.copied_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.queries is not None:
             lines[0] += ', the first {} of {} queries'.format(*sorted(self.queries))
-        if self.reinitialised:
+        if self.partial:
             lines.append(
-                f'{len(self.reinitialised)} tensors are missing or do not fit, and are initialised anew: '
-                f'{shorten(self.reinitialised)}'
+                f'{len(self.partial)} tensors have the rows of these classes, others are initialised anew: '
+                f'{shorten(self.partial)}'
             )
+        if anew := [name for name in self.reinitialised if name not in self.partial]:
+            lines.append(f'{len(anew)} tensors are missing or do not fit, and are initialised anew: {shorten(anew)}')
         if self.unused:
             lines.append(f'{len(self.unused)} tensors of the checkpoint are not used: {shorten(self.unused)}')
         return lines
@@ -147,6 +159,7 @@ def load_weights(
                 report.copied_classes = [new_classes[new] for new, _ in pairs]
                 if len(pairs) < len(new_classes):
                     report.reinitialised.append(name)
+                    report.partial += [name] if pairs else []
             elif counts := _copy_queries(tensor, value, groups.get(name)):
                 report.loaded += 1
                 if counts[0] != counts[1]:

@@ -3,9 +3,11 @@
 import sys
 
 import pytest
+from builders import CONFIGS
 
 from detkit.config import load_config, load_config_with_origins
 from detkit.config.options import parse_value
+from detkit.config.resolve import resolved_text
 from detkit.config.show import config_lines
 from detkit.utils.errors import ConfigError
 
@@ -71,6 +73,33 @@ def test_a_pipeline_variable_is_replaced_as_a_whole(toy):
 def test_options_reach_into_a_variable(toy):
     config = load_config(toy, ['train_pipeline.0.prob=0.75', '+train_pipeline.0.type=ToyFlip'])
     assert config.train_dataloader.dataset.pipeline == [{'type': 'ToyFlip', 'prob': 0.75}]
+
+
+def test_options_reach_into_a_loader_s_pipeline_by_index(tmp_path):
+    key = 'train_dataloader.dataset.pipeline.1.prob'
+    config = load_config(CONFIGS / 'yolov8' / 'det_custom.py', [f'{key}=0.25'], need_classes=False)
+    assert config.train_dataloader.dataset.pipeline[1]['prob'] == 0.25
+    assert 'train_pipeline' not in config  # which no loader reads now
+    (tmp_path / 'config.py').write_text(resolved_text(config))
+    again = load_config(tmp_path / 'config.py', need_classes=False)
+    assert again.train_dataloader.dataset.pipeline[1]['prob'] == 0.25
+
+
+@pytest.mark.parametrize('key', [1, None, ('model', 'head'), '', '+'])
+def test_keys_that_are_no_text_are_refused(toy, key):
+    with pytest.raises(ConfigError, match='is no key; write for example'):
+        load_config(toy, {key: 2})
+
+
+def test_an_empty_list_has_no_index():
+    with pytest.raises(ConfigError, match='custom_hooks is an empty list'):
+        load_config(CONFIGS / 'yolov8' / 'det_custom.py', ['custom_hooks.0.momentum=1'], need_classes=False)
+
+
+def test_a_size_has_one_side_or_two():
+    for size in ([640], [1, 2, 3], []):
+        with pytest.raises(ConfigError, match=r'a size is one side or two, \(h, w\), not'):
+            load_config(CONFIGS / 'yolov8' / 'det_custom.py', {'img_size': size}, need_classes=False)
 
 
 @pytest.mark.parametrize(

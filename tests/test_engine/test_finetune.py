@@ -26,7 +26,11 @@ def test_classes_of_the_same_name_are_copied():
     assert torch.equal(new.cls_head.bias[0], old.cls_head.bias[2])
     assert torch.equal(new.cls_head.weight[1], before[1])
     assert report.reinitialised == ['cls_head.weight', 'cls_head.bias']
-    assert report.copied_classes == ['ball']
+    assert report.copied_classes == ['ball'] and report.partial == report.reinitialised
+    assert report.lines() == [
+        f'{report.loaded} tensors loaded, 1 classes copied by name',
+        '2 tensors have the rows of these classes, others are initialised anew: cls_head.weight, cls_head.bias',
+    ]
     assert report.loaded == len(new.state_dict()) - 2
 
 

@@ -20,7 +20,13 @@ __all__ = ['LetterBox', 'RandomAffine', 'RandomFlip', 'fit_inside', 'letterbox_s
 
 
 def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return a side, or (h, w), as (h, w)."""
+    """Return a side, or (h, w), as (h, w).
+
+    Raises:
+        ValueError: there are not two of them.
+    """
+    if not isinstance(size, int) and len(size) != 2:
+        raise ValueError(f'a size is one side or two, (h, w), not {len(size)}: {list(size)}')
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
