@@ -31,6 +31,8 @@ _FROM_DATA = ('num_classes', 'keypoint_shape', 'stuff_labels', 'img_size')
 _COCO_FILES = {'pose': 'person_keypoints', 'det': 'instances', 'seg': 'instances'}
 # Variables of a config that name its data.
 _NAMES_DATA = {'data_yaml', 'data_root'}
+# Heads whose own family has no configs for their task, and the family of the configs that they go into.
+_FAMILY_OF_HEAD = {'DFINEOBBHead': 'rtdetr', 'RFDETROBBHead': 'rtdetr'}
 _EPOCHS = 100  # of the configs for other people's data
 
 
@@ -171,11 +173,12 @@ def _has_sample(file: Path, name: str) -> bool:
 
 
 def _family(opened: Opened, config: Mapping[str, Any]) -> str:
-    """Return the folder of configs of a model's family: that of its config, else the one named as its head is."""
+    """Return the folder of configs of a model's family: that of its config, else the one that its head names."""
     file = opened.file if isinstance(opened, OpenedConfig) else Path(str(opened.meta.get('config_file')))
     families = sorted(path.name for path in configs_folder().iterdir() if not path.name.startswith('_'))
-    head = str(config['model'].get('head', {}).get('type')).lower()
-    named = [file.parent.name, *(family for family in families if head.startswith(family))]
+    head = str(config['model'].get('head', {}).get('type'))
+    named = [_FAMILY_OF_HEAD.get(head), file.parent.name]
+    named += [family for family in families if head.lower().startswith(family)]
     return next((name for name in named if name in families), 'yolov8')
 
 

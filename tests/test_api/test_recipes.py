@@ -59,6 +59,22 @@ def test_sample_sets(name, data, file):
     assert found == file and config.get('size') == ('m' if '_m_' in name else 'n' if 'v5' not in name else config.size)
 
 
+@pytest.mark.parametrize(
+    'head',
+    [
+        "type='DFINEOBBHead', decoder=dict(_delete_=True, type='DistributionDecoder', num_points=(3, 6, 3))",
+        "_delete_=True, type='RFDETROBBHead', num_queries=50, num_groups=2",
+    ],
+    ids=['dfine', 'rfdetr'],
+)
+def test_heads_of_a_task_that_their_family_has_no_config_of(head, tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = 'detkit::rtdetr/obb_custom'\n\nmodel = dict(head=dict({head}))\n")
+    found, config = config_of(str(own), 'dota8')
+    assert found == 'rtdetr/obb_r18_dota8.py'
+    assert config.model.head.type in head
+
+
 def test_data_that_no_config_of_the_task_has():
     with pytest.raises(ConfigError, match=r"no config of yolov8 for the task 'det'.*'coco8-pose'.*det_custom"):
         Detector('yolov8/det_coco').config('coco8-pose')
