@@ -15,8 +15,8 @@ from .normalization import FrozenBatchNorm2d
 from .packed import Packed, packed_class
 from .sync_batch_norm import SyncBatchNorm2d
 
-# Weights of all convolutions beyond which they are not packed: 64 MiB in float32. Larger networks gain least.
-_MOST_CONV_WEIGHTS = 1 << 24
+# Weights of all convolutions beyond which they are not packed: 64 MiB in bfloat16. Larger networks gain least.
+_MOST_CONV_WEIGHTS = 1 << 25
 _NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, SyncBatchNorm2d, FrozenBatchNorm2d)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C import _len_torch_dispatch_stack
 from torch.nn.modules.module import _has_any_global_hook
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from detkit.utils.without_memory import without_memory
 
@@ -19,6 +19,7 @@ from .norm_silu import has_hooks
 from .plain_tensors import is_plain
 from .precision import autocast_type
 
+_SAMPLES = 16  # weights of each output that are looked at, see ``forget_changed``
 _ROWS = 1024  # vectors for which oneDNN chooses the order of a linear layer; it is as fast for fewer or more
 _MIN_OUTPUTS = 65  # narrower linear layers are as fast without
 _OPERATIONS = (
@@ -36,13 +37,16 @@ class Packed(nn.Module):
     """Base of layers that keep packed weights, of which their memory grows.
 
     oneDNN reorders the weights of a layer in each call, and autocast casts them. Such a layer keeps what both give, for
-    each type that it computes in. Results are those of the layer whose parameters it takes but for rounding. With
-    gradients, on other devices, in tracing and compiling, and where a mode looks at operations, it is that layer.
+    each type that it computes in. Results are those of the layer whose parameters it takes but for rounding. Where
+    gradients are recorded, on other devices, in other types, in tracing and compiling, and where a mode looks at
+    operations, it is that layer.
 
     Attributes:
+        types: those in which it gains by packed weights.
         weight, bias: the parameters, those of the other layer, not copies.
     """
 
+    types: ClassVar[tuple[torch.dtype, ...]] = (torch.float32, torch.bfloat16)
     weight: nn.Parameter
     bias: nn.Parameter | None
 
@@ -56,8 +60,12 @@ class Packed(nn.Module):
         return packed.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.product(x)
+        y = self.product(x) if self.gains(x) else None
         return super().forward(x) if y is None else y
+
+    def gains(self, x: Tensor) -> bool:
+        """Return whether the type that an input is computed in is one of ``types``."""
+        return (autocast_type('cpu') or x.dtype) in self.types
 
     def product(self, x: Tensor, act: str = 'none') -> Tensor | None:
         """Return the activated output computed with packed weights, or None where these do not serve.
@@ -66,15 +74,16 @@ class Packed(nn.Module):
             x: the layer's input.
             act: oneDNN's name of the activation.
         """
-        dtype = _type_of_product(x, self.weight)
+        weight, bias = self.weight, self.bias
+        dtype = _type_of_product(x, weight)
         if dtype is None:
             return None
         packed = self._packed.get(dtype)
-        state = _state(self.weight, self.bias)
+        state = _state(weight, bias)
         if packed is None or packed.state != state:
-            weight, bias = self.weight.detach(), None if self.bias is None else self.bias.detach()
+            weight, bias = weight.detach(), None if bias is None else bias.detach()
             ordered, cast = self.pack(weight.to(dtype), x), None if bias is None else bias.to(dtype)
-            packed = self._packed[dtype] = _Weights(ordered, cast, (weight, bias), state, _digest(weight, bias))
+            packed = self._packed[dtype] = _Weights(ordered, cast, (weight, bias), state, _sample(weight, bias))
         return self.multiply(x.to(dtype), packed.weight, packed.bias, (act, [], 'none' if act == 'gelu' else ''))
 
     def pack(self, weight: Tensor, x: Tensor) -> Tensor:
@@ -88,7 +97,7 @@ class Packed(nn.Module):
     def forget_changed(self) -> None:
         """Drop packed weights of parameters whose values are others now, see the function of this name."""
         for dtype, packed in list(self._packed.items()):
-            if not torch.equal(packed.digest, _digest(*packed.source)):
+            if not torch.equal(packed.sample, _sample(*packed.source)):
                 self._packed.pop(dtype, None)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
@@ -116,11 +125,16 @@ class PackedLinear(Packed, Linear):
         return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None, act: tuple) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *act)
+        return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, *act)
 
 
 class PackedConv2d(Packed, nn.Conv2d):
-    """A convolution with packed weights: ``(B, in, H, W) -> (B, out, H', W')`` in channels_last."""
+    """A convolution with packed weights: ``(B, in, H, W) -> (B, out, H', W')`` in channels_last.
+
+    In float32 a call takes as long, and longer for small maps.
+    """
+
+    types = (torch.bfloat16,)
 
     def __init__(self, layer: nn.Conv2d) -> None:
         shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
@@ -139,7 +153,7 @@ class PackedConv2d(Packed, nn.Conv2d):
         return torch.ops.mkldnn._reorder_convolution_weight(weight, *self._options(), list(x.shape))
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None, act: tuple) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self._options(), *act)
+        return torch.ops.mkldnn._convolution_pointwise.default(x, weight, bias, *self._options(), *act)
 
     def _options(self) -> tuple:
         return self.padding, self.stride, self.dilation, self.groups
@@ -157,7 +171,7 @@ def forget_changed(model: nn.Module) -> None:
     """Drop the packed weights of parameters that were written in a way that PyTorch does not count.
 
     Those go through ``weight.data`` or ``weight.detach().numpy()``. All others are noticed by the layers
-    themselves. It takes as long as reading the weights once.
+    themselves. Some weights of each output are looked at, and all biases: what changes fewer is not noticed.
     """
     for layer in model.modules():
         if isinstance(layer, Packed):
@@ -166,9 +180,9 @@ def forget_changed(model: nn.Module) -> None:
 
 def activated(layer: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``act(layer(x))``, in one pass where the layer is packed and nobody looks between the two."""
-    name = _ACTIVATIONS.get(type(act) if isinstance(act, nn.Module) else act)
-    if name is not None and isinstance(layer, Packed) and not _are_watched(layer, act):
-        y = layer.product(x, name)
+    if isinstance(layer, Packed) and layer.gains(x):
+        name = _ACTIVATIONS.get(type(act) if isinstance(act, nn.Module) else act)
+        y = None if name is None or _are_watched(layer, act) else layer.product(x, name)
         if y is not None:
             return y
     return act(layer(x))
@@ -198,52 +212,58 @@ class _Weights(NamedTuple):
         weight, bias: in the type of the product; the weight in an order of oneDNN's.
         source: what they were packed from, which keeps its memory from being given to other parameters.
         state: see ``_state``.
-        digest: see ``_digest``.
+        sample: see ``_sample``.
     """
 
     weight: Tensor
     bias: Tensor | None
     source: tuple[Tensor, Tensor | None]
     state: tuple
-    digest: Tensor
+    sample: Tensor
 
 
-def _state(*params: Tensor | None) -> tuple:
-    """Return what tells whether parameters are still the same: where and how they lie, and how often they changed."""
-    return tuple(None if x is None else (x.data_ptr(), x.dtype, x.shape, x.stride(), x._version) for x in params)
+def _state(weight: Tensor, bias: Tensor | None) -> tuple:
+    """Return what tells whether parameters are still the same: where they lie, and how often they were changed."""
+    own = (weight.data_ptr(), weight._version, weight.numel())
+    return own if bias is None else (*own, bias.data_ptr(), bias._version)
 
 
-def _digest(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return weighted sums over each output's weights, and the biases: ``(out,)`` or ``(2 * out,)``."""
-    rows = weight.reshape(len(weight), -1).float()
-    with torch.autocast('cpu', enabled=False):
-        sums = rows @ torch.linspace(1, 2, rows.shape[1])
-    return sums if bias is None else torch.cat([sums, bias.float()])
+def _sample(weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a copy of the biases and of some weights of each output, evenly spaced in memory."""
+    count = min(weight.numel(), _SAMPLES * len(weight))
+    sample = weight.as_strided((count,), (weight.numel() // count,)) if _is_dense(weight) else weight.flatten()
+    return sample.clone() if bias is None else torch.cat([sample, bias])
+
+
+def _is_dense(weight: Tensor) -> bool:
+    """Return whether a weight fills its part of the memory."""
+    if weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+        return True
+    return weight.is_contiguous()
 
 
 def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
     """Return the type that a layer computes in where packed weights may stand for its own; None elsewhere."""
-    if not is_plain(x) or {x.device.type, weight.device.type} != {'cpu'} or not x.numel():
-        return None
-    if _get_current_dispatch_mode() is not None or not torch.backends.mkldnn.enabled:
-        return None
-    if weight.is_inference() or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
-        return None
     half = autocast_type('cpu')
-    if half is None:
-        dtype = x.dtype if x.dtype == weight.dtype else None
-    else:
-        dtype = half if {x.dtype, weight.dtype} <= {torch.float32, half} else None
-    return dtype if dtype == torch.float32 or (dtype == torch.bfloat16 and _has_bfloat16()) else None
+    dtype = half or x.dtype
+    if not _computes_in(dtype):
+        return None
+    fitting = (dtype,) if half is None else (torch.float32, half)
+    if x.dtype not in fitting or weight.dtype not in fitting:
+        return None
+    if torch.is_grad_enabled() or weight.is_inference() or not (x.is_cpu and weight.is_cpu and x.numel()):
+        return None
+    watched = _len_torch_dispatch_stack() or not is_plain(x)
+    return dtype if torch.backends.mkldnn.enabled and not watched else None
+
+
+@cache
+def _computes_in(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN has products of a type for this processor."""
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @cache
 def can_pack() -> bool:
     """Return whether this PyTorch packs weights on this processor."""
     return has_vectors() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
-
-
-@cache
-def _has_bfloat16() -> bool:
-    """Return whether oneDNN has products in bfloat16 for this processor."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
