@@ -251,10 +251,10 @@ def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
     fitting = (dtype,) if half is None else (torch.float32, half)
     if x.dtype not in fitting or weight.dtype not in fitting:
         return None
-    if torch.is_grad_enabled() or weight.is_inference() or not (x.is_cpu and weight.is_cpu and x.numel()):
+    if not is_plain(x) or _len_torch_dispatch_stack() or not torch.backends.mkldnn.enabled:
         return None
-    watched = _len_torch_dispatch_stack() or not is_plain(x)
-    return dtype if torch.backends.mkldnn.enabled and not watched else None
+    fits = not (torch.is_grad_enabled() or weight.is_inference()) and x.is_cpu and weight.is_cpu and x.numel()
+    return dtype if fits else None
 
 
 @cache
