@@ -161,7 +161,11 @@ def test_copies_and_files_leave_packed_weights_out():
 
 
 @pytest.mark.parametrize('half', [False, True], ids=['float32', 'bfloat16'])
-@pytest.mark.parametrize('act', [F.relu, nn.ReLU(), F.gelu, nn.GELU(), F.silu, nn.SiLU()], ids=str)
+@pytest.mark.parametrize(
+    'act',
+    [F.relu, nn.ReLU(), F.gelu, nn.GELU(), F.silu, nn.SiLU()],
+    ids=['relu', 'ReLU', 'gelu', 'GELU', 'silu', 'SiLU'],
+)
 @torch.no_grad()
 def test_activates_in_the_same_pass(monkeypatch, act, half):
     packed, layer = pair()
