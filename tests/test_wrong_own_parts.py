@@ -148,7 +148,7 @@ REHEARSED = [
         'gives 2 classes .* but the head has 80, as CsvDataset.peek',
     ),
 ]
-# What fails in the second epoch, or with all images, alone: it is named with the place in the run.
+# Components that fail only in the second epoch, or only with all images: errors name the place in the run.
 COUNTED = "self.count = getattr(self, 'count', 0) + 1; 1 / (self.count < 6); "
 LATE = [
     (

@@ -26,7 +26,7 @@ _MOST_SHOWN = 8
 
 @dataclass(frozen=True)
 class Start:
-    """What a run was started with.
+    """The files and options of a run's start.
 
     Attributes:
         options: the options, those of later resumptions included, as keys and values.

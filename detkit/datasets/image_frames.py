@@ -42,7 +42,7 @@ def has_further_frames(data: memoryview) -> bool:
 
 
 def note_further_frames(data: memoryview, name: str) -> None:
-    """Print a line on the first file that has several frames; workers, whose data set lists such files, do not."""
+    """Print a line about the first file that has several frames, but not in a worker: its dataset lists such files."""
     if get_worker_info() is None and has_further_frames(data):
         _note(name)
 

@@ -7,7 +7,7 @@ import os
 
 _WEIGHTS = ('.pth', '.pt', '.pt2', '.pte', '.tflite', '.onnx', '.engine', '.torchscript', '.safetensors', '.weights')
 _DATA = ('.json', '.yaml', '.yml')
-# What errors call each kind of file.
+# Names of the kinds of files in errors.
 KINDS = {
     'picture': 'a picture',
     'video': 'a video',

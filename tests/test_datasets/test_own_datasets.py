@@ -1,4 +1,4 @@
-"""What a dataset of a user's own may not return: it would reach a loss, or the library that draws bitmaps."""
+"""Values that a user's own dataset may not return, as a loss or the library that draws bitmaps would take them."""
 
 import numpy as np
 import pytest

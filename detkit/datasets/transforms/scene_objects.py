@@ -77,7 +77,7 @@ def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> Sce
         polygons=None if all(part.polygons is None for part in parts) else after,
         rles=annotations.rles,
         keypoints=annotations.keypoints,
-        # What the frame cuts off changes no direction, as in ultralytics 8.4.190.
+        # A box that the frame cuts keeps its direction, as in ultralytics 8.4.190.
         rbboxes=None if annotations.rbboxes is None else enclosing_rbboxes(after, annotations.rbboxes[:, 4]),
     )
     ratios = np.divide(bbox_areas(bboxes), areas, out=np.zeros_like(areas), where=areas > 0)

@@ -19,7 +19,7 @@ from .norm_silu import has_hooks
 from .plain_tensors import is_plain
 from .precision import autocast_type
 
-_SAMPLES = 16  # weights of each output that are looked at, see ``forget_changed``
+_SAMPLES = 2  # weights of each output that are looked at, see ``forget_changed``
 _ROWS = 1024  # vectors for which oneDNN chooses the order of a linear layer; it is as fast for fewer or more
 _MIN_OUTPUTS = 65  # narrower linear layers are as fast without
 _OPERATIONS = (
@@ -200,9 +200,9 @@ def passes_on(layer: nn.Module) -> bool:
 
 def _are_watched(layer: nn.Module, act: Callable[[Tensor], Tensor]) -> bool:
     """Return whether hooks see the layer's output, or the activation is an approximation."""
-    if _has_any_global_hook() or has_hooks(layer):
+    if _has_any_global_hook() or has_hooks(layer) or (isinstance(act, nn.GELU) and act.approximate != 'none'):
         return True
-    return isinstance(act, nn.Module) and (has_hooks(act) or getattr(act, 'approximate', 'none') != 'none')
+    return isinstance(act, nn.Module) and has_hooks(act)
 
 
 class _Weights(NamedTuple):
