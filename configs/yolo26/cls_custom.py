@@ -7,7 +7,7 @@ There is no published result. Train with
 _base_ = [
     '../_base_/models/yolo26_cls.py',
     '../_base_/datasets/image_folder.py',
-    '../_base_/schedules/yolov8_cls.py',
+    '../_base_/schedules/yolo26_cls.py',
     '../_base_/default_runtime.py',
 ]
 task = 'cls'

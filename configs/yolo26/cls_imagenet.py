@@ -7,7 +7,7 @@ Expected top-1 % on val (published there): n 71.4, s 76.0, m 78.1, l 79.0, x 79.
 _base_ = [
     '../_base_/models/yolo26_cls.py',
     '../_base_/datasets/imagenet.py',
-    '../_base_/schedules/yolov8_cls.py',
+    '../_base_/schedules/yolo26_cls.py',
     '../_base_/default_runtime.py',
 ]
 task = 'cls'

@@ -54,6 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
                 'start_epoch',
                 'warmup_min_iters',
                 'warmup_max_iters',
+                'epochs_after_warmup',
                 'flat_epochs',
                 'tail_epochs',
             ),

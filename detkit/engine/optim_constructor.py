@@ -1,5 +1,6 @@
 """Building an optimiser from its config: the choice ``auto``, accumulation, parameter groups."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 @OPTIMIZERS.register_module(name='auto')
 class AutoOptimizer:
-    """The optimiser 'auto' of a config: SGD for long runs, AdamW for short ones. It is resolved, never built.
+    """The optimiser 'auto' of a config: SGD or MuSGD for long runs, AdamW for short ones. It is resolved, never built.
 
     Args:
         lr: the learning rate in place of the one that is chosen with the optimiser.
@@ -66,40 +67,49 @@ class AutoOptimizer:
         return dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
 
 
-def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_classes: int) -> dict[str, Any]:
+def resolve_optimizer(
+    cfg: dict[str, Any], batch_size: int, num_iters: int, num_classes: int, max_epochs: int = 1
+) -> dict[str, Any]:
     """Fill in the values that depend on the run: ``accumulate``, the scaled weight decay, the optimiser for ``auto``.
+
+    ``auto`` counts steps of ``nominal_batch_size`` images, and the last of an epoch as a whole one, as ultralytics
+    does. No more batches are summed for ``nominal_batch_size`` than the run has.
 
     Args:
         cfg: an ``optim_wrapper`` config.
         batch_size: images of one iteration, over all processes.
         num_iters: iterations of the whole run.
         num_classes: the number of classes of the data.
+        max_epochs: epochs of the whole run.
     """
     cfg = {**cfg, 'optimizer': dict(cfg['optimizer'])}
     nominal, accumulate = cfg.get('nominal_batch_size'), cfg.get('accumulate')
-    if accumulate is None:
-        accumulate = max(round(nominal / batch_size), 1) if nominal else 1
-    cfg['accumulate'] = accumulate
+    num_steps = num_iters / (accumulate or 1)
+    summed = accumulate or 1
+    if accumulate is None and nominal:
+        num_steps = math.ceil(num_iters / max(max_epochs, 1) * min(batch_size / nominal, 1)) * max_epochs
+        summed = max(round(nominal / batch_size), 1)
+        accumulate = min(summed, max(num_iters, 1))
+    cfg['accumulate'] = accumulate or 1
     optimizer = cfg['optimizer']
     if optimizer['type'] == 'auto':
         options = {key: value for key, value in optimizer.items() if key not in ('type', 'long_lr_mult')}
-        num_steps = num_iters / accumulate
         long_lr_mult = optimizer.get('long_lr_mult')
         optimizer = cfg['optimizer'] = AutoOptimizer.resolve(**options, num_steps=num_steps, num_classes=num_classes)
         if long_lr_mult and optimizer['type'] == options.get('long', 'SGD'):
             paramwise = dict(cfg.get('paramwise_cfg') or {})
             cfg['paramwise_cfg'] = {**paramwise, 'lr_mult': {**long_lr_mult, **(paramwise.get('lr_mult') or {})}}
     if nominal and 'weight_decay' in optimizer:
-        optimizer['weight_decay'] *= batch_size * accumulate / nominal
+        optimizer['weight_decay'] *= batch_size * summed / nominal
     return cfg
 
 
 def build_optim_wrapper(
-    cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
+    cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int, max_epochs: int = 1
 ) -> AccumulatingOptimWrapper:
     """Build a config's ``optim_wrapper`` for a model; the other arguments are those of ``resolve_optimizer``."""
     check_prefixes(cfg['optimizer'].get('long_lr_mult') or {}, model, 'optim_wrapper.optimizer.long_lr_mult')
-    cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes)
+    cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes, max_epochs)
     constructor = cfg.pop('constructor', 'GroupOptimConstructor')
     paramwise_cfg = cfg.pop('paramwise_cfg', None)
     built = OPTIM_WRAPPER_CONSTRUCTORS.build(dict(type=constructor, optim_wrapper_cfg=cfg, paramwise_cfg=paramwise_cfg))

@@ -89,7 +89,7 @@ class _Rehearsal:
         """Make the step of the optimiser, at the rates of the first and the last iteration."""
         runner, loop = self.runner, self.runner.train_loop
         wrapper = build_optim_wrapper(
-            runner.cfg.optim_wrapper, model, runner.batch_size, loop.max_iters, len(runner.classes)
+            runner.cfg.optim_wrapper, model, runner.batch_size, loop.max_iters, len(runner.classes), loop.max_epochs
         )
         schedule = runner.cfg.get('param_scheduler')
         with self.trying('param_scheduler'):

@@ -139,8 +139,9 @@ class Runner(BaseRunner):
     def _build_optim_wrapper(self, config: AccumulatingOptimWrapper | Mapping[str, Any]) -> AccumulatingOptimWrapper:
         if not isinstance(config, Mapping):
             return config
+        loop = self.train_loop
         return build_optim_wrapper(
-            config, unwrap(self.model), self.batch_size, self.train_loop.max_iters, len(self.classes)
+            config, unwrap(self.model), self.batch_size, loop.max_iters, len(self.classes), loop.max_epochs
         )
 
     def _init_weights(self, replaced_by: Mapping[str, Tensor] | None = None) -> None:

@@ -26,6 +26,8 @@ class WarmupDecay:
         warmup_min_iters: at least this many iterations, where ``warmup_epochs`` is not 0.
         warmup_max_iters: at most this many iterations, and one less than ``warmup_epochs`` has, so that these end at
             the full rate: 1 epoch and 1000 give ``min(1000, iterations - 1)``. None for no limit.
+        epochs_after_warmup: the warm-up of a short run ends so many epochs before the run does, so that with 1 a run of
+            one epoch has none; None for no limit.
         warmup_factor: share of the rate at which the weights start.
         warmup_bias_lr: where the biases' rate starts; None for 0.1 with momentum SGD and 0 with any other optimiser;
             'weights' starts them as the weights.
@@ -41,6 +43,7 @@ class WarmupDecay:
     warmup_epochs: float = 3.0
     warmup_min_iters: int = 0
     warmup_max_iters: int | None = None
+    epochs_after_warmup: float | None = None
     warmup_factor: float = 0.0
     warmup_bias_lr: float | str | None = None
     warmup_power: float = 1.0
@@ -70,8 +73,9 @@ class WarmupDecay:
             raise ConfigError(
                 f'param_scheduler.warmup_power is {self.warmup_power}; it must be above 0 (1 is a straight line).'
             )
-        for name, epochs in dict(flat_epochs=self.flat_epochs, tail_epochs=self.tail_epochs).items():
-            if epochs < 0:
+        for name in ('flat_epochs', 'tail_epochs', 'epochs_after_warmup'):
+            epochs = getattr(self, name)
+            if epochs is not None and epochs < 0:
                 raise ConfigError(f'param_scheduler.{name} is {epochs}; it must be at least 0.')
         self.optim_wrapper: Any = None
         self.epoch_length = self.max_epochs = 1
@@ -95,7 +99,9 @@ class WarmupDecay:
         if self.warmup_epochs <= 0:
             return 0
         length = max(round(self.warmup_epochs * self.epoch_length), self.warmup_min_iters)
-        return length if self.warmup_max_iters is None else min(self.warmup_max_iters, length - 1)
+        if self.epochs_after_warmup is not None:
+            length = min(length, round(max(self.max_epochs - self.epochs_after_warmup, 0) * self.epoch_length))
+        return length if self.warmup_max_iters is None else max(min(self.warmup_max_iters, length - 1), 0)
 
     def factor(self, iteration: int) -> float:
         """Return the share of the initial rate at ``iteration``, without the warm-up."""

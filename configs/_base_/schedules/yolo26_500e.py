@@ -12,6 +12,7 @@ if task == 'seg':
     class_lr_mult['head.semantic_cls'] = 3.0
 
 optim_wrapper = dict(optimizer=dict(type='auto', long='MuSGD', long_lr_mult=class_lr_mult))
-# ultralytics 8.4.190 has no least number of iterations, and starts the biases of either optimiser at 0.
-param_scheduler = dict(warmup_min_iters=0, warmup_bias_lr=0.0)
+# ultralytics 8.4.190 has no least number of iterations, starts the biases of either optimiser at 0, and keeps the last
+# epoch of a short run without warm-up.
+param_scheduler = dict(warmup_min_iters=0, warmup_bias_lr=0.0, epochs_after_warmup=1)
 default_hooks = dict(loss_share=dict(type='LossShareHook', first=0.8, last=0.1))

@@ -135,7 +135,8 @@ def plan_schedule(
     freeze = config.train_cfg.get('freeze')
     if freeze:
         freeze_modules(model, freeze)
-    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, epoch_length * max_epochs, num_classes)
+    num_iters = epoch_length * max_epochs
+    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, num_iters, num_classes, max_epochs)
     schedules = build_schedules(config.get('param_scheduler'), wrapper, epoch_length, max_epochs)
     warmup = _warmup(schedules, epoch_length, epoch_length * max_epochs)
     iterations = _iterations(epoch_length, max_epochs, warmup)

@@ -85,8 +85,9 @@ def _trainer(
     held = freeze_modules(model, freeze) if freeze else []
     model.train()
     freeze_batch_norm(held)
-    num_iters = epoch_length * config.train_cfg.get('max_epochs', 1)
-    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, num_iters, num_classes)
+    max_epochs = config.train_cfg.get('max_epochs', 1)
+    num_iters = epoch_length * max_epochs
+    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, num_iters, num_classes, max_epochs)
     wrapper.current_accumulate = 1
     for group in wrapper.optimizer.param_groups:
         group['lr'] = 0.0
