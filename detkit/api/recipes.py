@@ -19,13 +19,13 @@ from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.render import Render
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.inference.steps import factory_of, steps_of
-from detkit.registry import SAMPLE_DATASETS
+from detkit.registry import BACKBONES, SAMPLE_DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest, refuse_long_name
 
 _YAML = ('.yaml', '.yml')
 # Names of the folders and files of each split; the first one that exists is used.
 _TRAIN, _VAL = ('train',), ('val', 'valid', 'validation', 'test')
-# Arguments of a head that follow the data.
+# Arguments of a head that follow the data; of the detector itself it is the class names that one of texts takes.
 _FROM_DATA = ('num_classes', 'keypoint_shape', 'stuff_labels', 'img_size')
 # In COCO's own folder, the files of annotations for each task.
 _COCO_FILES = {'pose': 'person_keypoints', 'det': 'instances', 'seg': 'instances'}
@@ -183,7 +183,11 @@ def _family(opened: Opened, config: Mapping[str, Any]) -> str:
 
 
 def _model_options(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """Return the options that give a config file the model of another config: its size, or else the whole model."""
+    """Return the options that give a config file the model of another config: its size, or else the whole model.
+
+    With the whole model come the multiple that its images are padded to (a level of stride 64 takes 64), and no
+    published weights by default where its backbone is another one than theirs.
+    """
     wanted = _without_data(config['model'])
     as_is = load_config(file, need_classes=False)
     if _without_data(as_is['model']) == wanted:
@@ -191,12 +195,28 @@ def _model_options(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
     for size in as_is.get('sizes') or ():
         if _without_data(load_config(file, {'size': size}, need_classes=False)['model']) == wanted:
             return {'size': size}
-    return {'model': wanted}
+    options = {'model': wanted}
+    own, theirs = _letterbox_variables(config), _letterbox_variables(as_is)
+    if own and theirs and own['size_divisor'] != theirs['size_divisor']:
+        options['size_divisor'] = own['size_divisor']
+    if as_is.get('default_load_from') and _backbone_shapes(config) != _backbone_shapes(as_is):
+        options['default_load_from'] = None
+    return options
+
+
+def _backbone_shapes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shapes of the tensors of a config's backbone, by name."""
+    from detkit.utils.without_memory import without_memory
+
+    cfg = {key: value for key, value in config['model']['backbone'].items() if key != 'weights'}
+    with without_memory():
+        backbone = BACKBONES.build(cfg)
+    return {name: tensor.shape for name, tensor in backbone.state_dict().items()}
 
 
 def _without_data(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of a model without what follows its data and without weights that it starts from."""
-    model = plain(dict(model))
+    model = plain({key: value for key, value in model.items() if key != 'classes'})
     head = model.get('head')
     if isinstance(head, dict):
         head = model['head'] = {key: value for key, value in head.items() if key not in _FROM_DATA}

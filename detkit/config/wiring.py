@@ -151,19 +151,24 @@ def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], ori
 
 
 def _wire_class_names(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:
-    """Fill in the class names of a detector that takes them, as one of an open vocabulary does."""
+    """Fill in the class names of a detector that takes them, as one of an open vocabulary does; check given ones."""
     model = values.get('model')
     kind = model.get('type') if isinstance(model, dict) else None
     factory = DETECTORS.get(kind) if isinstance(kind, str) else kind
-    if not callable(factory) or 'classes' not in arguments_of(factory).names or model.get('classes') is not None:
+    if not callable(factory) or 'classes' not in arguments_of(factory).names:
         return
     path, names = next(
         ((path[:1], metainfo['classes']) for path, metainfo in known if metainfo.get('classes')),
         (('classes',), values.get('classes')),
     )
-    if names:
+    if names and model.get('classes') is None:
         model['classes'] = tuple(names)
         origins.set(('model', 'classes'), origins.find(path))
+    elif names and tuple(model['classes']) != tuple(names):
+        raise ConfigError(
+            f'{origins.find(("model", "classes"))}: model.classes is {_shown(model["classes"])}, but {dotted(path)} '
+            f'({origins.find(path)}) has {_shown(names)}; leave classes out, so that they follow the data'
+        )
 
 
 def counts_classes(values: Mapping[str, Any]) -> bool:

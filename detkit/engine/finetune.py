@@ -23,6 +23,8 @@ class LoadReport:
         reinitialised: those that were not, or in which rows of classes were not.
         partial: those of them in which rows of classes were copied by name.
         copied_classes: the names of these classes.
+        new_classes: the names of the model's other classes, where the checkpoint has classes of other names.
+        like_named: those of them whose name the checkpoint has in another spelling -> that spelling.
         queries: the number of queries of a group of the model's and of the checkpoint's, if they differ.
         unused: tensors of the checkpoint that the model does not have.
     """
@@ -31,16 +33,23 @@ class LoadReport:
     reinitialised: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
     copied_classes: list[str] = field(default_factory=list)
+    new_classes: list[str] = field(default_factory=list)
+    like_named: dict[str, str] = field(default_factory=dict)
     queries: tuple[int, int] | None = None
     unused: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return a description of at most four lines."""
+        """Return a description of at most five lines."""
         lines = [f'{self.loaded} tensors loaded']
-        if self.copied_classes:
+        if self.copied_classes or self.new_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.queries is not None:
             lines[0] += ', the first {} of {} queries'.format(*sorted(self.queries))
+        if self.new_classes:
+            lines.append(f'{len(self.new_classes)} classes are not in the checkpoint: {shorten(self.new_classes)}')
+            if self.like_named:
+                pairs = shorten(f'{new!r} for {old!r}' for new, old in self.like_named.items())
+                lines[-1] += f'; of them, written otherwise than there: {pairs}'
         if self.partial:
             lines.append(
                 f'{len(self.partial)} tensors have the rows of these classes, others are initialised anew: '
@@ -149,6 +158,9 @@ def load_weights(
     }
 
     report = LoadReport(unused=[name for name in weights if name not in target and name not in own])
+    if by_class:
+        report.new_classes = [name for name in new_classes if name not in old_classes]
+        report.like_named = _like_named(report.new_classes, old_classes)
     with torch.no_grad():
         for name, tensor in target.items():
             if name not in weights:
@@ -187,6 +199,16 @@ def has_backbone(weights: Mapping[str, Tensor], model: nn.Module) -> bool:
     """Return whether weights replace all of the model's ``backbone``: they have its tensors, in the same shapes."""
     tensors = {name: tensor for name, tensor in _target(model).items() if name.startswith('backbone.')}
     return bool(tensors) and all(name in weights and weights[name].shape == t.shape for name, t in tensors.items())
+
+
+def _like_named(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Return those of ``others`` that differ from a name in case, spaces, hyphens or underscores alone, by name."""
+    spellings = {_bare(other): other for other in others}
+    return {name: spellings[_bare(name)] for name in names if _bare(name) in spellings}
+
+
+def _bare(name: str) -> str:
+    return ''.join(letter for letter in name.casefold() if letter not in ' -_')
 
 
 def _own_tensors(model: nn.Module) -> Collection[str]:

@@ -60,6 +60,36 @@ def test_sample_sets(name, data, file):
 
 
 @pytest.mark.parametrize(
+    ('name', 'data', 'divisor'),
+    [('yolov8/det_p6_coco', 'coco8-seg', 64), ('yolov8/seg_p6_coco', '', 64), ('yolo26/det_p2_coco', '', 32)],
+)
+def test_images_of_other_data_are_padded_as_the_model_needs_it(name, data, divisor, tiny_data):
+    _, config = config_of(name, data or tiny_data)
+    dataset = config.val_dataloader.dataset
+    letterbox = next(step for step in dataset.pipeline if step.type == 'LetterBox')
+    assert dataset.size_divisor == letterbox.size_divisor == divisor
+
+
+def test_texts_follow_the_classes_of_other_data(tmp_path, tiny_data):
+    names = [*reversed(COCO80[:3])]
+    (tmp_path / 'data.yaml').write_text(f'path: {tiny_data}\ntrain: images/train\nval: images/val\nnames: {names}\n')
+    encoder = {'text_encoder': {'type': 'NgramTextEncoder'}}
+    for model in ('yolo_world/det_coco', 'yolo_world/det_custom'):
+        config = Detector(model, options=encoder, device='cpu').config(tmp_path / 'data.yaml')
+        assert config.model.classes == tuple(names) and config.model.head.num_classes == 3
+    with pytest.raises(ConfigError, match=r"model\.classes is \('a', 'b', 'c'\), but .* has \('car'"):
+        load_config(config.filename, {'data_yaml': str(tmp_path / 'data.yaml'), '+model.classes': ['a', 'b', 'c']})
+
+
+def test_published_weights_of_another_backbone_are_no_default(tiny_data):
+    _, config = config_of('retinanet/det_r18_coco8', tiny_data / 'data.yaml')
+    assert config.default_load_from is None
+    own = Detector('retinanet/det_1x_coco', options={'model.head.loss_cls.gamma': 1.5}, device='cpu')
+    config = own.config(tiny_data / 'data.yaml')
+    assert config.default_load_from == 'retinanet-r50' and config.model.head.loss_cls.gamma == 1.5
+
+
+@pytest.mark.parametrize(
     'head',
     [
         "type='DFINEOBBHead', decoder=dict(_delete_=True, type='DistributionDecoder', num_points=(3, 6, 3))",

@@ -29,9 +29,23 @@ def test_classes_of_the_same_name_are_copied():
     assert report.copied_classes == ['ball'] and report.partial == report.reinitialised
     assert report.lines() == [
         f'{report.loaded} tensors loaded, 1 classes copied by name',
+        '1 classes are not in the checkpoint: dog',
         '2 tensors have the rows of these classes, others are initialised anew: cls_head.weight, cls_head.bias',
     ]
     assert report.loaded == len(new.state_dict()) - 2
+
+
+def test_classes_that_the_checkpoint_writes_otherwise_are_named():
+    old, new = DummyDetector(num_classes=3), DummyDetector(num_classes=3)
+    before = new.cls_head.weight.detach().clone()
+    report = load_weights(new, checkpoint_of(old, ['dog', 'traffic light', 'ball']), ['Dog', 'traffic_light', 'kite'])
+    assert torch.equal(new.cls_head.weight, before)
+    assert report.like_named == {'Dog': 'dog', 'traffic_light': 'traffic light'}
+    assert report.lines()[:2] == [
+        f'{report.loaded} tensors loaded, 0 classes copied by name',
+        '3 classes are not in the checkpoint: Dog, traffic_light, kite; of them, written otherwise than there: '
+        "'Dog' for 'dog', 'traffic_light' for 'traffic light'",
+    ]
 
 
 class RowHead(BaseHead):
