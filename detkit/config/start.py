@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,32 @@ class Start:
         files: a digest of the text of the config and of each of its bases, by the path from the config's folder; of
             detkit's own files the config itself alone.
         version: detkit's.
+        source: the start of the run whose own config the config was; None where it was no run's.
     """
 
     options: dict[str, Any]
     files: dict[str, str]
     version: str
+    source: 'Start | None' = None
 
     def line(self) -> str:
         """Return the line of a run's config that ``start_of`` reads; empty where an option's value is no literal."""
-        text = ascii({'options': self.options, 'files': self.files, 'detkit': self.version})
+        text = ascii(self._values())
         return f'{_PREFIX}{text}\n' if _literal(text) is not None else ''
+
+    def _values(self) -> dict[str, Any]:
+        values = {'options': self.options, 'files': self.files, 'detkit': self.version}
+        return values if self.source is None else {**values, 'source': self.source._values()}
+
+    def earlier(self, steps: int) -> 'Start | None':
+        """Return the start that is so many steps back, with the options given since; None where it is not known.
+
+        0 is the run's own start, 1 that of the run whose config it was made from, and so on.
+        """
+        if not steps:
+            return self
+        found = None if self.source is None else self.source.earlier(steps - 1)
+        return None if found is None else replace(found, options=found.with_options(_as_options(self.options)))
 
     def with_options(self, options: Iterable[Option]) -> dict[str, Any]:
         """Return the options and further ones, without those that say where one process begins.
@@ -59,8 +75,7 @@ class Start:
     def is_edited(self, path: Path) -> bool:
         """Return whether ``path``, which the run was started with, or one of its bases has another text now.
 
-        A file of detkit's is compared with that of the same version alone, and one that the run was not started with
-        directly, but with the config of a run that was, is not compared.
+        A file of detkit's is compared with that of the same version alone.
         """
         if path.name not in self.files or config_name(path) is not None and self.version != __version__:
             return False
@@ -85,7 +100,7 @@ def _start(config: LoadedConfig) -> Start:
     leaf = Path(config.filename).absolute()
     tracked = [file for file in map(Path.absolute, config.loaded_files) if file == leaf or config_name(file) is None]
     files = {Path(os.path.relpath(file, leaf.parent)).as_posix(): _digest(file) for file in tracked}
-    return Start({}, files, __version__)
+    return Start({}, files, __version__, start_of(leaf))
 
 
 def start_of(path: Path) -> Start | None:
@@ -96,12 +111,16 @@ def start_of(path: Path) -> Start | None:
     except (OSError, UnicodeDecodeError):
         return None
     found = _literal(lines[1].removeprefix(_PREFIX)) if lines[1].startswith(_PREFIX) else None
+    return _start_from(found)
+
+
+def _start_from(found: Any) -> Start | None:
     if not isinstance(found, dict):
         return None
     values = [found.get('options'), found.get('files'), found.get('detkit')]
     if not all(isinstance(value, kind) for value, kind in zip(values, (dict, dict, str), strict=True)):
         return None
-    return Start(*values)
+    return Start(*values, _start_from(found.get('source')))
 
 
 def edits(former: Start, path: Path, options: Sequence[Option], own: LoadedConfig) -> list[Difference]:
@@ -118,7 +137,7 @@ def edits(former: Start, path: Path, options: Sequence[Option], own: LoadedConfi
     Raises:
         ConfigError: the config cannot be loaded any more, with the options that the run was started with.
     """
-    known = [Option(key, value, adds=True) for key, value in former.with_options(options).items()]
+    known = _as_options(former.with_options(options))
     now = load_config(path, known, need_classes=False)
     found = [each for each in config_differences(own, now) if _root(each) not in OF_ONE_RUN]
     variables = {_root(each) for each in found if not (ABSENT in each[1:3] or _root(each) in TOP_LEVEL_KEYS)}
@@ -139,6 +158,10 @@ def edit_lines(differences: Sequence[Difference]) -> str:
 
 def _root(difference: Difference) -> str:
     return str((difference.other_path if difference.first is ABSENT else difference.path)[0])
+
+
+def _as_options(values: Mapping[str, Any]) -> list[Option]:
+    return [Option(key, value, adds=True) for key, value in values.items()]
 
 
 def _digest(path: Path) -> str:

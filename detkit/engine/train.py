@@ -63,7 +63,10 @@ def train_from_config(
     }
     options = parse_options(options)
     options += [Option(key, value, adds=True) for key, value in settings.items() if value is not None]
-    cfg = load_config(*_of_resumed_run(find_config(path), options))
+    file = find_config(path)
+    cfg = load_config(*_of_resumed_run(file, options))
+    if cfg.get('resume') and all(option.key != 'resume' for option in options):  # a key of the config's own
+        cfg = load_config(*_of_resumed_run(file, [*options, Option('resume', cfg.resume, adds=True)]))
     try:
         runner = Runner(cfg)
         runner.stop_signals.ends_process = ends_process
@@ -145,20 +148,24 @@ def _check_edits(stored: Path, path: Path, options: list[Option], rest: list[Opt
         options: the options of the command that resumes the run.
         rest: those of them that ``stored`` takes.
     """
+    origins = _origins(stored)
+    steps = next((steps for steps, origin in enumerate(origins) if _is_same(origin, path)), 0)
     former = start_of(stored)
+    former = former and former.earlier(steps)
     if former is None or not former.is_edited(path):
         return
     run = f'the run in {display_path(stored.parent)}'
+    since = f'the run was started from whose config {run} was made' if steps else f'{run} was started'
     try:
         found = edits(former, path, options, load_config(stored, rest, need_classes=False))
     except ConfigError as error:
         raise ConfigError(
-            f'{str(error).rstrip(".")}. {path} was edited since {run} was started, which goes on with its own config: '
+            f'{str(error).rstrip(".")}. {path} was edited since {since}, which goes on with its own config: '
             f'give {display_path(stored)} to resume it'
         ) from error
     if found:
         raise ConfigError(
-            f'{path} was edited since {run} was started, which goes on with its own config, so that this would have no '
+            f'{path} was edited since {since}, which goes on with its own config, so that this would have no '
             f'effect:{edit_lines(found)}\nTo resume the run without it give {display_path(stored)}; to resume it with '
             f'other values give these by {changing()}; to train {path} leave {resuming()} out'
         )

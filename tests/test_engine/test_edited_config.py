@@ -99,6 +99,34 @@ def test_an_edit_that_changes_nothing_is_none(folder):
     assert epochs(folder) == 2
 
 
+def test_an_edit_of_the_config_that_a_run_is_made_from_by_another_runs_config(folder):
+    train_from_config('run/config.py', ['max_epochs=2', 'val_batch_size=1'], device='cpu', work_dir='second')
+    train_from_config('second/config.py', ['max_epochs=1'], device='cpu', work_dir='third')
+    own = start_of(folder / 'third' / 'config.py')
+    assert own.source.source.options['randomness.seed'] == 3 and own.source.source.source is None
+    for run in ('second', 'third'):
+        train_from_config('mine.py', device='cpu', resume=run)  # no edit, and each with its own options
+    edit(folder / 'mine.py', 'max_epochs = 1', 'max_epochs = 7\nval_batch_size = 3\nbatch_size = 1')
+    for run, options in {'second': [], 'third': ['max_epochs=2']}.items():
+        expected = (
+            r'^mine\.py was edited since the run was started from whose config the run in \w+ was made, which goes on '
+            rf'with its own .* effect:\n  batch_size: 1, in the run 2\nTo resume the run without it give {run}/config'
+        )
+        with pytest.raises(ConfigError, match=expected):
+            train_from_config('mine.py', options, device='cpu', resume=run)
+
+
+def test_a_config_that_says_itself_to_resume_is_compared(folder):
+    edit(folder / 'mine.py', 'max_epochs = 1', 'max_epochs = 1\nresume = True')
+    train()  # its run has ended
+    assert load_config('run/config.py').randomness.seed == 3
+    edit(folder / 'mine.py', 'max_epochs = 1', 'max_epochs = 2')
+    with pytest.raises(ConfigError, match=r'effect:\n  max_epochs: 2, in the run 1\nTo'):
+        train()
+    train('max_epochs=2')
+    assert epochs(folder) == 2 and load_config('run/config.py').randomness.seed == 3
+
+
 def test_a_config_that_no_longer_loads_is_refused(folder):
     edit(folder / 'mine.py', 'max_epochs', 'max_epoch')
     with pytest.raises(ConfigError, match=r'mine.py:3: .*max_epoch.*was edited since the run in run was started'):
