@@ -17,6 +17,7 @@ from detkit.protocols import DataPreprocessor
 from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import map_rbboxes
+from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
 
 
@@ -106,11 +107,15 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
             training: whether multi-scale applies.
 
         Returns:
-            ``inputs`` float32 ``(B, 3, H', W')``, ``gt`` on the device, ``data_samples`` unchanged.
+            ``inputs`` float32 ``(B, 3, H', W')``, or float64 in a model that was converted to it, ``gt`` on the device,
+            ``data_samples`` unchanged.
+
+        Raises:
+            ConfigError: the model was converted to half precision, in which boxes are off by pixels.
         """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         inputs = data['inputs'].to(self.device, non_blocking=self.non_blocking)
-        inputs = inputs.to(torch.float32, memory_format=layout)
+        inputs = inputs.to(self._checked_dtype(), memory_format=layout)
         gt = data.get('gt')
         if gt is not None:
             gt = gt.to(self.device, non_blocking=self.non_blocking)
@@ -120,13 +125,26 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
         return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
 
     def normalize(self, images: Tensor, img_shapes: Tensor | None = None) -> Tensor:
-        """Return images ``(B, 3, H, W)``, from 0 to 255 in any type, as the network takes them; float32.
+        """Return images ``(B, 3, H, W)``, from 0 to 255 in any type, as the network takes them, see ``forward``.
 
         Args:
             images: the images, which are not changed.
             img_shapes: ``(B, 2)`` (h, w) before padding, for ``zero_padding``; None where nothing is padded.
         """
-        return self._normalize_in_place(images.to(torch.float32, copy=True), img_shapes)
+        return self._normalize_in_place(images.to(self._checked_dtype(), copy=True), img_shapes)
+
+    def _checked_dtype(self) -> torch.dtype:
+        """Return the type of the weights, with which the preprocessor is converted."""
+        dtype = self.mean.dtype
+        if dtype.itemsize < 4:
+            name = str(dtype).removeprefix('torch.')
+            raise ConfigError(
+                f'the model was converted to {name} as a whole (model.half(), model.bfloat16() or model.to(...)), in '
+                f'which coordinates of boxes are off by pixels. Keep it in float32, to which model.float() takes it '
+                f"back, and give amp='{'fp16' if dtype is torch.float16 else 'bf16'}' (fp16 on GPUs alone), by which "
+                f'the network computes in that type and the boxes in float32'
+            )
+        return dtype
 
     def _normalize_in_place(self, inputs: Tensor, img_shapes: Tensor | None) -> Tensor:
         if self.has_mean:

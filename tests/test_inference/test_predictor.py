@@ -58,6 +58,41 @@ def test_settings_that_change_no_result(checkpoint: Path, images: Path, change: 
     assert len(samples) == 3 and all(map(same, samples, expected))
 
 
+def outputs_of(predictor: Predictor, image: Path) -> list[torch.Tensor]:
+    """All that the network gives for an image, before any box of equal scores is chosen."""
+    batch = predictor.make_batch([predictor.prepare(SourceImage(str(image)), 0).packed])
+    with torch.inference_mode():
+        found = predictor.model(**predictor.model.data_preprocessor(batch), mode='tensor')
+    return [tensor for value in found.values() for tensor in (value if isinstance(value, list) else [value])]
+
+
+@pytest.mark.parametrize('task', ['seg', 'pose', 'obb', 'cls'])
+def test_a_model_in_double_precision_gives_results_in_it(tmp_path: Path, images: Path, task: str):
+    weights = write_checkpoint(tmp_path / 'model.pth', task, narrow=True)
+    predictor = Predictor(None, weights, img_size=64, max_per_img=5, device='cpu')
+    expected = outputs_of(predictor, images / '0.png')
+    before = predictor.predict(images)
+    predictor.model.double()
+    for found, other in zip(outputs_of(predictor, images / '0.png'), expected, strict=True):
+        assert found.dtype is torch.float64
+        torch.testing.assert_close(found.float(), other, atol=1e-5, rtol=1e-4)
+    for sample, other in zip(predictor.predict(images), before, strict=True):
+        fields = sample if task == 'cls' else sample.pred_instances
+        assert len(fields.get('scores', ())) == len(other.get('pred_instances', ()))
+        assert fields.get('bboxes', fields.get('pred_scores')).dtype is torch.float64
+    predictor.model.float()
+    assert all(map(torch.equal, outputs_of(predictor, images / '0.png'), expected))
+
+
+@pytest.mark.parametrize(('dtype', 'amp'), [(torch.float16, 'fp16'), (torch.bfloat16, 'bf16')])
+def test_a_model_in_half_precision_is_refused_with_the_remedy(checkpoint: Path, images: Path, dtype, amp: str):
+    predictor = Predictor(None, checkpoint, img_size=64, device='cpu')
+    predictor.model.to(dtype)
+    name = str(dtype).removeprefix('torch.')
+    with pytest.raises(ConfigError, match=rf"converted to {name} as a whole .*model\.float\(\) .* amp='{amp}'"):
+        predictor.predict(images)
+
+
 def damaged(folder: Path, task: str, name: str, value: float) -> Path:
     """A checkpoint with a value in the first row of a tensor, whose name begins or ends so."""
     content = load_checkpoint(write_checkpoint(folder / f'{task}.pth', task))
