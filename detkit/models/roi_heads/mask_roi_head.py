@@ -56,15 +56,21 @@ class MaskRoIHead(BaseRoIHead):
         self.conv_mask = nn.Conv2d(conv_channels, num_classes + 1, 1)
         init_relu_convs(self)
 
-    def forward(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor]) -> Tensor:
-        """Return logits ``(R, 1 + C, s, s)``, in float32 or finer.
+    def forward(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Return the logits ``(R, s, s)`` of one class for each region, in float32 or finer.
+
+        Masks of the other classes, which nobody reads, are not computed: of a thousand classes they take gigabytes.
 
         Args:
             feats: a ``(B, in_channels, h_i, w_i)`` map for each level.
             bboxes: the regions ``(R_b, 4)`` of each image.
+            labels: their classes ``(R,)``.
         """
-        x = self.upsample(self.convs(self.features(feats, bboxes))).relu()
-        return widened(self.conv_mask(x))
+        x = self.upsample(self.convs(self.features(feats, bboxes))).relu()  # (R, C, s, s)
+        weight, bias = self.conv_mask.weight[labels + 1].flatten(1), self.conv_mask.bias[labels + 1]  # (R, C), (R,)
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (R, C, s, s) -> (R, s * s, C), a view
+        logits = torch.bmm(pixels, weight.unsqueeze(2)).squeeze(2).unflatten(1, x.shape[-2:])  # (R, s, s)
+        return widened(logits) + widened(bias).view(-1, 1, 1)
 
     def loss(
         self, feats: Sequence[Tensor], samples: Sequence[RoISamples], gt: GtBatch, size: tuple[int, int]
@@ -88,12 +94,13 @@ class MaskRoIHead(BaseRoIHead):
                 'with_masks=True of Render; or leave out mask_head'
             )
         samples = [own.with_objects() for own in samples]
-        logits = self(feats, [own.bboxes for own in samples])  # (R, 1 + C, s, s)
+        objects = join(samples, gt.max_instances)
+        labels = gt.labels.flatten()[objects]
+        logits = self(feats, [own.bboxes for own in samples], labels)  # (R, s, s)
         avg_factor = shared_divisor(len(logits), logits)  # which every process has to compute
         if not len(logits):
-            own = logits[:, 0].flatten(1)
+            own = logits.flatten(1)
             return dict(loss_mask=self.loss_mask(own, own.detach(), avg_factor=avg_factor))
-        objects = join(samples, gt.max_instances)
         masks = object_masks(gt, gt.flat_index)  # (N, h, w)
         number_of = torch.zeros_like(gt.labels.flatten())
         number_of[gt.flat_index] = torch.arange(len(gt.flat_index), device=objects.device)
@@ -101,13 +108,9 @@ class MaskRoIHead(BaseRoIHead):
         regions = torch.cat([own.bboxes for own in samples]).to(logits.dtype)
         regions = torch.cat([number_of[objects].to(logits.dtype).unsqueeze(1), regions], 1)
         targets = roi_align(masks.to(logits.dtype).unsqueeze(1), regions, logits.shape[-1], 1 / stride)  # (R, 1, s, s)
-        labels = gt.labels.flatten()[objects] + 1
-        own = logits[torch.arange(len(labels), device=labels.device), labels]  # (R, s, s)
-        return dict(loss_mask=self.loss_mask(own.flatten(1), targets.flatten(1), avg_factor=avg_factor))
+        return dict(loss_mask=self.loss_mask(logits.flatten(1), targets.flatten(1), avg_factor=avg_factor))
 
     def decode(self, feats: Sequence[Tensor], bboxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """Return the probabilities ``(N, s, s)`` of the detections of each image, ``(N, 4)`` and ``(N,)``."""
-        logits = self(feats, bboxes)
-        index = torch.cat(list(labels)) + 1
-        own = logits[torch.arange(len(index), device=index.device), index].sigmoid()
-        return list(own.split([len(image) for image in labels]))
+        logits = self(feats, bboxes, torch.cat(list(labels)))
+        return list(logits.sigmoid().split([len(image) for image in labels]))

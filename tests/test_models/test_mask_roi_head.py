@@ -1,0 +1,30 @@
+"""Masks in regions: what is computed of many classes. That the numbers are torchvision's is tested beside it."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from detkit.models.roi_heads import MaskRoIHead
+
+
+def test_masks_of_other_classes_are_not_computed():
+    """Neither in training nor in prediction do operations grow with the number of classes."""
+    counts, masks = [], []
+    for num_classes in (3, 1203):
+        head = MaskRoIHead(num_classes, in_channels=(8,), strides=(4,), num_convs=1, conv_channels=8)
+        torch.manual_seed(0)
+        for name, param in head.named_parameters():
+            own = torch.randn(param[:4].shape if 'conv_mask' in name else param.shape)
+            (param.data[:4] if 'conv_mask' in name else param.data).copy_(own)
+        with FlopCounterMode(display=False) as counter:
+            found = head.decode(
+                [torch.rand(2, 8, 16, 16, generator=torch.Generator().manual_seed(1))],
+                [torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 3), torch.zeros(0, 4)],
+                [torch.tensor([2, 0, 1]), torch.zeros(0, dtype=torch.long)],
+            )
+            sum(image.sum() for image in found).backward()
+        counts.append(counter.get_total_flops())
+        masks.append(found[0].detach())
+        assert len(found[1]) == 0 and head.conv_mask.weight.grad[1:4].flatten(1).any(1).all()
+    assert counts[0] == counts[1] > 0
+    torch.testing.assert_close(*masks)
+    assert not torch.equal(masks[0][0], masks[0][1])
