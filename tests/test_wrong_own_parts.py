@@ -132,9 +132,14 @@ REHEARSED = [
         'stain',
         'return replace',
         'replace',
-        'RandomStain returns a NoneType, but a transform returns the changed Sample',
+        'RandomStain returns a NoneType for .*, but a transform returns the changed Sample',
     ),
-    ('choice', 'return replace', 'replace', 'RandomStain returns a NoneType, but a transform returns the changed'),
+    (
+        'choice',
+        'return replace',
+        'replace',
+        'RandomStain returns a NoneType for .*, but a transform returns the changed',
+    ),
     ('stain', 'img=img', 'img=img[:7]', r'img of the shape \(7, .* but the stage pixels keeps the size'),
     ('stain', 'img=img', 'img=img / 255', 'returns an img of float64 .*, but it must be uint8'),
     ('dataset', "index(row['class'])", "index(row['class']) + 7", 'gives the label 7 in .*, but labels are 0 to 1'),
@@ -164,6 +169,30 @@ LATE = [
         'errors = [',
         COUNTED.replace('6', '2') + 'errors = [',
         'CountMetric fails in epoch 2, at its end: ZeroDiv',
+    ),
+]
+
+# What a transform returns, after the samples that are tried before a run were as they should be.
+LATE_RESULTS = [
+    (
+        'img=img',
+        'img=img if sample.epoch < 1 else img / 255',
+        r'an img of float64 .* for .*\.jpg, but it',
+    ),
+    (
+        'img=img',
+        'img=img if sample.epoch < 1 else img[..., 0]',
+        r'an img of uint8 \(\d+, \d+\) for .*\.jpg, but',
+    ),
+    (
+        'img=img',
+        'img=img if sample.epoch < 1 else img[::2]',
+        r'an img of the shape .* for one of .*\.jpg, but',
+    ),
+    (
+        'return replace',
+        'return sample.epoch < 1 and replace',
+        r'a bool for .*\.jpg, but a transform',
     ),
 ]
 
@@ -245,6 +274,14 @@ def test_a_part_that_fails_later_is_named(write, tiny_data, kind, old, new, sent
     with pytest.raises(ConfigError, match=sentence) as error:
         train_from_config(write(kind, old, new), settings)
     assert re.search(r'cfg\.py:\d+: \w.*own_1\.py:\d+', str(error.value)), 'file and key, and the line that failed'
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(('old', 'new', 'sentence'), LATE_RESULTS)
+def test_results_of_each_sample_are_checked(write, tiny_data, old, new, sentence):
+    settings = options('stain', tiny_data, work_dir='run') | {'max_epochs': 2, 'train_cfg.val_interval': 2}
+    with pytest.raises(ConfigError, match=rf'cfg\.py:\d+: \w.*RandomStain returns {sentence}') as error:
+        train_from_config(write('stain', old, new), settings)
     assert '\n' not in str(error.value)
 
 

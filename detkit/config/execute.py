@@ -177,7 +177,10 @@ def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Ex
 def _check_file(path: Path, parents: tuple[Path, ...], done: ExecutedFiles) -> None:
     by_whom, prefix = (f' (a base of {Origin(parents[-1])})', SCHEME) if parents else ('', '')
     if path in parents:
-        raise ConfigError(f'{Origin(path)} is its own base, through {", ".join(str(Origin(p)) for p in parents)}')
+        raise ConfigError(
+            f'{Origin(path)} is its own base, through {", ".join(str(Origin(p)) for p in parents)}'
+            '; take one of them out of _base_'
+        )
     if path.suffix != '.py':
         hint = '' if path.exists() else f'.{config_hint(str(path), prefix)}'
         raise ConfigError(f'{Origin(path)}{by_whom} is no config file: a name that ends in .py is expected{hint}')
@@ -319,7 +322,9 @@ def refuse_odd_values(values: dict[str, Any], origins: Origins) -> None:
         if any(item != item for item in items):
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is {value!r}; nan is no setting, write a number')
         if any(isinstance(item, int) and abs(item) >= 1 << 63 for item in items):
-            raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is a whole number of more than 64 bits')
+            raise ConfigError(
+                f'{origins.blame(path)}: {dotted(path)} is a whole number of more than 64 bits; write a smaller number'
+            )
         template = next((found for item in items if isinstance(item, str) and (found := _TEMPLATE.search(item))), None)
         if template is not None:
             remedy = f'write {template[1]} outside of quotes' if template[1] else 'write the value itself'

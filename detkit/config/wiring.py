@@ -136,6 +136,7 @@ def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], ori
             raise ConfigError(
                 f'{origins.find(other)}: {dotted(other)} has {other_count} classes, but {dotted(source)} '
                 f'({origins.find(source)}) has {count}'
+                '; write the same classes in both'
             )
     if not counts_classes(values):
         return

@@ -121,7 +121,10 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
     name, family = _of_cfg(cfg, configs) if cfg else _of_count(len(values), source, configs)
     count = family.config['model']['head']['num_classes']
     if classes is not None and len(classes) != count:
-        raise CheckpointError(f'{names} names {len(classes)} classes, but {cfg or source} has {count}.')
+        raise CheckpointError(
+            f'{names} names {len(classes)} classes, but {cfg or source} has {count}; give the names of all of them '
+            'with --names FILE, one a line'
+        )
     as_published = tuple(family.config.get('classes') or ())
     if classes is None:
         classes = as_published if len(as_published) == count else tuple(f'class {i}' for i in range(count))

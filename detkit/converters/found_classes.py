@@ -49,7 +49,10 @@ def find_classes(
     if spare_logit and len(classes) == count - 1:
         classes = (*classes, UNUSED_CLASS)
     if len(classes) != count:
-        raise CheckpointError(f'{source} has {count} classes, but {by} names {len(classes)}.')
+        raise CheckpointError(
+            f'{source} has {count} classes, but {by} names {len(classes)}'
+            '; give the names of all of its classes with --names FILE, one a line'
+        )
     return classes, by
 
 

@@ -251,7 +251,10 @@ def _choose_classes(source: Path, found: TorchvisionModel, names: str | Path | N
         if len(given) == count - 1 and not found.two_stage:
             return _Classes(given, tuple(range(1, count)), f'as {names} has them, for the labels from 1 on')
         if len(given) != count:
-            raise CheckpointError(f'{source} has {count} classes, but {names} names {len(given)}.')
+            raise CheckpointError(
+                f'{source} has {count} classes, but {names} names {len(given)}; give the names of all of them with '
+                '--names FILE, one a line'
+            )
         return _Classes(given, tuple(range(count)), f'as {names} has them')
     if count == len(every):
         if classes == '91':

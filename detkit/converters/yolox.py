@@ -161,5 +161,8 @@ def _find_classes(
         return COCO80, 'COCO'
     classes = read_names(Path(names))
     if len(classes) != count:
-        raise CheckpointError(f'{source} has {count} classes, but {names} names {len(classes)}.')
+        raise CheckpointError(
+            f'{source} has {count} classes, but {names} names {len(classes)}; give the names of all of them with '
+            '--names FILE, one a line'
+        )
     return classes, str(names)

@@ -301,6 +301,7 @@ def _check_mix_groups(dataset: Any, batch_size: int) -> None:
         if mix_group_size is not None and batch_size % mix_group_size:
             raise ConfigError(
                 f'mix_group_size={mix_group_size} of {type(leaf).__name__} does not divide batch_size={batch_size}'
+                '; write a divisor of it, or another train_dataloader.batch_size'
             )
 
 

@@ -34,6 +34,7 @@ def check_subset(subset: Sequence | None, group: str | None, owner: str) -> None
         except re.error as error:
             raise ConfigError(
                 f"subset_group={group!r} of {owner} is neither 'folder' nor a regular expression: {error}"
+                "; write 'folder', or correct the expression"
             ) from error
     if subset is None:
         return

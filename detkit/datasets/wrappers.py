@@ -188,6 +188,7 @@ def image_classes_of(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(dataset, RecordDataset):
         raise ConfigError(
             f'it is not known which classes the images of {type(dataset).__name__} show: it has no records'
+            "; use a dataset with records, as detkit's have, or leave out what balances classes"
         )
     return dataset.records.image_classes()
 
@@ -276,7 +277,7 @@ class ConcatDataset(DatasetWrapper):
         background: float | None = None,
     ) -> None:
         if not datasets:
-            raise ValueError('datasets is empty')
+            raise ValueError('datasets is empty; write the config of one dataset or more')
         parts = [_build(dataset) for dataset in datasets]
         self.metainfo = join_metainfo([part.metainfo for part in parts], classes)
         self.parts = self.blocks = [_with_classes(part, self.metainfo['classes'], i) for i, part in enumerate(parts)]
@@ -382,6 +383,7 @@ def _check_kinds(parts: Sequence[Any]) -> None:
             raise ConfigError(
                 f'the datasets to be joined have different objects: those of dataset {known[0][0]} are '
                 f'{_describe(known[0][1])}, those of dataset {number} {_describe(kind)}'
+                '; join datasets of the same kind of objects'
             )
 
 

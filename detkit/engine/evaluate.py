@@ -304,7 +304,10 @@ def _check_classes(trained: Sequence[str], tested: Sequence[str], checkpoint: st
         ConfigError: they do not; names the first class that differs.
     """
     if len(trained) != len(tested):
-        raise ConfigError(f'{checkpoint} was trained on {len(trained)} classes, but tested on {len(tested)}')
+        raise ConfigError(
+            f'{checkpoint} was trained on {len(trained)} classes, but tested on {len(tested)}'
+            "; test it with the config of its run (config.py in the run's folder), or on data of the same classes"
+        )
     for label, (ours, theirs) in enumerate(zip(trained, tested, strict=True)):
         if ours != theirs:
             raise ConfigError(f"{checkpoint} calls class {label} '{ours}', but the test data call it '{theirs}'")

@@ -6,17 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.sample_key import SampleKey
-from detkit.datasets.transforms.choice import RandomChoice
-from detkit.datasets.transforms.mixing import MixTransform
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.amp import resolve_amp
 from detkit.engine.checkpoint import check_plain
@@ -31,7 +27,6 @@ from detkit.models.data_preprocessor import StepKey
 from detkit.models.detectors import BaseDetector
 from detkit.models.wiring import check_feats
 from detkit.structures.gt_batch import GtBatch
-from detkit.structures.sample import Sample
 from detkit.utils.errors import ComponentError, DetkitError, nearest
 
 if TYPE_CHECKING:
@@ -173,42 +168,12 @@ class _Rehearsal:
         transforms = [leaf.transforms for leaf in watched]
         try:
             for leaf in watched:
-                leaf.transforms = [self.watch(step) for step in deepcopy(leaf.transforms)]
+                leaf.transforms = deepcopy(leaf.transforms)
             with self.trying(key):
                 return loader.make_batch(keys)
         finally:
             for leaf, steps in zip(watched, transforms, strict=True):
                 leaf.transforms = steps
-
-    def watch(self, step: Any) -> Any:
-        """Return a transform whose results are checked where it, or one that it chooses from, is the user's own."""
-        if isinstance(step, RandomChoice):
-            step.transforms = [[self.watch(inner) for inner in branch] for branch in step.transforms]
-            return step
-        if type(step) not in self.parts:
-            return step
-        if isinstance(step, MixTransform):
-            step.mix = partial(self.checked, step, step.mix)
-            return step
-        return partial(self.checked, step, step)
-
-    def checked(self, step: Any, call: Any, sample: Sample, *rest: Any) -> Any:
-        """Return what a transform makes of a sample, after a look at it."""
-        name, stage, before = type(step).__name__, getattr(step, 'stage', None), sample.img
-        result = call(sample, *rest)
-        if stage == 'pack' or (stage is None and isinstance(result, dict) and 'inputs' in result):
-            return result
-        if not isinstance(result, Sample):
-            text = f'{name} returns a {type(result).__name__}, but a transform returns the changed Sample'
-            raise ComponentError(f'{text}: return dataclasses.replace(sample, img=img)', name)
-        img = result.img
-        if img is not None and not (isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3):
-            found = f'{img.dtype} {img.shape}' if isinstance(img, np.ndarray) else type(img).__name__
-            raise ComponentError(f'{name} returns an img of {found}, but it must be uint8 (H, W, 3), 0 to 255', name)
-        if stage == 'pixels' and before is not None and img.shape != before.shape:
-            text = f'{name} returns an img of the shape {img.shape} for one of {before.shape}, but the stage pixels'
-            raise ComponentError(f'{text} keeps the size, as boxes stay where they are; resize before Render', name)
-        return result
 
     def check_classes(self, name: str, classes: Sequence[str]) -> None:
         """Refuse classes of a dataset of the user's own that are not those that the head was built for."""

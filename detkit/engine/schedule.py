@@ -67,7 +67,8 @@ class WarmupDecay:
         if self.warmup_max_iters is not None and self.warmup_max_iters < self.warmup_min_iters:
             raise ConfigError(
                 f'param_scheduler: warmup_max_iters {self.warmup_max_iters} is less than warmup_min_iters '
-                f'{self.warmup_min_iters}.'
+                f'{self.warmup_min_iters}'
+                '; raise the former, or lower the latter'
             )
         if self.warmup_power <= 0:
             raise ConfigError(

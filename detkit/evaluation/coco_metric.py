@@ -131,6 +131,7 @@ class CocoMetric(GatheredMetric):
                     raise ConfigError(
                         f"CocoMetric(metric='keypoints'): the dataset has sigmas of {len(sigmas)} keypoints, but the "
                         f"{what} of '{result.img_path}' {keypoints.shape[1]} keypoints"
+                        '; test on data with the keypoints that the model was trained on'
                     )
         return np.asarray(sigmas, np.float64)
 

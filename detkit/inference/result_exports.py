@@ -54,7 +54,7 @@ def to_supervision(result: Result) -> Any:
 def to_supervision_keypoints(result: Result) -> Any:
     """See ``Result.to_supervision_keypoints``."""
     if result.keypoints is None:
-        raise ConfigError('the model predicts no keypoints')
+        raise ConfigError('the model predicts no keypoints; to_supervision() takes its boxes and masks')
     sv = import_package('supervision', 'to_supervision_keypoints()')
     # The third argument is the keypoints' confidence in all releases, which differ in its name.
     return sv.KeyPoints(

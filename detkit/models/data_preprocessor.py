@@ -66,7 +66,10 @@ class DetDataPreprocessor(nn.Module, DataPreprocessor):
     ) -> None:
         super().__init__()
         if len(mean) != len(std):
-            raise ValueError(f'DetDataPreprocessor: {len(mean)} values in mean but {len(std)} in std')
+            raise ValueError(
+                f'DetDataPreprocessor: {len(mean)} values in mean but {len(std)} in std'
+                '; write as many numbers in both, three or one'
+            )
         if len(mean) not in (1, 3):
             raise ValueError(
                 f'DetDataPreprocessor: mean and std take one value or one for each channel, found {len(mean)}'

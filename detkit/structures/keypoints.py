@@ -105,7 +105,10 @@ def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) 
     }
     for key in ('keypoint_names', 'sigmas'):
         if len(filled[key]) != num_keypoints:
-            raise ConfigError(f'{key} of {source} has {len(filled[key])} entries for {num_keypoints} keypoints')
+            raise ConfigError(
+                f'{key} of {source} has {len(filled[key])} entries for {num_keypoints} keypoints'
+                '; write one for each keypoint'
+            )
     if min(filled['sigmas']) <= 0:
         raise ConfigError(f'sigmas of {source} must be positive, found {filled["sigmas"]}')
     return filled
@@ -125,7 +128,9 @@ def _check_pairs(
         raise ConfigError(f'{source} should be pairs of keypoint numbers, found {pairs!r}') from error
     numbers = [number for pair in checked for number in pair]
     if any(not 0 <= number < num_keypoints for number in numbers):
-        raise ConfigError(f'{source} names a keypoint outside 0 to {num_keypoints - 1}: {checked}')
+        raise ConfigError(
+            f'{source} names a keypoint outside 0 to {num_keypoints - 1}: {checked}; keypoints are counted from 0'
+        )
     if disjoint and len(set(numbers)) != len(numbers):
-        raise ConfigError(f'{source} names a keypoint twice: {checked}')
+        raise ConfigError(f'{source} names a keypoint twice: {checked}; write each pair of mirrored keypoints once')
     return checked

@@ -174,7 +174,10 @@ class _Study:
                 f'or give {argument("space", option="--search KEY=LOW:HIGH[:log] or KEY=VALUE,VALUE")}.'
             )
         if cfg.get('val_dataloader') is None:
-            raise ConfigError(f'{path} has no validation (val_dataloader), by which trials are judged')
+            raise ConfigError(
+                f'{path} has no validation (val_dataloader), by which trials are judged'
+                '; write val_dataloader, val_cfg and val_evaluator'
+            )
         tuning = {**(cfg.get('tuning') or {}), **(settings or {})}
         check_plain_values({'tuning': tuning}, cfg.origins)
         self.settings = StudySettings(**tuning)

@@ -7,7 +7,9 @@ from torch import nn
 from detkit.config import load_config, located
 from detkit.engine import Runner
 from detkit.engine.hooks import Hook
-from detkit.registry import BACKBONES, HOOKS
+from detkit.models.layers.attention import MultiHeadAttention
+from detkit.models.layers.deformable_attention import points_of_levels
+from detkit.registry import BACKBONES, DATA_PREPROCESSORS, DATASETS, HOOKS, NECKS, PARAM_SCHEDULERS
 from detkit.utils.errors import ComponentError, ConfigError
 
 CONFIG = 'configs/yolov8/seg_n_coco8.py'
@@ -41,6 +43,33 @@ def error_of(*options: str, config: str = CONFIG) -> str:
     with pytest.raises(ConfigError) as error:
         load_config(config, list(options))
     return str(error.value)
+
+
+REMEDIES = [
+    (NECKS, dict(type='PAN', in_channels=(8, 8), out_channels=(8, 8, 8)), '3 out_channels for 2 maps; write 2 numbers'),
+    (NECKS, dict(type='HybridEncoder', in_channels=(8, 8), encoder_levels=(2,)), 'but there are 2 maps; write indices'),
+    (NECKS, dict(type='YOLOv3Neck', in_channels=(8, 8), num_convs=(1,)), '1 num_convs; write as many numbers as maps'),
+    (DATA_PREPROCESSORS, dict(type='DetDataPreprocessor', mean=(0.0,)), 'in mean but 3 in std; write as many numbers'),
+    (
+        PARAM_SCHEDULERS,
+        dict(type='WarmupDecay', warmup_min_iters=5, warmup_max_iters=4),
+        'min_iters 5; raise the former',
+    ),
+    (DATASETS, dict(type='ConcatDataset', datasets=[]), 'datasets is empty; write the config of one'),
+]
+
+
+@pytest.mark.parametrize(('registry', 'config', 'sentence'), REMEDIES)
+def test_a_refused_value_says_what_to_write(registry, config, sentence):
+    with pytest.raises((ConfigError, ComponentError, ValueError), match=sentence):
+        registry.build(config)
+
+
+def test_points_of_deformable_attention_say_what_to_write():
+    with pytest.raises(ConfigError, match=r'num_points has 2 numbers for 3 .*; write one number for all .*, or 3 num'):
+        points_of_levels('X', (4, 4), 3)
+    with pytest.raises(ValueError, match='no multiple of num_heads 3; change either'):
+        MultiHeadAttention(8, 3)
 
 
 @pytest.mark.parametrize(

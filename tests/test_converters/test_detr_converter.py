@@ -232,7 +232,9 @@ def test_classes_by_a_file_of_names(tmp_path):
     assert checkpoint['meta']['classes'] == ['bolt', 'nut'] and f'classes  as {names} has them' in report
     (tmp_path / 'out.pth').unlink()
     names.write_text('bolt\n')
-    assert f'has 2 classes, but {names} names 1.' in error_of(source, names=names)
+    assert f'but {names} names 1; give the names of all of its classes with --names FILE' in error_of(
+        source, names=names
+    )
     assert 'does not exist; give a file with the class names' in error_of(source, names=tmp_path / 'none')
 
 

@@ -227,7 +227,10 @@ def _read_names(path: Path, root: Path, content: dict) -> tuple[str, ...] | None
             _refuse(path, f'names[{number}]', name, 'each class needs a name')
     names = [name.strip() for name in names]
     if count is not None and count != len(names):
-        raise DataError(f'the data yaml {str(path)!r} says nc: {count}, but names {len(names)} classes')
+        raise DataError(
+            f'the data yaml {str(path)!r} says nc: {count}, but names {len(names)} classes'
+            '; correct one of them, or leave nc out'
+        )
     first: dict[str, int] = {}
     for number, name in enumerate(names):
         if first.setdefault(name, number) != number:

@@ -109,9 +109,12 @@ class ImageFolderDataset(DetDataset):
             self.metainfo['classes'] = tuple(classes)
         if len(set(classes)) < len(classes):
             twice = next(name for number, name in enumerate(classes) if name in classes[:number])
-            raise ConfigError(f'metainfo.classes of ImageFolderDataset names {twice!r} twice')
+            raise ConfigError(f'metainfo.classes of ImageFolderDataset names {twice!r} twice; write each name once')
         if self.folders is not None and len(self.folders) != len(classes):
-            raise ConfigError(f'ImageFolderDataset: {len(self.folders)} folders for {len(classes)} classes')
+            raise ConfigError(
+                f'ImageFolderDataset: {len(self.folders)} folders for {len(classes)} classes'
+                '; write as many in folders as in metainfo.classes, in the same order'
+            )
         return self.folders or tuple(classes)
 
     def _check_folders(self, root: Path, present: Sequence[str], names: Sequence[str]) -> None:

@@ -252,7 +252,10 @@ def _read_names(path: str) -> dict[str, str]:
         if len(row) != 2 or not all(row):
             raise DataError(f'the class file {path!r} has the row {",".join(row)[:60]!r}, not a code and a name')
         if names.setdefault(row[0], row[1]) != row[1]:
-            raise DataError(f'the class file {path!r} gives {row[0]!r} two names: {names[row[0]]!r} and {row[1]!r}')
+            raise DataError(
+                f'the class file {path!r} gives {row[0]!r} two names: {names[row[0]]!r} and {row[1]!r}'
+                '; leave one of these lines out'
+            )
     if not names:
         raise DataError(f'the class file {path!r} names no classes; a row is a code and a name: /m/011k07,Tortoise')
     return names

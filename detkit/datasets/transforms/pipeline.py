@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.loading import UnreadableImageError
 from detkit.datasets.transforms.mixing import MixTransform
@@ -26,18 +30,42 @@ def apply_transform(
         make_others: gives so many other samples, in the state that the pipeline's transforms before this one leave.
 
     Raises:
-        ComponentError: a transform of a user's own fails.
+        ComponentError: a transform of a user's own fails, or what it returns, of any image, breaks its contract.
     """
     if not is_own(type(transform)):
         return _apply(transform, sample, make_others)
     name = type(transform).__name__
     try:
-        return _apply(transform, sample, make_others)
+        result = _apply(transform, sample, make_others)
     except (DetkitError, MemoryError, UnreadableImageError):
         raise
     except Exception as error:
         reason = reason_of(error, {package_of(type(transform))})
         raise ComponentError(f'{name} fails on {sample.record.img_path}: {reason}', name) from error
+    _check_result(name, getattr(transform, 'stage', None), sample, result)
+    return result
+
+
+def _check_result(name: str, stage: str | None, before: Sample, result: Any) -> None:
+    """Raise ``ComponentError`` where a transform of a user's own returns what a pipeline cannot go on with."""
+    path = before.record.img_path
+    if stage == 'pack' or (stage is None and isinstance(result, dict) and 'inputs' in result):
+        inputs = result.get('inputs') if isinstance(result, dict) else None
+        if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
+            text = f'{name} returns inputs of {inputs.dtype} for {path}, but they must be torch.uint8'
+            raise ComponentError(f'{text}: the data preprocessor of the model normalises them', name)
+        return
+    if not isinstance(result, Sample):
+        text = f'{name} returns a {type(result).__name__} for {path}, but a transform returns the changed Sample'
+        raise ComponentError(f'{text}: return dataclasses.replace(sample, img=img)', name)
+    img = result.img
+    if img is not None and not (isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3):
+        found = f'{img.dtype} {img.shape}' if isinstance(img, np.ndarray) else type(img).__name__
+        text = f'{name} returns an img of {found} for {path}, but it must be uint8 (H, W, 3), 0 to 255'
+        raise ComponentError(f'{text}: round and clip it, and return img.astype(np.uint8)', name)
+    if stage == 'pixels' and before.img is not None and img.shape != before.img.shape:
+        text = f'{name} returns an img of the shape {img.shape} for one of {before.img.shape}, {path}, but the stage'
+        raise ComponentError(f'{text} pixels keeps the size, as boxes stay where they are; resize before Render', name)
 
 
 def _apply(transform: Callable[[Sample], Any], sample: Sample, make_others: Callable[[int], list[Sample]]) -> Any:

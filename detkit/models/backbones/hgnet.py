@@ -91,7 +91,10 @@ class HGNetV2(StagedBackbone):
             raise ConfigError(f'HGNetV2: arch is {arch!r}; it must be one of {", ".join(_ARCHS)}.')
         middle, width, num_layers, stages = _ARCHS[arch]
         if out_indices[-1] > len(stages):
-            raise ConfigError(f'HGNetV2: out_indices {tuple(out_indices)} exceed the {len(stages)} stages of {arch}')
+            raise ConfigError(
+                f'HGNetV2: out_indices {tuple(out_indices)} exceed the {len(stages)} stages of {arch}'
+                f'; write indices up to {len(stages)}'
+            )
         light_kernel = _LIGHT_KERNELS.get(arch, _LIGHT_KERNEL)
         conv = partial(HGConv, lab=lab, norm=self.norm)
         self.weights = weights

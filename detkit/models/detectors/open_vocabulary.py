@@ -75,7 +75,10 @@ class OpenVocabularyDetector(BaseDetector):
             ConfigError: the numbers of names and of classes differ, or the embeddings do not fit.
         """
         if len(names) != len(self.texts):
-            raise ConfigError(f'{len(names)} class names are given, but the head has {len(self.texts)} classes')
+            raise ConfigError(
+                f'{len(names)} class names are given, but the head has {len(self.texts)} classes'
+                f'; give as many names, or write model.head.num_classes={len(names)}'
+            )
         self.classes = tuple(names)
         self.texts.copy_(self._embedded(names))
 
@@ -103,7 +106,10 @@ class OpenVocabularyDetector(BaseDetector):
         names = [str(name) for name in names]
         _check_names(names)
         if not self.takes_texts:
-            raise ConfigError('the texts are folded into this detector, whose classes are fixed')
+            raise ConfigError(
+                'the texts are folded into this detector, whose classes are fixed'
+                '; for other classes load the checkpoint that it was made from'
+            )
         known = dict(zip(self.info.classes, self.texts, strict=True)) if self.info.classes else {}
         asked = [name for name in names if name not in known or embeddings is not None]
         found = dict(zip(asked, self._embedded(asked, embeddings), strict=True)) if asked else {}

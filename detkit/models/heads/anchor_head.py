@@ -110,7 +110,10 @@ class AnchorHead(DenseHead):
                 'anchors=[[(width, height), ...], ...] in pixels, one list a level, fine to coarse'
             )
         if obj_level_weights is not None and len(obj_level_weights) != num_levels:
-            raise ConfigError(f'{title}: {len(obj_level_weights)} obj_level_weights for {num_levels} levels')
+            raise ConfigError(
+                f'{title}: {len(obj_level_weights)} obj_level_weights for {num_levels} levels'
+                '; write one weight for each level, fine to coarse, or leave them out'
+            )
         if not 0 <= obj_iou_ratio <= 1:
             raise ConfigError(f'{title}: obj_iou_ratio must be in [0, 1], found {obj_iou_ratio}')
         for name, value in (('img_size', img_size), ('nominal_batch_size', nominal_batch_size)):

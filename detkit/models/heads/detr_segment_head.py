@@ -76,6 +76,7 @@ class DETRSegmentHead(MaskResults, DETRHead):
             raise ConfigError(
                 f'{type(self).__name__}: stuff_labels has {wrong[0]}, which is none of the labels '
                 f'0 ... {num_classes - 1}'
+                '; write the labels of those classes that are stuff'
             )
         self.strides = tuple(strides)
         self.stuff_labels = None if stuff_labels is None else tuple(stuff_labels)

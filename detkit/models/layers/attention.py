@@ -23,7 +23,9 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if num_heads < 1 or embed_dims % num_heads:
-            raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
+            raise ValueError(
+                f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}; change either so that it is'
+            )
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_proj = Linear(embed_dims, embed_dims)
@@ -93,7 +95,9 @@ class AttentionMaps(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         if num_heads < 1 or embed_dims % num_heads:
-            raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
+            raise ValueError(
+                f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}; change either so that it is'
+            )
         self.num_heads = num_heads
         self.query_proj = Linear(embed_dims, embed_dims)
         self.key_proj = Linear(embed_dims, embed_dims)

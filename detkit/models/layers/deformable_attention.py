@@ -31,7 +31,10 @@ def points_of_levels(owner: str, num_points: int | Sequence[int], num_levels: in
     """
     points = (num_points,) * num_levels if isinstance(num_points, int) else tuple(num_points)
     if len(points) != num_levels:
-        raise ConfigError(f'{owner}: num_points has {len(points)} numbers for {num_levels} feature maps')
+        raise ConfigError(
+            f'{owner}: num_points has {len(points)} numbers for {num_levels} feature maps'
+            f'; write one number for all of them, or {num_levels} numbers'
+        )
     return points
 
 
@@ -115,7 +118,9 @@ class DeformableAttention(nn.Module):
     ) -> None:
         super().__init__()
         if num_heads < 1 or embed_dims % num_heads:
-            raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
+            raise ValueError(
+                f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}; change either so that it is'
+            )
         if not num_points or min(num_points) < 1:
             raise ValueError(f'DeformableAttention: num_points must be at least 1 for each map, found {num_points}')
         self.num_heads = num_heads

@@ -28,7 +28,10 @@ class ImagePoolingAttention(nn.Module):
     ) -> None:
         super().__init__()
         if embed_dims % num_heads:
-            raise ValueError(f'ImagePoolingAttention: {num_heads} heads do not divide embed_dims, {embed_dims}, evenly')
+            raise ValueError(
+                f'ImagePoolingAttention: {num_heads} heads do not divide embed_dims, {embed_dims}, evenly'
+                '; change num_heads or embed_dims'
+            )
         self.num_heads = num_heads
         self.projections = nn.ModuleList(nn.Conv2d(channels, embed_dims, 1) for channels in in_channels)
         self.query = nn.Sequential(nn.LayerNorm(text_dims), nn.Linear(text_dims, embed_dims))

@@ -24,7 +24,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if num_layers < 1:
-            raise ValueError(f'an MLP has at least 1 layer, not {num_layers}')
+            raise ValueError(f'an MLP has at least 1 layer, not {num_layers}; write a greater number of layers')
         widths = (in_dims, *[hidden_dims] * (num_layers - 1), out_dims)
         self.layers = nn.ModuleList(
             Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)

@@ -70,7 +70,10 @@ class HybridEncoder(BaseModule):
         levels = range(len(in_channels))
         wrong = [level for level in encoder_levels if not -len(levels) <= level < len(levels)]
         if wrong:
-            raise ConfigError(f'HybridEncoder: encoder_levels has {wrong[0]}, but there are {len(levels)} maps')
+            raise ConfigError(
+                f'HybridEncoder: encoder_levels has {wrong[0]}, but there are {len(levels)} maps'
+                '; write indices of them, 0 for the finest and -1 for the coarsest'
+            )
         if len({levels[level] for level in encoder_levels}) < len(encoder_levels):
             raise ConfigError(
                 f'HybridEncoder: encoder_levels {tuple(encoder_levels)} names a map twice; num_encoder_layers is the '

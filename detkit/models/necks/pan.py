@@ -93,7 +93,10 @@ class PAN(BaseModule):
         if out_channels is not None and widen_factor is not None:
             outs = tuple(scale_channels(channels, widen_factor, max_channels) for channels in outs)
         if len(outs) != len(in_channels):
-            raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
+            raise ValueError(
+                f'PAN: {len(outs)} out_channels for {len(in_channels)} maps'
+                f'; write {len(in_channels)} numbers, or leave out_channels out to keep those that come in'
+            )
         if fuse not in ('concat', 'sum'):
             raise ConfigError(f"PAN: fuse is {fuse!r}; it must be 'concat' or 'sum'")
         if depthwise and downsample is not None:

@@ -66,7 +66,8 @@ class YOLOv3Neck(BaseModule):
         if not len(in_channels) == len(outs) == len(counts):
             raise ConfigError(
                 f'YOLOv3Neck: {len(in_channels)} maps come in, but there are {len(outs)} out_channels '
-                f'and {len(counts)} num_convs.'
+                f'and {len(counts)} num_convs'
+                '; write as many numbers as maps, or leave both out'
             )
         if in_strides is not None and any(b != 2 * a for a, b in zip(in_strides, in_strides[1:], strict=False)):
             raise ConfigError(

@@ -120,7 +120,10 @@ def save_embeddings(path: str | Path, names: Sequence[str], embeddings: Tensor) 
     if path.suffix.lower() != '.npz':
         raise ConfigError(f'{path} must end in .npz')
     if embeddings.ndim != 2 or len(embeddings) != len(names):
-        raise ConfigError(f'{len(names)} names need {len(names)} rows, found embeddings {tuple(embeddings.shape)}')
+        raise ConfigError(
+            f'{len(names)} names need {len(names)} rows, found embeddings {tuple(embeddings.shape)}'
+            '; give one row (D,) for each name'
+        )
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise ConfigError(f'the name {twice!r} is there twice')
