@@ -31,27 +31,32 @@ class BatchFrame:
     """The common frame of a rectangular batch.
 
     Attributes:
-        relative_shape: (h, w) that hold every image of the batch when each is scaled to a long side of 1.
+        relative_shapes: (h, w) of the batch's images when each is scaled to a long side of 1, each shape once.
         size_divisor: sides of the frame are multiples of it, in pixels.
         pad: added before rounding up, in units of ``size_divisor``.
     """
 
-    relative_shape: tuple[float, float]
+    relative_shapes: tuple[tuple[float, float], ...]
     size_divisor: int
     pad: float
 
     @classmethod
     def of_shapes(cls, shapes: Sequence[tuple[int, int]], size_divisor: int, pad: float) -> BatchFrame:
         """Return the frame of images of these shapes (h, w)."""
-        sides = np.array(shapes, np.float64)
-        relative = (sides / sides.max(1, keepdims=True)).max(0)
-        return cls((float(relative[0]), float(relative[1])), size_divisor, pad)
+        relative = sorted({(height / max(height, width), width / max(height, width)) for height, width in shapes})
+        return cls(tuple(relative), size_divisor, pad)
 
-    def shape(self, long_side: int) -> tuple[int, int]:
-        """Return (h, w) of the frame for images that are scaled to ``long_side`` pixels."""
+    def shape(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return (h, w) of the frame for images that are scaled to fit ``size`` (h, w)."""
+        scales = [min(size[0] / height, size[1] / width) for height, width in self.relative_shapes]
         height, width = (
-            math.ceil(side * long_side / self.size_divisor + self.pad) * self.size_divisor
-            for side in self.relative_shape
+            math.ceil(
+                max(shape[axis] * scale for shape, scale in zip(self.relative_shapes, scales, strict=True))
+                / self.size_divisor
+                + self.pad
+            )
+            * self.size_divisor
+            for axis in (0, 1)
         )
         return height, width
 

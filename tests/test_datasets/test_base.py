@@ -240,7 +240,7 @@ def test_rectangular_batches(tmp_path):
     batches = [collate(dataset.__getitems__(dataset.order[first : first + 2])) for first in (0, 2, 4)]
     sizes = [tuple(batch['inputs'].shape[2:]) for batch in batches]
     assert sizes == [(32, 64), (64, 64), (64, 48)]
-    assert dataset.batch_frame([1, 4]).shape(100) == (56, 104)
+    assert dataset.batch_frame([1, 4]).shape((100, 100)) == (56, 104)
     without = [Record(record.img_path, record.img_id, None, Annotations()) for record in records]
     with pytest.raises(DataError, match='rect=True'):
         ListDataset(without, pipeline=VAL, rect=True)

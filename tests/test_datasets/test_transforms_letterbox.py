@@ -12,6 +12,7 @@ from scene_helpers import sample_of
 from detkit.datasets.base import DetDataset
 from detkit.datasets.transforms import LetterBox, Render
 from detkit.structures import Annotations, Record, Scene
+from detkit.structures.sample import BatchFrame
 
 RECORDED = np.load(Path(__file__).parents[1] / 'parity' / 'letterbox.npz')
 SHAPES = [(480, 640), (333, 517), (1280, 853), (719, 1277), (1080, 1920)]
@@ -49,6 +50,19 @@ def test_equals_the_reference_pixel_for_pixel(way, shape):
     assert np.abs(samples.astype(int) - RECORDED[f'{key}.samples']).max() <= (0 if same_opencv else 1)
     if same_opencv:
         assert zlib.crc32(drawn.tobytes()) == int(RECORDED[f'{key}.crc'])
+
+
+@pytest.mark.parametrize('size, wanted', [((64, 128), (64, 128)), ((128, 64), (96, 64))])
+def test_rectangular_batches_of_a_size_that_is_no_square(size, wanted):
+    """Each image has the scale that it has alone, and the frame is no larger than the images need."""
+    shapes = [(96, 128), (60, 150), (150, 100)]
+    frame = BatchFrame.of_shapes(shapes, 32, 0.0)
+    for shape in shapes:
+        sample = sample_of(Scene.of_image(np.zeros((*shape, 3), np.uint8), Annotations()))
+        sample.batch_frame = frame
+        scene = LetterBox(size)(sample).scene
+        assert scene.size == wanted
+        assert scene.tiles[0].matrix[0, 0] == pytest.approx(min(size[0] / shape[0], size[1] / shape[1]), rel=0.02)
 
 
 def test_large_images_are_averaged_by_default():

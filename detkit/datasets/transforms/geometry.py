@@ -92,7 +92,7 @@ class LetterBox:
 
     def __call__(self, sample: Sample) -> Sample:
         scene = sample.scene
-        frame = self.size if sample.batch_frame is None else sample.batch_frame.shape(max(self.size))
+        frame = self.size if sample.batch_frame is None else sample.batch_frame.shape(self.size)
         inner = self._inner(scene.size, frame)
         if sample.batch_frame is None and self.pad_to == 'divisor':
             # The leftover of a full letterbox, less whole multiples of the divisor.
