@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import nn
+from torch import Tensor, nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
 from detkit.config.own_imports import named_modules
@@ -28,6 +28,7 @@ from detkit.utils.device import check_device
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.front_end import importing
 from detkit.utils.limits import MAX_PIXELS
+from detkit.utils.without_memory import without_initial_values
 
 # The keys of a config whose components a prediction may build.
 PREDICTION_KEYS = ('model', 'test_dataloader', 'val_dataloader')
@@ -129,8 +130,8 @@ def _build(
             f'lies beside it in its run folder'
         )
     own = content['state_dict'] if content is not None else None
-    with located(config), nullcontext() if own is None else building_what_fits(own, str(checkpoint)):
-        model = DETECTORS.build(model_cfg)
+    with located(config):
+        model = DETECTORS.build(model_cfg) if own is None else _build_to_be_filled(model_cfg, own, str(checkpoint))
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))
         model.load_state_dict(content['state_dict'])
@@ -143,6 +144,16 @@ def _build(
     licence = licence_of(content['meta']) if content else ''
     model.info = ModelInfo(config, tuple(classes), keypoints, licence)
     return model.to(device)
+
+
+def _build_to_be_filled(model: dict[str, Any], weights: Mapping[str, Tensor], source: str) -> nn.Module:
+    """Build a model that a checkpoint's weights are loaded into."""
+    with building_what_fits(weights, source):
+        with without_initial_values():
+            built = DETECTORS.build(copy.deepcopy(model))
+        if weights.keys() >= {name for name, _ in built.named_parameters(remove_duplicate=False)}:
+            return built
+        return DETECTORS.build(model)  # a part of it keeps parameters out of checkpoints, or the weights do not fit
 
 
 def untrained_model(config: Config) -> nn.Module:

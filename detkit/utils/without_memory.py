@@ -1,4 +1,4 @@
-"""``without_memory``: modules of which only names and shapes count."""
+"""``without_memory``: modules of which only names and shapes count; ``without_initial_values``: those to be filled."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # Functions that give a tensor its initial values.
-_LEFT_OUT = frozenset(
-    [each for each in vars(nn.init).values() if getattr(each, '__module__', None) == 'torch.nn.init']
-    + [F.normalize, Tensor.normal_]
-)
+_INITIALIZERS = frozenset(each for each in vars(nn.init).values() if getattr(each, '__module__', '') == 'torch.nn.init')
+_LEFT_OUT = _INITIALIZERS | {F.normalize, Tensor.normal_}
+# Those that give a parameter its initial values, the last two also where others of ``nn.init`` call them.
+_DRAWING = _INITIALIZERS | {Tensor.normal_, Tensor.uniform_}
 # Functions that make a tensor, on 'meta' unless they are given a device.
 _NAMES = (
     'arange as_tensor asarray empty empty_strided eye full linspace logspace ones rand randint randn randperm tensor '
@@ -32,6 +32,33 @@ def without_memory() -> Iterator[None]:
     """
     with _WithoutValues():
         yield
+
+
+@contextmanager
+def without_initial_values() -> Iterator[None]:
+    """Build modules whose parameters are all replaced afterwards, such as by those of a checkpoint.
+
+    Parameters get no initial values inside of the block, as drawing them takes as long as reading the checkpoint. Other
+    tensors get theirs.
+    """
+    with _WithoutDrawing():
+        yield
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWING:
+            tensor = args[0] if args else next(iter(kwargs.values()))
+            if isinstance(tensor, nn.Parameter):
+                return tensor
+        return func(*args, **kwargs)
 
 
 class _WithoutValues(TorchFunctionMode):
