@@ -24,6 +24,7 @@ from detkit.converters.torchvision_keys import TORCHVISION_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 SIZE = (64, 96)  # (h, w); the coarsest maps do not divide it
 IMG_SHAPES = ((64, 96), (56, 80))
@@ -47,11 +48,13 @@ def seed_weights(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+@without_initial_values()
 def theirs(build: Callable[..., nn.Module], num_classes: int, **options) -> nn.Module:
     """Return torchvision's detector with seeded weights."""
     return seed_weights(build(weights=None, weights_backbone=None, num_classes=num_classes, **options)).double()
 
 
+@without_initial_values()
 def small(kind: str, num_classes: int, **options) -> nn.Module:
     """Return torchvision's detector of a kind on ResNet-18, for which it has no function of its own."""
     two_stage = kind.endswith('_rcnn')
@@ -119,6 +122,7 @@ def frozen(model: nn.Module) -> nn.Module:
     return model
 
 
+@without_initial_values()
 def ours(base: str, family: str, model: nn.Module, num_classes: int, **variables) -> nn.Module:
     """Return detkit's detector of a base config with torchvision's weights.
 

@@ -13,6 +13,7 @@ from parity.shapes import IMG_SHAPE
 from detkit.converters.yolov5 import YOLOV5_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'loss_yolov5.npz'
 CONFIG = Path(__file__).parents[2] / 'configs' / '_base_' / 'models' / 'yolov5_det.py'
@@ -26,6 +27,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(
     recorded: dict, size: str, num_classes: int = 80, head: dict | None = None, **options: float
 ) -> torch.nn.Module:

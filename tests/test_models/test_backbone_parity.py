@@ -12,6 +12,7 @@ from parity.seeded import assert_matches
 from detkit.converters.common import KeyTable
 from detkit.models.layers import fuse_conv_bn
 from detkit.registry import BACKBONES
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'backbones.npz'
 LAYERS = ('convolution', 'conv'), ('normalization', 'bn'), ('lab', 'lab')
@@ -60,6 +61,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_backbone(name: str, **arguments) -> torch.nn.Module:
     backbone = BACKBONES.build({**MODELS[name], **arguments}).double()
     keys = KEYS[MODELS[name]['type']]

@@ -10,6 +10,7 @@ from yolov8_models import SIZES, build_yolov8
 
 from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'classify_yolov8.npz'
 COUNTS = {'n': 2_719_288, 's': 6_361_736, 'm': 17_053_336, 'l': 37_480_744, 'x': 57_422_840}
@@ -21,6 +22,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8('cls', size, 1000).double()
     shapes = {YOLOV8_KEYS['cls'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}

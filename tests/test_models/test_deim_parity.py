@@ -33,6 +33,7 @@ from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'deim.npz'
 NAMES = (*V2, *DFINE)
@@ -86,6 +87,7 @@ def model_config(name: str):
     return config
 
 
+@without_initial_values()
 def seeded_deim(name: str) -> torch.nn.Module:
     model = DETECTORS.build(model_config(name)).double()
     own = model.state_dict()

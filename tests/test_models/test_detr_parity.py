@@ -15,6 +15,7 @@ from detkit.converters.detr_file import DETR_KEYS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import Candidates
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'detr.npz'
 LAYOUT = 'hugging_face'
@@ -26,6 +27,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_detr(name: str, seed: int, **backbone) -> torch.nn.Module:
     model = build_detr(name, **backbone).double()
     shapes = {DETR_KEYS[LAYOUT].to_theirs(key): tuple(value.shape) for key, value in model.state_dict().items()}

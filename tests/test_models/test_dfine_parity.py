@@ -18,6 +18,7 @@ from detkit.config import load_config
 from detkit.converters.rtdetr_keys import DFINE_KEYS
 from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'dfine.npz'
 
@@ -38,6 +39,7 @@ def their_name(name: str, key: str) -> str:
     return in_memory(DFINE_KEYS[len(MODELS[name].decoder[3])]['hugging_face'].to_theirs(key))
 
 
+@without_initial_values()
 def seeded_dfine(name: str) -> torch.nn.Module:
     shape = MODELS[name]
     config = load_config(CONFIGS / '_base_' / 'models' / 'dfine.py', dict(size=shape.size), need_classes=False).model

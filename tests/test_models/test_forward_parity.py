@@ -9,6 +9,7 @@ from parity.seeded import assert_matches, seeded_state, seeded_tensor
 from yolov8_models import build_yolov8
 
 from detkit.converters.ultralytics_keys import YOLOV8_KEYS
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'forward_yolov8.npz'
 
@@ -19,6 +20,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(task: str, size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8(task, size).double()
     shapes = {YOLOV8_KEYS['seg'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}

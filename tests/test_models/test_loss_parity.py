@@ -12,6 +12,7 @@ from yolov8_models import build_yolov8
 from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.models.postprocess import decode_masks
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'loss_yolov8.npz'
 NAMES = ('box', 'seg', 'cls', 'dfl')
@@ -23,6 +24,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(task: str, size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8(task, size).double()
     shapes = {YOLOV8_KEYS['seg'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}

@@ -14,6 +14,7 @@ from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.models.losses import prob_iou
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_bboxes import corners_to_rbboxes, rbboxes_to_xywhr
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'obb_yolov8.npz'
 LOSSES = ('box', 'cls', 'dfl', 'angle')
@@ -25,6 +26,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8('obb', size).double()
     shapes = {YOLOV8_KEYS['obb'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}

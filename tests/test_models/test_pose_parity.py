@@ -13,6 +13,7 @@ from yolov8_models import yolov8_config
 from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'pose_yolov8.npz'
 NAMES = ('box', 'pose', 'kobj', 'cls', 'dfl')
@@ -24,6 +25,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(name: str, seed: int) -> torch.nn.Module:
     num_classes, keypoint_shape = POSE_MODELS[name]
     cfg = yolov8_config('pose', name.split('_')[1], num_classes)

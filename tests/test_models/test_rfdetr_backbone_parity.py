@@ -24,6 +24,7 @@ from torch import nn
 from detkit.converters.rfdetr_layout import RFDETR_KEYS
 from detkit.models.backbones import WindowedViT
 from detkit.models.necks import MultiScaleProjector
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'rfdetr.npz'
 KEYS = RFDETR_KEYS['hugging_face']
@@ -35,6 +36,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_parts(name: str) -> tuple[nn.ModuleDict, int]:
     windows, table, side = BACKBONES[name]
     backbone = WindowedViT(

@@ -26,6 +26,7 @@ from detkit.converters.rtdetr_keys import RTDETR_KEYS
 from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.structures.targets import Candidates
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'rtdetr.npz'
 HUB_KEYS = RTDETR_KEYS['hugging_face']
@@ -38,6 +39,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_rtdetr(name: str) -> torch.nn.Module:
     shape = MODELS[name]
     base = CONFIGS / '_base_' / 'models' / 'rtdetr.py'

@@ -18,6 +18,7 @@ from test_pose_parity import gt_batch as pose_batch
 
 from detkit.converters.ultralytics_keys import yolo11_keys
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'yolo11.npz'
 # Without the 16 fixed weights of the published figures' integral of distributions.
@@ -65,6 +66,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(task: str, size: str, seed: int) -> torch.nn.Module:
     model = build_model(f'yolo11_{task}', NUM_CLASSES[task], size=size).double()
     keys = yolo11_keys(task, INNER[size])

@@ -14,6 +14,7 @@ from test_loss_parity import gt_batch
 from test_yolo26_parity import RECORDED, assert_outputs, table_of
 
 from detkit.converters.ultralytics_keys import yolo26_level_keys
+from detkit.utils.without_memory import without_initial_values
 
 # The counts are those that ultralytics 8.4.190 states for yolo26-p2 and yolo26-p6 with 80 classes.
 COUNTS = {
@@ -56,6 +57,7 @@ def recorded():
     return found | dict(zip(names, found.pop('gradients'), strict=True))
 
 
+@without_initial_values()
 def seeded_model(level: str, seed: int) -> torch.nn.Module:
     keys = yolo26_level_keys(LEVELS[level], 'bottleneck')
     model = build_model(f'yolo26_det_{level}', 80, size='n').double()

@@ -18,6 +18,7 @@ from test_pose_parity import gt_batch as pose_batch
 
 from detkit.converters.ultralytics_keys import yolo26_keys
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'yolo26.npz'
 NUM_CLASSES = {'det': 80, 'seg': 80, 'pose': 1, 'obb': 80, 'cls': 1000}
@@ -51,6 +52,7 @@ def recorded():
     return found | dict(zip(names, found.pop('gradients'), strict=True))
 
 
+@without_initial_values()
 def seeded_model(task: str, size: str, seed: int) -> torch.nn.Module:
     model = build_model(f'yolo26_{task}', NUM_CLASSES[task], size=size).double()
     keys = yolo26_keys(task, INNER[size])

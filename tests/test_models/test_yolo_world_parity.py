@@ -14,6 +14,7 @@ from test_loss_parity import gt_batch
 from test_yolo11_parity import table_of
 
 from detkit.converters.ultralytics_keys import world_keys
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'yolo_world.npz'
 DFL_WEIGHTS = 16  # fixed ones, which detkit does without
@@ -40,6 +41,7 @@ def test_parameter_counts(recorded, version):
         assert count == recorded[f'{version}_{size}.parameters'] - DFL_WEIGHTS, size
 
 
+@without_initial_values()
 def seeded_model(version: str, size: str, seed: int) -> torch.nn.Module:
     model = build_model('yolo_world_det', 80, size=size, version=number(version)).double()
     keys = world_keys(number(version))

@@ -13,6 +13,7 @@ from test_loss_parity import gt_batch
 
 from detkit.converters.ultralytics_keys import yolov10_keys
 from detkit.models.layers import fused
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'yolov10.npz'
 SIZES = ['n', 's', pytest.param('b', marks=pytest.mark.slow)]
@@ -28,6 +29,7 @@ def recorded():
     return found | dict(zip(names, found.pop('gradients'), strict=True))
 
 
+@without_initial_values()
 def seeded_model(size: str, seed: int) -> torch.nn.Module:
     model = build_model('yolov10_det', 80, size=size).double()
     shapes = {KEYS.to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}

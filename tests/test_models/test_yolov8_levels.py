@@ -16,6 +16,7 @@ from test_yolo11_parity import assert_outputs, table_of
 from detkit.config import load_config
 from detkit.converters.ultralytics_keys import yolov8_level_keys
 from detkit.inference.preparation import Preparation
+from detkit.utils.without_memory import without_initial_values
 
 # The counts are those of yolov8-p2 and yolov8-p6 of ultralytics 8.4.190 with 80 classes, without the 16 fixed weights
 # of the integral of distributions.
@@ -54,6 +55,7 @@ def recorded():
     return found | dict(zip(names, found.pop('gradients'), strict=True))
 
 
+@without_initial_values()
 def seeded_model(level: str, seed: int) -> torch.nn.Module:
     keys = yolov8_level_keys(LEVELS[level])
     model = build_model(f'yolov8_det_{level}', 80, size='n').double()

@@ -19,6 +19,7 @@ from detkit.config import load_config
 from detkit.converters.ultralytics_keys import yolov8_level_keys
 from detkit.inference.preparation import Preparation
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.without_memory import without_initial_values
 
 # The parameters of yolov8-seg-p6 with 80 classes and of yolov8-pose-p6 with 1 class and 17 keypoints, sizes n to x, in
 # ultralytics 8.4.190. The 16 fixed weights of the integral of distributions are not counted.
@@ -53,6 +54,7 @@ def recorded():
     return found | dict(zip(names, found.pop('gradients'), strict=True))
 
 
+@without_initial_values()
 def seeded_model(task: str, seed: int) -> torch.nn.Module:
     keys = yolov8_level_keys(LEVELS['p6'], task)
     model = build_model(f'yolov8_{task}_p6', TASKS[task], size='n').double()

@@ -21,6 +21,7 @@ from detkit.converters.yolox_keys import (
     stem_kernel,
 )
 from detkit.structures.targets import Candidates
+from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'yolox.npz'
 COUNTS = {
@@ -47,6 +48,7 @@ def recorded():
         return dict(arrays)
 
 
+@without_initial_values()
 def seeded_model(size: str, recorded: dict) -> torch.nn.Module:
     model = build_model('yolox_det', size=size).double()
     model.head.loss_l1.loss_weight = 1.0  # as in the last epochs
