@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -307,6 +308,9 @@ def map_words(words: Iterable[str], folder: Path) -> list[str]:
     return [re.sub(r'(^|=)/data/', rf'\1{folder}/data/', word).replace('../my_project/', '') for word in words]
 
 
+_parser = cache(make_parser)  # it takes as long to make as some of the commands
+
+
 def small_arguments(name: str, words: list[str]) -> argparse.Namespace:
     """Return the arguments of a command as its parser reads them, with settings that make it quick.
 
@@ -316,7 +320,7 @@ def small_arguments(name: str, words: list[str]) -> argparse.Namespace:
         name: the command.
         words: its arguments, the name included.
     """
-    args = make_parser().parse_args(words)
+    args = _parser().parse_args(words)
     given = vars(args)
     if given.get('device', '') is None:
         args.device = 'cpu'

@@ -24,7 +24,7 @@ ALONE = ['--batch-size', '1', '--img-size', '64']
 
 
 @pytest.fixture(autouse=True)
-def without_peers(repo, scenes_drawn_once, monkeypatch):
+def without_peers(repo, scenes_drawn_once, charts_drawn_once, monkeypatch):
     """Scripts can be imported, find no peer, and leave the number of threads as it was."""
     monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
     find, threads = importlib.util.find_spec, torch.get_num_threads()

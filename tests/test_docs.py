@@ -261,6 +261,7 @@ def test_the_example_of_several_datasets_loads(tmp_path):
     assert config.model.head.num_classes == 2 and config.test_dataloader.dataset.class_map.truck == 'vehicle'
 
 
+PARSER = make_parser()
 SEVERAL = (REPO / 'docs/several_datasets.md').read_text().replace('\\\n', '')
 
 
@@ -280,7 +281,7 @@ def test_commands_of_the_docs_are_commands(page, capsys):
         if command.words[0] in ('-c', '--print-completion'):
             continue
         try:
-            make_parser().parse_args(command.words)
+            PARSER.parse_args(command.words)
         except SystemExit as end:
             if end.code:
                 refused.append((command, capsys.readouterr().err.strip().rpartition('\n')[2]))

@@ -79,7 +79,7 @@ def docs_workspace(tmp_path_factory, tiny_data) -> DocsWorkspace:
 
 
 @pytest.fixture
-def place(tmp_path, scenes_drawn_once, monkeypatch) -> Iterator[Path]:
+def place(tmp_path, scenes_drawn_once, charts_drawn_once, monkeypatch) -> Iterator[Path]:
     """A folder to work in, which goes with the test, and with it whatever was imported from there."""
     place = tmp_path / 'work'
     monkeypatch.setattr(sys, 'path', list(sys.path))

@@ -55,7 +55,7 @@ words = st.one_of(numbers, numbers, numbers, numbers, odd_words.filter(lambda wo
 label_lines = st.one_of(
     st.lists(words, max_size=12),
     *(st.tuples(st.sampled_from('0123'), *[fractions] * (count - 1)) for count in (5, 7, 9, 11)),
-    st.tuples(st.sampled_from('0123'), *[fractions] * 4, *[fractions, fractions, st.sampled_from('0123')] * 3),
+    *[st.tuples(st.sampled_from('0123'), *[fractions] * 4, *[fractions, fractions, st.sampled_from('0123')] * 3)] * 2,
 ).map(' '.join)
 label_texts = st.lists(encoded(st.lists(label_lines, max_size=6).map('\n'.join)), max_size=3)
 PARSERS = {
