@@ -156,8 +156,8 @@ def evaluation_runner(
     if classes and len(classes) == config.model.get('head', {}).get('num_classes'):  # not with single_class
         _check_classes(trained, classes, checkpoint)
     runner = Runner(evaluation_config(config, checkpoint, settings))
-    check_weights(runner.model, content['state_dict'], str(checkpoint))
     _check_classes(trained, runner.test_dataloader.dataset.metainfo['classes'], checkpoint)
+    check_weights(runner.model, content['state_dict'], str(checkpoint))
     return runner
 
 

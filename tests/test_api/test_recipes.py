@@ -200,6 +200,12 @@ def test_other_data_are_tested_as_the_model_predicts(treatment, tiny_data, tmp_p
     assert options.get('pad_value') == treatment.get('pad_value')
 
 
+def test_other_data_have_the_model_s_classes(tiny_data, tmp_path):
+    model = Detector(write_checkpoint(tmp_path / 'a.pth', 'det', narrow=True), device='cpu')
+    with pytest.raises(ConfigError, match='was trained on 3 classes, but tested on 80'):
+        model.val(tiny_data, img_size=64)
+
+
 def test_a_classifier_of_class_folders(tiny_data, tmp_path, monkeypatch):
     """All pictures are the same, so that half of those of two classes are right whatever is learnt."""
     monkeypatch.chdir(tmp_path)
