@@ -108,7 +108,7 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], basis: str = '
     axes.set_ylabel('true class')
     numbers = 'numbers are counts, ' if count <= _NUMBERED_CLASSES else ''
     title = f'{numbers}colours are shares of the row'
-    axes.set_title('\n'.join(filter(None, (title, label_text(basis, 300)))), fontsize=9)
+    axes.set_title('\n'.join((title, *(label_text(line, 300) for line in basis.splitlines()))), fontsize=9)
     figure.colorbar(image, shrink=0.8, label='share of the row (true class)')
     return figure
 

@@ -57,6 +57,12 @@ def test_rows_and_columns_add_up(kind):
     assert np.trace(counts[:3, :3]) > objects.sum() / 3
 
 
+def test_each_line_on_what_was_counted_has_a_line_of_the_title():
+    axes = plot_confusion(np.eye(2, dtype=int), ('a', 'b'), 'scores from 0.25\nof $x$').axes[0]
+    assert axes.get_title().splitlines()[1:] == ['scores from 0.25', r'of \$x\$']
+    assert len(plot_confusion(np.eye(2, dtype=int), ('a', 'b')).axes[0].get_title().splitlines()) == 1
+
+
 def test_confusion_as_numbers_and_picture(tmp_path: Path):
     confusion = np.array([[5, 1, 0, 0], [0, 0, 0, 0], [0, 2, 7, 0], [0, 0, 0, 3]])
     write_confusion(confusion, WEATHER, tmp_path / 'out')
