@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from detkit.inference.prediction_options import listed_classes
 from detkit.utils.call_options import CallOptions, check_flag, number, option
 from detkit.utils.errors import ConfigError
 
@@ -94,7 +95,7 @@ class ExportSettings(CallOptions):
         None, "rows of an image with --nms (default: the config's, 300)", number(Integral, 1, 10000), type=int
     )
     class_agnostic: bool = option(False, 'let --nms suppress across classes too', check_flag)
-    classes: Sequence[str] | None = option(
+    classes: Iterable[str] | str | None = option(
         None,
         'classes of an open-vocabulary model (YOLO-World), which the file keeps (default: those that it has)',
         nargs='+',
@@ -119,6 +120,10 @@ class ExportSettings(CallOptions):
     threads: int | None = option(
         None, "CPU threads of the check (default: PyTorch's)", number(Integral, 1), type=int, metavar='N'
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, 'classes', listed_classes(self.classes))
 
     @property
     def varying(self) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -23,7 +23,7 @@ class ImageOptions(CallOptions):
         score_thr: least score of a prediction; a classifier always gives its best class. This, ``iou_thr`` and
             ``max_per_img`` are by default those of the config's ``predict_cfg``, else 0.25, 0.7 and 300.
         iou_thr: of two predictions of a class that overlap more, the better one is kept.
-        classes: names or labels of the only classes to report; None for all. Of an open-vocabulary model the names are
+        classes: names or labels of the only classes to report, which are kept as a tuple; None for all. Of an open-vocabulary model the names are
             the classes that it looks for, which need not be those of its training; a number among names is that of
             one of the model's classes.
         text_embeddings: a file with the embeddings of ``classes``, of an open-vocabulary model; by default the model's
@@ -54,7 +54,7 @@ class ImageOptions(CallOptions):
         number(Real, 0, 1),
         type=float,
     )
-    classes: Sequence[str | int] | str | int | None = option(
+    classes: Iterable[str | int] | str | int | None = option(
         None,
         'report only these classes, by name or number; of an open-vocabulary model (YOLO-World): look for these',
         nargs='+',
@@ -91,6 +91,10 @@ class ImageOptions(CallOptions):
         False, 'decode JPEGs on the GPU that predicts: slightly different results (needs torchvision)', check_flag
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, 'classes', listed_classes(self.classes))
+
 
 @dataclass(frozen=True)
 class PredictionOptions(ViewOptions, ImageOptions):
@@ -118,3 +122,28 @@ class PredictionOptions(ViewOptions, ImageOptions):
         """
         missing = [name for name in THRESHOLDS if getattr(self, name) is None]
         return replace(self, **{name: predict_cfg.get(name, THRESHOLDS[name]) for name in missing})
+
+
+def listed_classes(classes: Any) -> tuple[str | int, ...] | None:
+    """Return the value of ``classes`` as a tuple of names and numbers; a set, which has no order, in that of the names.
+
+    Raises:
+        ConfigError: it is neither, or empty.
+    """
+    if classes is None:
+        return None
+    if hasattr(classes, 'tolist'):  # an array, a tensor, or a number of one
+        classes = classes.tolist()
+    if isinstance(classes, str | Integral):
+        classes = [classes]
+    if not isinstance(classes, Iterable) or isinstance(classes, Mapping | bytes):
+        raise ConfigError(f'classes is {classes!r}, but must be names or numbers of classes, such as [0, "person"]')
+    entries = tuple(sorted(classes, key=str) if isinstance(classes, set | frozenset) else classes)
+    if not entries:
+        raise ConfigError(
+            'classes is empty, so that nothing could be found; leave it out, or give None, for all classes'
+        )
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, str | Integral) or isinstance(entry, bool):
+            raise ConfigError(f'classes[{index}] is {entry!r}, but must be the name or the number of a class')
+    return entries

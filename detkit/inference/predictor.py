@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cache
 from itertools import count, islice
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -363,18 +362,10 @@ def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
     return shared
 
 
-def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequence[str]) -> list[int] | None:
+def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:
     """Return the labels of classes given by name or number."""
     if wanted is None:
         return None
-    wanted = [wanted] if isinstance(wanted, str | Integral) else wanted
-    if not isinstance(wanted, Iterable):
-        raise ConfigError(f'classes is {wanted!r}, but must be names or numbers of classes, such as [0, "person"]')
-    wanted = list(wanted)
-    if not wanted:
-        raise ConfigError(
-            'classes is empty, so that nothing could be found; leave it out, or give None, for all classes'
-        )
     numbers = []
     for entry in wanted:
         if str(entry) in classes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 from torch import nn
 
@@ -12,7 +11,7 @@ from detkit.models.text_encoders import EmbeddingFile
 from detkit.utils.errors import ConfigError, shorten
 
 
-def names_of(classes: Sequence[str | int] | str | int | None, known: Sequence[str]) -> list[str] | None:
+def names_of(classes: Sequence[str | int] | None, known: Sequence[str]) -> list[str] | None:
     """Return the names that ``classes`` are; None where all are numbers, or where there are none.
 
     Args:
@@ -22,10 +21,9 @@ def names_of(classes: Sequence[str | int] | str | int | None, known: Sequence[st
     Raises:
         ConfigError: a number among names is that of no class.
     """
-    entries = [classes] if isinstance(classes, str | Integral) else classes
-    if not isinstance(entries, Sequence) or all(str(entry).isdecimal() for entry in entries):
+    if classes is None or all(str(entry).isdecimal() for entry in classes):
         return None
-    return [_name(str(entry), known) for entry in entries]
+    return [_name(str(entry), known) for entry in classes]
 
 
 def _name(entry: str, known: Sequence[str]) -> str:

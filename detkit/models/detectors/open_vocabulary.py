@@ -103,7 +103,7 @@ class OpenVocabularyDetector(BaseDetector):
             ConfigError: there is no name, one is empty, no text or there twice, the embeddings do not fit, or the texts
                 have been folded.
         """
-        names = [str(name) for name in names]
+        names = list(names)
         _check_names(names)
         if not self.takes_texts:
             raise ConfigError(
@@ -160,6 +160,8 @@ def _check_names(names: Sequence[str]) -> None:
     if not names:
         raise ConfigError('no class is named; give classes at least one name')
     for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise ConfigError(f'classes[{index}] is {name!r}, but must be a name')
         if not name.strip():
             raise ConfigError(f'classes[{index}] is {name!r}, which names nothing; leave it out, or write a name')
         if any('\ud800' <= letter <= '\udfff' for letter in name):  # halves of characters, as wrong bytes become
