@@ -102,7 +102,7 @@ def resolved_text(config: Config, origin: str | None = None, start_line: str = '
 def origin_of_resolved(path: str | Path) -> str | None:
     """Return the file that a resolved config was made of, as its first line says; None for any other file."""
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             first = file.readline().rstrip('\n')
     except (OSError, UnicodeDecodeError):
         return None

@@ -115,7 +115,7 @@ def read_source(path: Path) -> Source:
     """
     base = None if path.is_file() else sized_base(path)
     try:
-        text = path.read_text(encoding='utf-8') if base is None else '_base_ = {!r}\nsize = {!r}\n'.format(*base)
+        text = path.read_text(encoding='utf-8-sig') if base is None else '_base_ = {!r}\nsize = {!r}\n'.format(*base)
         source = _source(path, text)
     except SyntaxError as error:
         raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error

@@ -106,7 +106,7 @@ def _start(config: LoadedConfig) -> Start:
 def start_of(path: Path) -> Start | None:
     """Return what the run was started with whose own config is ``path``; None where the file does not say it."""
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             lines = [file.readline(), file.readline()]
     except (OSError, UnicodeDecodeError):
         return None

@@ -193,7 +193,7 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
     """
     if not path.is_file():
         raise CheckpointError(f'{path} does not exist; give the path of a .cfg file.')
-    net, sections = parse_cfg(path.read_text(encoding='utf-8', errors='replace'), path)
+    net, sections = parse_cfg(path.read_text(encoding='utf-8-sig', errors='replace'), path)
     heads = [section for section in sections if section.kind == 'yolo']
     if not heads:
         raise CheckpointError(f'{path} has no [yolo] layer; what can be converted is {", ".join(FAMILIES)}.')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -23,9 +23,9 @@ class ImageOptions(CallOptions):
         score_thr: least score of a prediction; a classifier always gives its best class. This, ``iou_thr`` and
             ``max_per_img`` are by default those of the config's ``predict_cfg``, else 0.25, 0.7 and 300.
         iou_thr: of two predictions of a class that overlap more, the better one is kept.
-        classes: names or labels of the only classes to report, which are kept as a tuple; None for all. Of an open-vocabulary model the names are
-            the classes that it looks for, which need not be those of its training; a number among names is that of
-            one of the model's classes.
+        classes: names or labels of the only classes to report, kept as a tuple; None for all. Of an open-vocabulary
+            model the names are the classes that it looks for, which need not be those of its training; a number among
+            names is that of one of the model's classes.
         text_embeddings: a file with the embeddings of ``classes``, of an open-vocabulary model; by default the model's
             text encoder makes them. See ``detkit.models.text_encoders.read_embeddings``.
         max_per_img: most predictions an image; most classes of a classifier, 5 by default.

@@ -1,5 +1,6 @@
 """Inheritance and options: what a config's files define together."""
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,13 @@ def test_a_variable_reaches_the_bases(tmp_path):
         main="_base_ = 'base.py'\nval = _base_.root + '/val'",
     )
     assert execute(main, {'root': 'y'}).values == {'root': 'y', 'data': {'path': 'y/images'}, 'val': 'y/val'}
+
+
+def test_files_may_begin_with_a_byte_order_mark(tmp_path):
+    main = write(tmp_path, main="_base_ = 'base.py'\nb = _base_.a + 1", base='a = 1')
+    for file in tmp_path.glob('*.py'):  # as editors of Windows save text
+        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    assert execute(main, {}).values == {'a': 1, 'b': 2}
 
 
 @pytest.mark.parametrize(

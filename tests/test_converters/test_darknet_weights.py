@@ -1,5 +1,6 @@
 """Darknet's files: recognised, checked, read, written, and what is said of those that do not fit."""
 
+import codecs
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,7 @@ def test_there_and_back_is_the_same_file(tiny, tmp_path):
 
 def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
     cfg = small_cfg(tmp_path / 'small.cfg')
+    cfg.write_bytes(codecs.BOM_UTF8 + cfg.read_bytes())  # as editors of Windows save text
     weights, names, target = tmp_path / 'small.weights', tmp_path / 'small.names', tmp_path / 'small.pth'
     write_weights(weights, seeded_stream(edit(TINY, tmp_path / 'plain.cfg', ('filters=255', 'filters=21'))))
     names.write_text('bolt\nnut\n\n')

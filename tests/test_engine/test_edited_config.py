@@ -1,5 +1,6 @@
 """A run that is resumed after the config that it was started with was edited."""
 
+import codecs
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 import detkit.config.start
 from detkit.config import load_config
+from detkit.config.resolve import origin_of_resolved
 from detkit.config.start import start_of
 from detkit.engine import load_checkpoint, train_from_config
 from detkit.utils.errors import ConfigError
@@ -152,6 +154,8 @@ def test_other_versions_of_detkit_may_have_other_configs(folder, monkeypatch):
     monkeypatch.setattr(detkit.config.start, 'config_name', lambda path: 'toy/mine')
     edit(folder / 'mine.py', 'max_epochs = 1', 'max_epochs = 2')
     edit(own, "'detkit': '", "'detkit': '0.")
+    own.write_bytes(codecs.BOM_UTF8 + own.read_bytes())  # as editors of Windows save text
+    assert set(start_of(own).files) == {'mine.py', 'base.py'} and origin_of_resolved(own) is not None
     train(resume=True)
     assert epochs(folder) == 1
 
