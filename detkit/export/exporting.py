@@ -25,6 +25,7 @@ from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
 from detkit.inference.vocabulary import with_vocabulary
 from detkit.models.detectors import BaseDetector
+from detkit.models.heads.base_head import BaseHead
 from detkit.sample_data.coco8 import training_images
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError, MissingPackageError, first_line
@@ -169,11 +170,28 @@ def _differences(
         _move(plan.format, draft, failed)
         part = changing_part(model, plan.size)
         why = '' if part is None else f'. The results of its {part} change from call to call: let eval() end that'
+        why = why or _why_less_precise(model, plan)
         raise ExportError(
             f'the exported network differs from PyTorch: {"; ".join(failures)}{why}. The file is kept as {failed} for '
             f'a look at it'
         )
     return differences
+
+
+def _why_less_precise(model: nn.Module, plan: Plan) -> str:
+    """Return what to do about a file of a lower precision that differs too much; empty in float32."""
+    if plan.precision == 'float32':
+        return ''
+    remedy = f'leave {argument("int8" if plan.int8 else "half", "True")} out'
+    if not plan.int8:
+        head = getattr(model, 'head', None)
+        if not isinstance(head, BaseHead) or type(head).query_scores is BaseHead.query_scores:
+            return f'. In half precision its numbers are too coarse: {remedy}'
+        return (
+            '. It selects queries by scores, of which half precision selects others where they are nearly equal, as '
+            f'those of a model are that has learned little: train it further, or {remedy}'
+        )
+    return f'. In 8 bits its numbers are too coarse: {remedy}, or calibrate with more pictures like those of its use'
 
 
 def _move(fmt: ExportFormat, draft: Path, path: Path) -> None:

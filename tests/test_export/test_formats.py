@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from every_task import build_task
 from mmengine.structures import InstanceData
 from small_models import CLASSES, write_images, write_shallow_checkpoint
 from torch.utils._pytree import tree_map
 
 from detkit.export import ExportSettings, export_detector
 from detkit.export.check import Differences, Means, _add_means, _count_matches
+from detkit.export.exporting import ExportError
 from detkit.export.format import all_formats, find_format
 from detkit.export.plan import make_plan
 from detkit.export.repetition import changing_part
@@ -88,8 +90,6 @@ def test_a_network_that_differs_is_refused_and_kept_for_a_look(checkpoint, image
 @pytest.mark.parametrize('name', ['backbone', 'head'])
 def test_a_part_whose_results_change_from_call_to_call_is_named(checkpoint, images, tmp_path, name):
     pytest.importorskip('onnxruntime')
-    from detkit.export.exporting import ExportError
-
     model = init_detector(None, checkpoint, 'cpu')
     part = getattr(model, name)
     assert changing_part(model, (64, 64)) is None
@@ -100,6 +100,20 @@ def test_a_part_whose_results_change_from_call_to_call_is_named(checkpoint, imag
     assert changing_part(model, (64, 64)) == where
     with pytest.raises(ExportError, match=rf'results of its {re.escape(where)} change from call to call'):
         export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
+
+
+@pytest.mark.parametrize(
+    ('name', 'sentence'),
+    [
+        ('yolov8 det', 'In half precision its numbers are too coarse: leave half=True out. The file is kept'),
+        ('rtdetr det', 'It selects queries by scores, .* train it further, or leave half=True out. The file is kept'),
+    ],
+)
+def test_half_precision_that_is_too_coarse_says_why_and_what_to_do(name, sentence, images, tmp_path):
+    pytest.importorskip('openvino')
+    settings = ExportSettings('openvino', img_size=64, half=True, dynamic=False, tolerance=1e-9)
+    with pytest.raises(ExportError, match=sentence):
+        export_detector(build_task(name, 64), tmp_path / 'model.xml', settings, images)
 
 
 def test_a_head_is_decoded_and_made_results_in_two_steps(checkpoint):

@@ -227,6 +227,33 @@ def test_the_check_takes_another_rank_of_cells_that_tie_and_no_other_one(name, t
         assert any('boxes differ' in line for line in check(model, in_order(*pairs, moved=5.0), tmp_path))
 
 
+@pytest.mark.parametrize('shift', [1, 2, 3])
+@pytest.mark.parametrize('name', ['rfdetr det', 'rfdetr obb'])
+def test_the_check_takes_a_cycle_of_cells_that_tie(name, shift, tmp_path, monkeypatch):
+    model = build_task(name, SIZE)
+    cycle = tuple(range(2, 7))
+    cycle = cycle[shift:] + cycle[:shift]
+    gaps = []
+
+    def record(graph, arguments):
+        order = torch.arange(graph.model.head.num_queries).repeat(len(arguments[0]), 1)
+        order[:, 2:7] = order[:, list(cycle)]
+        gaps.append(graph.model.head.query_scores(graph.model.undecoded(*arguments)).diff(dim=1)[:, 2:6].abs().max())
+        with graph.model.head.selecting_in(order):
+            return graph.model.decode(*arguments)
+
+    assert check(model, record, tmp_path)
+    monkeypatch.setattr('detkit.export.tied_ranks._TIE', float(max(gaps)) * 4.01)
+    assert check(model, record, tmp_path) == []
+
+    def moved(graph, arguments):
+        decoded = record(graph, arguments)
+        decoded[graph.model.head.BBOXES][:, 4, :2] += 5
+        return decoded
+
+    assert check(model, moved, tmp_path)
+
+
 # A torch.export takes sides of one cell for fixed ones, so that its example must have more in every level.
 @pytest.mark.parametrize(
     ('fmt', 'sizes'),
