@@ -88,6 +88,19 @@ def test_focal_loss_equals_the_dense_form(count, gamma, alpha, smoothing):
     torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits))
 
 
+def test_focal_loss_of_background_keeps_few_tensors_for_the_gradient():
+    """Of a thousand classes the logits are the largest tensors of a training."""
+    logits, kept = draw(3, 1000).requires_grad_(), set()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.update([tensor.data_ptr()] if tensor.numel() == logits.numel() else [])
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = BinaryFocalLoss(2.0)(logits, SparseTargets(torch.tensor([5]), torch.ones(1)), avg_factor=1.0)
+    assert loss > 0 and len(kept) <= 4  # logits, probabilities, their power, and cross entropy
+
+
 def test_focal_loss_of_certain_logits_has_a_gradient():
     logits = torch.tensor([200.0, -200.0, 200.0, -200.0], requires_grad=True)
     loss = BinaryFocalLoss(gamma=0.5)(logits, SparseTargets(torch.tensor([0, 1]), torch.ones(2)), avg_factor=1.0)

@@ -108,12 +108,17 @@ class BinaryFocalLoss(BaseLoss, BinaryClassLoss):
         return self.loss_weight * (loss.sum() + change.sum()) / avg_factor
 
     def _focal(self, logits: Tensor, targets: Tensor | float) -> Tensor:
-        probs = logits.sigmoid()
-        wrong = targets + (1 - 2 * targets) * probs  # 1 - q
+        wrong, entropy = logits.sigmoid(), F.softplus(logits)
+        # All logits are compared with background. Where its target is 0, what changes nothing is left out, as each step
+        # keeps another tensor of their size for the gradient.
+        is_plain = not isinstance(targets, Tensor) and not targets
+        if not is_plain:
+            wrong, entropy = targets + (1 - 2 * targets) * wrong, entropy - targets * logits  # 1 - q
+        if not is_plain or self.gamma < 1:
+            # Without the lower bound, the slope of the power would be infinite where the base rounds to 0.
+            wrong = wrong.clamp(min=torch.finfo(wrong.dtype).tiny)
         share = (1 - self.alpha) + (2 * self.alpha - 1) * targets
-        # Without the lower bound, the slope of the power would be infinite where the base rounds to 0.
-        modulation = wrong.clamp(min=torch.finfo(wrong.dtype).tiny) ** self.gamma
-        return (F.softplus(logits) - targets * logits) * share * modulation
+        return entropy * share * wrong**self.gamma
 
 
 @LOSSES.register_module()
