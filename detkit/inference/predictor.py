@@ -31,7 +31,7 @@ from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
-from detkit.inference.vocabulary import has_open_vocabulary, names_of, with_vocabulary
+from detkit.inference.vocabulary import has_open_vocabulary, names_of, why_fixed, with_vocabulary
 from detkit.models.detectors import BaseDetector
 from detkit.models.layers.packed import forget_changed
 from detkit.structures.data_sample import DetDataSample
@@ -153,7 +153,7 @@ class Predictor:
         wanted: dict[str, Any] = {
             **{name: getattr(self.options, name) for name in (*THRESHOLDS, 'class_agnostic')},
             'multi_label': False,
-            'classes': None if names else _label_numbers(given.classes, self.classes),
+            'classes': None if names else _label_numbers(given.classes, self.model),
         }
         if given.retina_masks is not None:
             wanted['retina_masks'] = given.retina_masks
@@ -362,11 +362,11 @@ def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
     return shared
 
 
-def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:
+def _label_numbers(wanted: Sequence[str | int] | None, model: nn.Module) -> list[int] | None:
     """Return the labels of classes given by name or number."""
     if wanted is None:
         return None
-    numbers = []
+    classes, numbers = model.info.classes, []
     for entry in wanted:
         if str(entry) in classes:
             numbers.append(list(classes).index(str(entry)))
@@ -375,6 +375,6 @@ def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -
         else:
             raise ConfigError(
                 f'there is no class {entry!r} among the {len(classes)} of the model ({shorten(classes)}); give classes '
-                f'by name or by number from 0 to {len(classes) - 1}.{nearest(entry, classes)}'
+                f'by name or by number from 0 to {len(classes) - 1}.{nearest(entry, classes)}{why_fixed(model)}'
             )
     return numbers

@@ -8,6 +8,7 @@ from torch import nn
 
 from detkit.models.detectors import OpenVocabularyDetector
 from detkit.models.text_encoders import EmbeddingFile
+from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, shorten
 
 
@@ -42,6 +43,15 @@ def has_open_vocabulary(model: nn.Module) -> bool:
     return isinstance(model, OpenVocabularyDetector) and model.takes_texts
 
 
+def why_fixed(model: nn.Module) -> str:
+    """Return a sentence for a model of an open vocabulary that runs as an exported file; nothing for any other."""
+    kind = (model.info.config.get('model') or {}).get('type')
+    factory = DETECTORS.get(kind) if isinstance(kind, str) else kind
+    if has_open_vocabulary(model) or not (isinstance(factory, type) and issubclass(factory, OpenVocabularyDetector)):
+        return ''
+    return ' It runs as an exported file, whose classes are fixed: others need the checkpoint, without a runtime.'
+
+
 def with_vocabulary(model: nn.Module, names: Sequence[str], text_embeddings: str | None = None) -> nn.Module:
     """Return a detector that finds objects of other classes; it shares the weights of ``model``.
 
@@ -59,7 +69,7 @@ def with_vocabulary(model: nn.Module, names: Sequence[str], text_embeddings: str
     if not has_open_vocabulary(model):
         raise ConfigError(
             f'the classes of this model are fixed ({shorten(model.info.classes)}); only YOLO-World, before it is '
-            'exported, takes others by name'
+            f'exported, takes others by name.{why_fixed(model)}'
         )
     assert isinstance(model, OpenVocabularyDetector)
     return model.with_classes(

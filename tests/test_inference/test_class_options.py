@@ -62,3 +62,18 @@ def test_an_open_vocabulary_takes_names_of_an_array_and_an_iterator():
     for wrong in ([0], [None], [b'nut']):
         with pytest.raises(ConfigError, match=r'classes\[0\] is .*, but must be a name'):
             model.set_classes(wrong)
+
+
+def test_a_runtime_of_an_open_vocabulary_says_that_its_classes_are_fixed(monkeypatch, tmp_path):
+    pytest.importorskip('onnxruntime')
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path))
+    model = Detector(
+        'yolo_world/det_s_coco8', options={'widen_factor': 0.125, 'img_size': 64}, runtime='onnx', device='cpu'
+    )
+    text = 'runs as an exported file, whose classes are fixed: others need the checkpoint, without a runtime'
+    with pytest.raises(ConfigError, match=f"no class 'nut' among .*{text}"):
+        model(IMAGE, classes=['nut'])
+    with pytest.raises(ConfigError, match=text):
+        model.set_classes(['nut'])
+    with pytest.raises(ConfigError, match=r"from 0 to 79\. Did you mean 'donut'\?$"):
+        Detector('yolov8/det_n_coco8', device='cpu')(IMAGE, classes=['nut'])
