@@ -171,6 +171,22 @@ def test_copies_that_would_hide_something_are_not_made():
     assert len(CopyPaste(1.0)(sample_of(Scene.of_image(scene.tiles[0].img, Annotations()))).scene.tiles) == 1
 
 
+def test_copy_paste_takes_what_covers_least_first():
+    """Mirrored, the first object and the last cover 0.12 of each other, the third 0.07 of the last, the second none."""
+    lefts_tops = [(2, 8), (40, 0), (3, 9), (84, 0)]
+    rings = [np.array([[x, y], [x + 10, y], [x + 10, y + 10], [x, y + 10]], float) for x, y in lefts_tops]
+    scene = Scene.of_image(np.zeros((100, 100, 3), np.uint8), annotations_of(rings, [0, 1, 2, 3]))
+
+    def pasted(prob: float, order: str, position: int = 0) -> list[int]:
+        tiles = CopyPaste(prob, order=order)(sample_of(scene, position=position)).scene.tiles[1:]
+        return sorted(label for tile in tiles for label in tile.annotations.labels.tolist())
+
+    assert [pasted(prob, 'least_covered') for prob in (0.25, 0.5)] == [[1], [1, 2]]
+    assert len({tuple(pasted(0.25, 'random', position)) for position in range(20)}) > 1
+    with pytest.raises(ValueError, match=r"order='best'\): expected 'random' or 'least_covered'"):
+        CopyPaste(order='best')
+
+
 def test_copies_in_a_mosaic_follow_the_affine():
     scenes = [shapes_scene(120, 160) for _ in range(4)]
     results = sample_of(scenes[0], position=2)

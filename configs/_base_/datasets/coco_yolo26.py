@@ -8,6 +8,7 @@ _base_ = './coco.py'
 
 size = 'n'
 batch_size = 128
+copy_paste_order = 'least_covered'
 # By size: shares of mosaics, mixed images and pasted objects, range of scales, share of flips, translation, rotation
 # and shear in degrees, and ranges of hue, saturation and value.
 _settings = dict(

@@ -27,6 +27,7 @@ letterbox = dict(position='top_left', rounding='down', pad_to='size') if _yolox 
 
 mosaic_prob = 1.0
 copy_paste_prob = 0.0
+copy_paste_order = 'random'  # or 'least_covered', as ultralytics 8.4
 mixup_prob = 0.0
 translate = 0.1
 scale = 0.5  # or the lowest and the highest factor
@@ -54,7 +55,7 @@ _affine = dict(
 _geometry = dict(
     yolov8=[
         dict(type='Mosaic', size=img_size, prob=mosaic_prob),
-        dict(type='CopyPaste', prob=copy_paste_prob),
+        dict(type='CopyPaste', prob=copy_paste_prob, order=copy_paste_order),
         _affine,
         dict(type='MixUp', prob=mixup_prob),
     ],
