@@ -1,6 +1,7 @@
 """Masks in regions: what is computed of many classes. That the numbers are torchvision's is tested beside it."""
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detkit.models.roi_heads import MaskRoIHead
@@ -28,3 +29,17 @@ def test_masks_of_other_classes_are_not_computed():
     assert counts[0] == counts[1] > 0
     torch.testing.assert_close(*masks)
     assert not torch.equal(masks[0][0], masks[0][1])
+
+
+def test_what_looks_at_the_predictor_or_stands_in_its_place_is_called():
+    head = MaskRoIHead(3, in_channels=(8,), strides=(4,), num_convs=1, conv_channels=8)
+    feats, bboxes = [torch.rand(1, 8, 16, 16)], [torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 2)]
+    labels = torch.tensor([2, 0])
+    plain = head(feats, bboxes, labels)
+    shapes = []
+    handle = head.conv_mask.register_forward_hook(lambda layer, args, output: shapes.append(output.shape))
+    torch.testing.assert_close(head(feats, bboxes, labels), plain)
+    assert [shape[:2] for shape in shapes] == [(2, 4)]
+    handle.remove()
+    head.conv_mask = nn.Sequential(head.conv_mask, nn.Hardtanh(0, 1))  # as an adapter of low rank, no convolution
+    torch.testing.assert_close(head(feats, bboxes, labels), plain.clamp(0, 1))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from detkit import Detector
 from detkit.models.layers import MLP, MultiHeadAttention
 from detkit.models.layers.deformable_attention import DeformableAttention
 from detkit.models.layers.mlp import PreciseMLP
@@ -47,6 +48,33 @@ def test_outside_of_autocast_it_is_an_mlp(dtype):
     plain = MLP(4, 6, 2, 3).to(dtype)
     plain.load_state_dict(mlp.state_dict())
     assert torch.equal(mlp(x), plain(x)) and mlp(x).dtype == dtype
+
+
+class Adapter(nn.Module):
+    """A layer around another one, as adapters of low rank are."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.base(x)
+
+
+def test_the_last_layer_of_coordinates_may_be_an_adapter(in_bfloat16):
+    mlp, x = PreciseMLP(4, 6, 2, 3), torch.randn(5, 4)
+    plain = mlp(x)
+    mlp.layers[-1] = Adapter(mlp.layers[-1])
+    assert torch.equal(mlp(x), 2 * plain) and plain.dtype == torch.float32
+
+
+def test_the_classes_of_detr_may_come_from_an_adapter():
+    model = Detector('detr/det_r18_coco8', device='cpu').model
+    with torch.no_grad():
+        feats = model.extract_feat(torch.rand(1, 3, 64, 64))
+        plain = model.head(feats)['cls_logits']
+        model.head.fc_cls = Adapter(model.head.fc_cls)
+        assert torch.equal(model.head(feats)['cls_logits'], 2 * plain)
 
 
 def test_shared_inputs_are_cast_once(in_bfloat16):

@@ -16,7 +16,7 @@ from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
 
 from ..layers.mlp import PreciseMLP
-from ..layers.precision import full_precision
+from ..layers.precision import full_precision, type_of_weights
 from .base_head import widened
 from .query_head import Matches, QueryHead, find_matches
 
@@ -165,7 +165,7 @@ class DETRHead(QueryHead):
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:
         bbox_preds = self.bbox_mlp(encoded.decoded).sigmoid()
         with full_precision(encoded.decoded):
-            decoded = encoded.decoded.to(self.fc_cls.weight.dtype)
+            decoded = encoded.decoded.to(type_of_weights(self.fc_cls))
             return dict(cls_logits=self.fc_cls(decoded), bbox_preds=bbox_preds)
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from .conv_module import Activation, build_activation
 from .linear import Linear
 from .packed import activated
-from .precision import full_precision
+from .precision import full_precision, type_of_weights
 
 
 class MLP(nn.Module):
@@ -48,4 +48,4 @@ class PreciseMLP(MLP):
             x = activated(layer, self.act, x)
         last = self.layers[-1]
         with full_precision(x):
-            return last(x.to(last.weight.dtype))
+            return last(x.to(type_of_weights(last)))

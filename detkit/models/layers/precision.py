@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .plain_tensors import is_plain
 
@@ -25,6 +25,11 @@ def autocast_type(device: str) -> torch.dtype | None:
     if device == 'cpu':  # before PyTorch 2.4
         return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+def type_of_weights(layer: nn.Module) -> torch.dtype:
+    """Return the type of a layer's weights; it may be one around another layer, such as an adapter of low rank."""
+    return next(layer.parameters()).dtype
 
 
 def cast_once(*tensors: Tensor) -> list[Tensor]:

@@ -11,7 +11,7 @@ from detkit.registry import NECKS
 from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
-from ..layers.precision import full_precision
+from ..layers.precision import full_precision, type_of_weights
 from ..layers.winograd_conv import WinogradConv2d
 
 # Where the convolutions of the added maps begin: the last map that comes in, or the last one that is returned.
@@ -123,7 +123,7 @@ def _halve(conv: nn.Conv2d, x: Tensor) -> Tensor:
     if not conv.training or x.shape[-1] > 1:
         return conv(x)
     with full_precision(x):
-        return conv(x.to(conv.weight.dtype))
+        return conv(x.to(type_of_weights(conv)))
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, norm: str | None) -> nn.Sequential:

@@ -14,6 +14,7 @@ from detkit.utils.ranks import shared_divisor
 
 from ..heads.base_head import widened
 from ..heads.mask_results import object_masks
+from ..layers.norm_silu import has_hooks
 from ..layers.towers import build_tower
 from .base_roi_head import BaseRoIHead, RoISamples, init_relu_convs, join
 
@@ -67,6 +68,12 @@ class MaskRoIHead(BaseRoIHead):
             labels: their classes ``(R,)``.
         """
         x = self.upsample(self.convs(self.features(feats, bboxes))).relu()  # (R, C, s, s)
+        if not isinstance(self.conv_mask, nn.Conv2d) or has_hooks(
+            self.conv_mask
+        ):  # an adapter, or somebody looks at it
+            every = self.conv_mask(x).flatten(2)  # (R, C, s * s)
+            own = every.gather(1, (labels + 1)[:, None, None].expand(-1, 1, every.shape[-1]))
+            return widened(own.view(-1, *x.shape[-2:]))
         weight, bias = self.conv_mask.weight[labels + 1].flatten(1), self.conv_mask.bias[labels + 1]  # (R, C), (R,)
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (R, C, s, s) -> (R, s * s, C), a view
         logits = torch.bmm(pixels, weight.unsqueeze(2)).squeeze(2).unflatten(1, x.shape[-2:])  # (R, s, s)
