@@ -58,6 +58,7 @@ class ExportFormat:
         input_types: the types of images' values that it can hold, of ``INPUT_TYPES``, the default first.
         img_shapes: whether its files can take ``img_shapes``, without which no network of DETR is exported.
         selects: whether it can hold a selection of cells by their scores.
+        ranks: whether it can compare scores with the best ones.
         half: whether it can hold half precision.
         half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
         int8: whether it can be quantised; then it has ``quantise``.
@@ -83,6 +84,7 @@ class ExportFormat:
     input_types: ClassVar[tuple[str, ...]] = INPUT_TYPES
     img_shapes: ClassVar[bool] = True
     selects: ClassVar[bool] = True
+    ranks: ClassVar[bool] = True
     half: ClassVar[bool] = False
     half_graph: ClassVar[bool] = True
     int8: ClassVar[bool] = False

@@ -162,6 +162,8 @@ def _check_inputs(model: nn.Module, settings: ExportSettings, fmt: ExportFormat)
         raise ConfigError(f'{fmt.name} cannot hold {type(model.head).__name__}: {_formats_with("img_shapes")}')
     if model.head.SELECTS and not fmt.selects:
         raise ConfigError(f'{fmt.name} cannot hold {type(model.head).__name__}: {_formats_with("selects")}')
+    if model.head.RANKS and not fmt.ranks:
+        raise ConfigError(f'{fmt.name} cannot hold {type(model.head).__name__}: {_formats_with("ranks")}')
     if fmt.one_image and settings.batch_size > 1:
         raise ConfigError(f'{fmt.name} files take one image at a time: leave out batch_size')
     if settings.input_type not in (None, *fmt.input_types):

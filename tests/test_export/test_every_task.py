@@ -84,6 +84,25 @@ def test_padded_pictures_of_detr_on_small_devices(fmt, real_data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    'name',
+    ['retinanet det', 'fcos det', 'rtdetr obb', 'dfine det', 'dfine obb', 'deimv2 det', 'rfdetr det', 'rfdetr seg'],
+)
+def test_other_families_in_executorch(name, tmp_path):
+    images = [str(path) for path in write_images(tmp_path / 'images', 2)]
+    export(name, 'executorch', 'batch 1', 96, images, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize('name', [name for name in TASKS if not name.startswith(('yolov8', 'yolov5', 'yolov3'))])
+def test_real_pictures_of_every_task_in_litert(name, real_data, tmp_path):
+    folder = 'dota8' if name.startswith('yolo') and name.endswith('obb') else 'coco8-seg'
+    images = sorted(str(path) for path in (real_data / folder).rglob('*.jpg'))[:4]
+    export(name, 'litert', 'batch 1', 224 if name.endswith('cls') else 160, images, tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize('name', [name for name in TASKS if name.startswith('yolo')])
 def test_real_pictures_of_every_task_that_ncnn_holds(name, real_data, tmp_path):

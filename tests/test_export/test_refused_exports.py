@@ -198,11 +198,13 @@ def test_pictures_that_are_not_there_or_cannot_be_read(tmp_path, monkeypatch):
 
 def test_data_to_test_on_that_cannot_be_tested(tmp_path):
     detector = Detector(write_shallow_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
-    (tmp_path / 'other.yaml').write_text('{train: ., val: ., names: [a]}')
+    write_images(tmp_path / 'images', 1)
+    (tmp_path / 'labels').mkdir()
+    (tmp_path / 'other.yaml').write_text('{train: images, val: images, names: [a]}')
     (tmp_path / 'train.yaml').write_text(f'{{train: ., names: {list(detector.model.info.classes)}}}')
     for name, kind, message in (
         ('lost.yaml', DataError, "there are no data '.*lost.yaml'"),
-        ('other.yaml', CheckpointError, "does not fit the config's model"),
+        ('other.yaml', CheckpointError, 'was trained for'),
         ('train.yaml', DataError, "has no key 'val'"),
     ):
         with pytest.raises(kind, match=message):

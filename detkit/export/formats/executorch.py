@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from detkit.export.format import require_cpu
 from detkit.export.formats.torch_export import TorchExportFormat
@@ -36,6 +36,7 @@ class ExecuTorchFormat(AppendedFormat):
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> bytes:
         """Return the content of the program."""
         program = TorchExportFormat().convert(graph, example, plan)
+        _drop_aliases(program.graph_module)
         disabled = logging.root.manager.disable
         try:
             logging.disable(logging.WARNING)
@@ -85,3 +86,15 @@ class ExecuTorchSession:
                 return {name: value.clone() for name, value in zip(self._names, found, strict=True)}
         except RuntimeError as error:
             raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
+
+
+def _drop_aliases(module: fx.GraphModule) -> None:
+    """Let what is the very same tensor, as a slice that cuts nothing, be that tensor.
+
+    ExecuTorch copies it into another order in memory than that of a map in channels_last, and then refuses to run.
+    """
+    for node in list(module.graph.nodes):
+        if node.target is torch.ops.aten.alias.default and all(user.op != 'output' for user in node.users):
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
+    module.recompile()

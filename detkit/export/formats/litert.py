@@ -10,9 +10,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from detkit.export.format import require_cpu, whole_array
+from detkit.export.formats.litert_graph import prepare
 from detkit.export.formats.torch_export import TorchExportFormat
 from detkit.export.stored import AppendedFormat, output_names
 from detkit.registry import EXPORT_FORMATS
@@ -40,7 +41,7 @@ class LiteRtFormat(AppendedFormat):
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter('ignore')
                 module = TorchExportFormat().convert(graph, example, plan).module()
-                _index_smaller(module)
+                prepare(module)
                 converted = litert_torch.convert(module, example)
         except Exception as error:  # its errors have no common class of their own
             raise ConfigError(f'LiteRT cannot convert this network: {first_line(error)}') from error
@@ -84,30 +85,3 @@ class LiteRtSession:
         if missing:
             raise CheckpointError(f'the exported network has no output {self._names[missing[0]]!r}; it is damaged')
         return {name: torch.from_numpy(found[f'output_{i}']) for i, name in enumerate(self._names)}
-
-
-def _index_smaller(module: fx.GraphModule) -> None:
-    """Let reductions by nearest neighbour, as of DETR's padding masks, take pixels by their index.
-
-    PyTorch takes the first pixel of those that become one, and LiteRT's own operation the middle one.
-    """
-    aten = torch.ops.aten
-    for node in list(module.graph.nodes):
-        if node.target is not aten.upsample_nearest2d.vec:
-            continue
-        source, sizes = node.args[0], node.meta['val'].shape[-2:]
-        if any(new > old for old, new in zip(source.meta['val'].shape[-2:], sizes, strict=True)):
-            continue
-        value = source
-        for dim, (old, new) in enumerate(zip(source.meta['val'].shape[-2:], sizes, strict=True), 2):
-            if new == old:
-                continue
-            name = f'{node.name}_index{dim}'
-            taken = torch.nn.functional.interpolate(torch.arange(old, dtype=torch.float32).view(1, 1, -1), new)
-            module.register_buffer(name, taken.flatten().to(torch.int64))
-            with module.graph.inserting_before(node):
-                value = module.graph.call_function(aten.index_select.default, (value, dim, module.graph.get_attr(name)))
-        if value is not source:
-            node.replace_all_uses_with(value)
-            module.graph.erase_node(node)
-    module.recompile()

@@ -41,7 +41,7 @@ class NcnnFormat(ExportFormat):
     name, title, suffix = 'ncnn', 'ncnn', '.ncnn.param'
     packages, converters = {'ncnn': 'ncnn'}, {'pnnx': 'pnnx'}
     in_extra, dynamic, one_image, input_types, img_shapes = False, (), True, ('float32',), False
-    selects = False  # it has no layers for torch.topk and torch.gather
+    selects = ranks = False  # it has no layers for torch.topk and torch.gather
     half, half_graph = True, False
     trusted_only = True  # its reader is not made for hostile files
 

@@ -51,6 +51,7 @@ class BaseHead(BaseModule):
         MULTI_LABEL: whether predictions report a prior with each class above the threshold; of 'none' alone.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.
         SELECTS: whether the network goes on with the cells of the highest scores, see ``ExportFormat.selects``.
+        RANKS: whether decoding compares scores with the best ones, see ``ExportFormat.ranks``.
         NO_EXPORT: why the network cannot be exported; empty where it can.
     """
 
@@ -72,6 +73,7 @@ class BaseHead(BaseModule):
     MULTI_LABEL: bool = False
     HALF_GRAPH: bool = True
     SELECTS: bool = False
+    RANKS: bool = False
     NO_EXPORT: str = ''
 
     def loss_divisor(self, batch_size: int) -> float:
