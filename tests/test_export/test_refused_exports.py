@@ -14,7 +14,7 @@ from detkit import Detector
 from detkit.export import ExportSettings, export_detector
 from detkit.export.format import all_formats
 from detkit.inference import SourceImage
-from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError
+from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 
 MODELS: dict[str, nn.Module] = {}
 
@@ -204,7 +204,7 @@ def test_data_to_test_on_that_cannot_be_tested(tmp_path):
     (tmp_path / 'train.yaml').write_text(f'{{train: ., names: {list(detector.model.info.classes)}}}')
     for name, kind, message in (
         ('lost.yaml', DataError, "there are no data '.*lost.yaml'"),
-        ('other.yaml', CheckpointError, 'was trained for'),
+        ('other.yaml', ConfigError, 'was trained on 3 classes, but tested on 1'),
         ('train.yaml', DataError, "has no key 'val'"),
     ):
         with pytest.raises(kind, match=message):
