@@ -90,7 +90,12 @@ setup(
         'tune': ['optuna>=3.6'],
         'video': ['av>=17.1'],
         'track': ['av>=17.1', 'trackers>=2.6'],
-        'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],
+        'docs': [
+            'mkdocs-material>=9.5',
+            'mkdocstrings[python]>=0.26',
+            # The last mkdocstrings for Python 3.10, 1.0.6, does not work with newer ones.
+            'pymdown-extensions<12.1; python_version < "3.11"',
+        ],
         'log': ['tensorboard'],
         'text': ['transformers>=4.40'],
         'fiftyone': ['fiftyone>=1.0'],

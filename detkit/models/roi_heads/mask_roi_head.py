@@ -68,13 +68,12 @@ class MaskRoIHead(BaseRoIHead):
             labels: their classes ``(R,)``.
         """
         x = self.upsample(self.convs(self.features(feats, bboxes))).relu()  # (R, C, s, s)
-        if not isinstance(self.conv_mask, nn.Conv2d) or has_hooks(
-            self.conv_mask
-        ):  # an adapter, or somebody looks at it
-            every = self.conv_mask(x).flatten(2)  # (R, C, s * s)
-            own = every.gather(1, (labels + 1)[:, None, None].expand(-1, 1, every.shape[-1]))
+        layer, rows = self.conv_mask, labels + 1
+        if not isinstance(layer, nn.Conv2d) or has_hooks(layer):  # an adapter, or somebody looks at it
+            every = layer(x).flatten(2)  # (R, 1 + C, s * s)
+            own = every.gather(1, rows[:, None, None].expand(-1, 1, every.shape[-1]))
             return widened(own.view(-1, *x.shape[-2:]))
-        weight, bias = self.conv_mask.weight[labels + 1].flatten(1), self.conv_mask.bias[labels + 1]  # (R, C), (R,)
+        weight, bias = layer.weight[rows].flatten(1), layer.bias[rows]  # (R, C), (R,)
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (R, C, s, s) -> (R, s * s, C), a view
         logits = torch.bmm(pixels, weight.unsqueeze(2)).squeeze(2).unflatten(1, x.shape[-2:])  # (R, s, s)
         return widened(logits) + widened(bias).view(-1, 1, 1)
