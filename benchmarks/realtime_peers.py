@@ -14,6 +14,7 @@ from torch import Tensor, nn
 OBJECTS_PER_IMAGE = 10
 PEER = 'transformers'
 YOLOX_PEER = 'yolox'  # the module of pixeltable-yolox
+RFDETR_PEER = 'rfdetr'  # that of RF-DETR's authors
 # By family: the config, its size, the side of its images, and its number of classes.
 FAMILIES = {
     'rtdetr': ('rtdetr/det_coco.py', 'r18', 640, 80),
@@ -141,17 +142,64 @@ def yolox_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]
     return model, step
 
 
+def rfdetr_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:
+    """Return the same of RF-DETR's authors, whose rates differ by layer, in AdamW."""
+    from rfdetr._namespace import _namespace_from_configs
+    from rfdetr.config import RFDETRNanoConfig, TrainConfig
+    from rfdetr.models import build_criterion_from_config, build_model_from_config
+    from rfdetr.training.param_groups import get_param_dict
+    from rfdetr.utilities.tensors import NestedTensor
+
+    train = TrainConfig(dataset_dir='.', output_dir='.')
+    config = RFDETRNanoConfig(pretrain_weights=None, device='cpu', resolution=args.img_size)
+    model = build_model_from_config(config, train)
+    criterion, post_process = build_criterion_from_config(config, train)
+    data, sizes = synthetic_batch(args), torch.full((args.batch_size, 2), args.img_size)
+    if args.job == 'predict':
+        model.eval()
+
+        @torch.inference_mode()
+        def predict() -> float:
+            with torch.autocast('cpu', torch.bfloat16) if args.amp else nullcontext():
+                found = post_process(model(_normalized(data)), sizes)
+            return float(sum(len(table['scores']) for table in found))
+
+        return model, predict
+    groups = get_param_dict(_namespace_from_configs(config, train), model.train())
+    optimizer = torch.optim.AdamW(groups, lr=train.lr, weight_decay=train.weight_decay)
+    targets = [
+        dict(labels=labels, boxes=bboxes) for labels, bboxes in zip(data['labels'], data['bboxes_cxcywh'], strict=True)
+    ]
+    padding = torch.zeros((args.batch_size, args.img_size, args.img_size), dtype=torch.bool)
+
+    def step() -> float:
+        with torch.autocast('cpu', torch.bfloat16, enabled=args.amp):
+            losses = criterion(model(NestedTensor(_normalized(data), padding), targets), targets)
+            weights = criterion.weight_dict
+            loss = sum(losses[name] * weights[name] for name in losses if name in weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip_max_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    return model, step
+
+
+def _normalized(data: dict[str, Tensor]) -> Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (data['images'].float() - mean) / std
+
+
 def peer_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:
-    """Return the same of transformers."""
-    if args.family == 'yolox':
-        return yolox_side(args)
+    """Return the same of transformers, or of another peer."""
+    if args.side != PEER:
+        return {YOLOX_PEER: yolox_side, RFDETR_PEER: rfdetr_side}[args.side](args)
     model, processor = peer_model(args)
     data = synthetic_batch(args)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
 
     def inputs() -> Tensor:
-        images = data['images'].float()
-        return (images - mean) / std if args.family == 'rfdetr' else images / 255
+        return _normalized(data) if args.family == 'rfdetr' else data['images'].float() / 255
 
     if args.job == 'predict':
         model.eval()

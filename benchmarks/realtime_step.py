@@ -14,6 +14,8 @@ YOLOX s ('yolox') has the authors' code as its peer, pixeltable-yolox; it trains
 loss of the last epochs. A prediction ends with suppression; the coarsest cells of untrained networks, 400 an image, are
 given a probability of an object that lets them take part in it.
 
+RF-DETR has its authors' package as a peer, too: ``--peer rfdetr``.
+
 ``--runtime openvino`` (or onnx) lets detkit predict with an exported file, which is compared with PyTorch first.
 OpenVINO's takes ``--amp``.
 
@@ -42,7 +44,7 @@ import numpy as np
 import torch
 from arguments import image_side, output_file, positive, run, thread_count
 from comparison import Comparison, report
-from realtime_peers import FAMILIES, PEER, YOLOX_PEER, peer_side, synthetic_batch
+from realtime_peers import FAMILIES, PEER, RFDETR_PEER, YOLOX_PEER, peer_side, synthetic_batch
 from sides import answer, answers
 from torch import nn
 
@@ -196,8 +198,9 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--rounds', type=positive, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--runtime', choices=['torch', *SUFFIXES], default='torch', help="of detkit's predictions")
+    parser.add_argument('--peer', choices=[PEER, RFDETR_PEER], help="of RF-DETR: transformers, or its authors' package")
     parser.add_argument('--exported', type=Path, help=argparse.SUPPRESS)  # detkit's file for its runtime
-    parser.add_argument('--side', choices=['detkit', PEER, YOLOX_PEER, 'export'], help=argparse.SUPPRESS)
+    parser.add_argument('--side', choices=['detkit', PEER, YOLOX_PEER, RFDETR_PEER, 'export'], help=argparse.SUPPRESS)
     parser.add_argument('--json', type=output_file, help='also write the results there')
     args = parser.parse_args(argv)
     _, size, img_size, _ = FAMILIES[args.family]
@@ -206,13 +209,15 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         parser.error(f'--runtime {args.runtime} predicts: it goes with --job predict')
     if args.runtime == 'onnx' and args.amp:
         parser.error('--runtime onnx computes in float32: leave out --amp, or take openvino')
+    if args.peer == RFDETR_PEER and args.family != 'rfdetr':
+        parser.error(f'--peer {RFDETR_PEER} goes with --family rfdetr')
     if args.side == 'export':
         export(args)
         return []
     if args.side:
         serve_turns(args, detkit_side if args.side == 'detkit' else peer_side)
         return []
-    peer = YOLOX_PEER if args.family == 'yolox' else PEER
+    peer = YOLOX_PEER if args.family == 'yolox' else args.peer or PEER
     peer = peer if importlib.util.find_spec(peer) else ''
     with TemporaryDirectory() as folder:
         if args.runtime != 'torch':  # in a process of its own, as others inherit the peak of the one that starts them

@@ -57,6 +57,7 @@ def importable(repo, monkeypatch):
             '--img-size: must be a multiple of 32 and at least 64, such as 96, not 65',
         ),
         ('realtime_step', ['--img-size', '1'], 'must be a multiple of 32 and at least 64, such as 64, not 1'),
+        ('realtime_step', ['--peer', 'rfdetr'], '--peer rfdetr goes with --family rfdetr'),
         ('realtime_step', ['--runtime', 'onnx'], '--runtime onnx predicts: it goes with --job predict'),
         (
             'realtime_step',
