@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from detkit.engine.checkpoint import check_plain, describe_model
@@ -141,10 +141,7 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
 
 def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
     """Load the weights, the optimiser's state and the averages of a checkpoint."""
-    try:
-        unwrap(runner.model).load_state_dict(checkpoint['model'])
-    except RuntimeError as error:
-        raise CheckpointError(f'{source} belongs to another model: {error}') from error
+    _load_model(runner, checkpoint['model'], source)
     optimizer, saved = runner.optim_wrapper, checkpoint['optimizer']
     if saved['type'] != type(optimizer.optimizer).__name__:
         raise CheckpointError(
@@ -160,17 +157,28 @@ def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> No
         runner.ema.num_updates = (checkpoint['ema'] or {'num_updates': optimizer.num_steps})['num_updates']
 
 
+def _load_model(runner: Runner, weights: dict[str, Tensor], source: str) -> None:
+    try:
+        unwrap(runner.model).load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f'{source} belongs to another model: {error}') from error
+
+
 def restore_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
     """Go back to the weights, averages and optimiser's state of a checkpoint, while the run goes on where it is.
 
     The position of the run, its random draws and its hooks stay as they are; gradients of an unfinished step are
-    dropped. Arguments and errors are those of ``restore_training_state``.
+    dropped. A checkpoint of weights only, as ``best.pth`` is at the end of a run, leaves the optimiser's state as it is.
+    Arguments and errors are those of ``restore_training_state``.
     """
-    if 'loop' not in checkpoint:
-        raise CheckpointError(f'{source} holds weights only, so that training cannot go on from it.')
     optimizer = runner.optim_wrapper
     num_steps = optimizer.num_steps
-    _load_weights(runner, checkpoint, source)
+    if 'loop' in checkpoint:
+        _load_weights(runner, checkpoint, source)
+    else:
+        _load_model(runner, checkpoint['state_dict'], source)
+        if runner.ema:
+            runner.ema.load_state_dict(checkpoint['state_dict'])
     optimizer.num_steps, optimizer.pending = num_steps, 0
     for param in unwrap(runner.model).parameters():
         param.grad = None

@@ -27,10 +27,12 @@ class CloseMultiScaleHook(Hook):
 
     def __init__(self, num_epochs: int) -> None:
         self.num_epochs = num_epochs
+        self._own: tuple[float, ...] | None = None  # the sizes before the last epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
         loop = runner.train_loop
-        if self.num_epochs <= 0 or loop.epoch < loop.max_epochs - self.num_epochs:
+        is_late = self.num_epochs > 0 and loop.epoch >= loop.max_epochs - self.num_epochs
+        if not is_late and self._own is None:
             return
         preprocessor = unwrap(runner.model).data_preprocessor
         if not isinstance(preprocessor, DetDataPreprocessor):
@@ -38,4 +40,8 @@ class CloseMultiScaleHook(Hook):
                 f'CloseMultiScaleHook turns off multi_scale of a DetDataPreprocessor, but model.data_preprocessor is a '
                 f'{type(preprocessor).__name__}; {self.omission(runner)}'
             )
-        preprocessor.multi_scale = None
+        if is_late:
+            self._own = self._own or preprocessor.multi_scale
+            preprocessor.multi_scale = None
+        else:  # training went back to a checkpoint
+            preprocessor.multi_scale, self._own = self._own, None

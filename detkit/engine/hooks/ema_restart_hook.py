@@ -28,7 +28,9 @@ class EMARestartHook(Hook):
     Before the first of the last epochs, weights, their averages and the optimiser's state are set back to those of
     ``best.pth``, and the averages get another decay; epochs, learning rates and random draws go on. After each of these
     epochs that is no better than the best so far they are set back again, and the decay becomes a little smaller.
-    Without a validation before them nothing is set back. Gradients that wait for an accumulated step are dropped.
+    Without a validation before them nothing is set back. Gradients that wait for an accumulated step are dropped. A run
+    that is resumed with more epochs goes on with the usual decay until the last ones of these. Where its ``best.pth``
+    has been reduced to weights by then, they replace weights and averages, and the optimiser keeps its state.
 
     Args:
         num_epochs: the number of these last epochs; 0 for none.
@@ -47,8 +49,10 @@ class EMARestartHook(Hook):
         self.decay_step = decay_step
         self.decay: float | None = None  # before the restart
         self.pending = False
+        self._usual_decay = 0.0  # of the averages before the last epochs
 
     def before_train(self, runner: Runner) -> None:
+        self._usual_decay = runner.ema.decay if runner.ema else 0.0
         self._set_decay(runner)
 
     def after_restore(self, runner: Runner) -> None:
@@ -58,25 +62,29 @@ class EMARestartHook(Hook):
         loop = runner.train_loop
         if loop.batch:  # a resumed run is within an epoch
             return
-        if self.decay is None and self.num_epochs > 0 and loop.epoch >= max(loop.max_epochs - self.num_epochs, 1):
-            self.decay, self.pending = self.first_decay, True
-        if self.pending:
-            self.pending = False
-            self._restart(runner)
+        is_late = self.num_epochs > 0 and loop.epoch >= max(loop.max_epochs - self.num_epochs, 1)
+        if is_late and (self.decay is None or self.pending):
+            is_first = self.decay is None
+            self.decay, self.pending = self.first_decay if is_first else self.decay, False
+            self._restart(runner, is_first)
+        elif not is_late and self.decay is not None:  # more epochs than the run had
+            self.decay, self.pending = None, False
+            self._set_decay(runner)
 
     def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         if self.decay is not None and metrics is not None and not improved:
             self.decay = max(self.decay - self.decay_step, 0.0)
             self.pending = True
 
-    def _restart(self, runner: Runner) -> None:
+    def _restart(self, runner: Runner, is_first: bool) -> None:
         runner.checkpoint_writer.wait()
         barrier()
         best, stored = Path(runner.work_dir) / 'best.pth', Path(runner.work_dir) / _STORED
-        if is_main_process() and best.exists() and not stored.exists():
-            part = stored.with_suffix('.part')
-            shutil.copyfile(best, part)
-            part.replace(stored)
+        if is_main_process() and best.exists():
+            if not stored.exists() or (is_first and _is_newer(best, stored, runner)):
+                part = stored.with_suffix('.part')
+                shutil.copyfile(best, part)
+                part.replace(stored)
         barrier()
         if not stored.exists():
             runner.console.line('note     EMARestartHook: no weights were validated, so that none are gone back to')
@@ -89,11 +97,16 @@ class EMARestartHook(Hook):
         )
 
     def _set_decay(self, runner: Runner) -> None:
-        if runner.ema and self.decay is not None:
-            runner.ema.decay = self.decay
+        if runner.ema:
+            runner.ema.decay = self._usual_decay if self.decay is None else self.decay
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.decay is None else {'decay': self.decay, 'pending': self.pending}
+        return {'decay': self.decay, 'pending': self.pending}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.decay, self.pending = state.get('decay'), state.get('pending', False)
+
+
+def _is_newer(best: Path, stored: Path, runner: Runner) -> bool:
+    """Return whether the best weights are later than the stored ones, and not of last epochs that were killed."""
+    return load_checkpoint(stored)['meta']['epoch'] < load_checkpoint(best)['meta']['epoch'] <= runner.epoch

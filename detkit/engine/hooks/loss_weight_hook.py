@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class LossWeightHook(Hook):
     """Set the weights of some of the head's losses in the last epochs, as YOLOX turns its L1 loss on.
 
-    It depends on the epoch alone, so that a resumed run has the weights of its epoch.
+    It depends on the epoch alone, so that a run that is resumed or goes back to a checkpoint has the weights of its
+    epoch.
 
     Args:
         num_epochs: the number of epochs with these weights at the end; 0 for none.
@@ -31,6 +32,7 @@ class LossWeightHook(Hook):
     def __init__(self, num_epochs: int, weights: Mapping[str, float]) -> None:
         self.num_epochs = num_epochs
         self.weights = dict(weights)
+        self._own: dict[str, float] = {}  # the weights before the last epochs
 
     def before_train(self, runner: Runner) -> None:
         head = unwrap(runner.model).head
@@ -45,7 +47,11 @@ class LossWeightHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         loop = runner.train_loop
+        head = unwrap(runner.model).head
+        weights, own = self._own, {}
         if self.num_epochs > 0 and loop.epoch >= loop.max_epochs - self.num_epochs:
-            head = unwrap(runner.model).head
-            for name, weight in self.weights.items():
-                getattr(head, name).loss_weight = weight
+            weights = self.weights
+            own = self._own or {name: getattr(head, name).loss_weight for name in weights}
+        for name, weight in weights.items():
+            getattr(head, name).loss_weight = weight
+        self._own = own
