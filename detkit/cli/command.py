@@ -19,6 +19,7 @@ from detkit.utils.errors import DetkitError
 from detkit.utils.files import WRITE_FAULTS
 from detkit.utils.front_end import at_the_command_line
 from detkit.utils.interrupts import die_of_interrupts
+from detkit.utils.printable import escape_unencodable
 
 # System errors for a path that cannot be made, read or written; any other error is a bug of a command.
 _WRONG_PATH = WRITE_FAULTS | {
@@ -196,6 +197,7 @@ class Command:
 
     def exit_status(self) -> int:
         """Run the command with the arguments of the process; return its exit status, also after an error."""
+        escape_unencodable(sys.stdout)
         return run_command(self.main, ends_process=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from detkit import __version__
 from detkit.cli.command import Command, CommandParser, run_command
 from detkit.utils.errors import nearest
+from detkit.utils.printable import escape_unencodable
 
 # The commands in the order of the help. A command needs its entry here and its module, see CommandModule:
 # 'analyze pr-curves' is detkit/cli/analyze/pr_curves.py.
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; those of the process by default.
     """
+    escape_unencodable(sys.stdout)
     words = _with_known_command(list(sys.argv[1:] if argv is None else argv))
     args = make_parser().parse_args(words or ['--help'])
     return run_command(lambda: args.command.module.run(args), ends_process=argv is None)

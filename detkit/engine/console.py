@@ -106,6 +106,7 @@ class LogFiles:
         self.files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
         for handler in self.files:
             handler.handleError = self._note_failure
+            handler.stream.reconfigure(encoding='utf-8', errors='backslashreplace')  # whatever the locale is
         self._console, self._has_failed = console, False
         logger.handlers[:] = [*self.files, ConsoleHandler(console)]
         self.captures_warnings = capture_warnings

@@ -1,6 +1,7 @@
 """Texts from files as a terminal and a file can show them."""
 
 import re
+from io import TextIOWrapper
 
 # All control characters but the tab and the line feed, with which a name in a file could move the cursor, colour the
 # terminal or hide what was printed before; and halves of surrogate pairs, which no file can hold.
@@ -26,3 +27,17 @@ def shortened(text: str) -> str:
     return '\n'.join(
         line if len(line) <= _MAX_LINE else f'{line[: _MAX_LINE - 1000]} … {line[-500:]}' for line in lines
     )
+
+
+def escape_unencodable(stream: object) -> None:
+    """Let a stream escape characters that its encoding lacks, as standard error does, where writing them would fail.
+
+    It concerns terminals and pipes of another encoding than UTF-8 (``LC_ALL=de_DE.ISO-8859-1``, ``PYTHONIOENCODING``).
+
+    Args:
+        stream: such as ``sys.stdout``, which a process need not have.
+    """
+    if not isinstance(stream, TextIOWrapper) or stream.encoding.lower().startswith(('utf', 'cp65001')):
+        return
+    if stream.errors in ('strict', 'surrogateescape'):
+        stream.reconfigure(errors='backslashreplace')
