@@ -40,6 +40,7 @@ _CAMERAS = {'linux': ('v4l2', '/dev/video{}'), 'darwin': ('avfoundation', '{}:no
 _THREADS = 4
 _LEAST_AV = (17, 1)  # older ones end the process at MPEG program streams
 _USUAL_RATE = 30.0
+_LEAST_JUMP = 0.5  # seconds back at which a video begins again, as in recordings that were joined
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,11 @@ class VideoReader:
                 if frame.pts is not None and frame.time_base is not None:
                     if not self._count and not self._start:
                         self._origin = frame.pts * frame.time_base  # Matroska's header does not state it
-                    seconds = float(frame.pts * frame.time_base - self._origin)
+                    stated = float(frame.pts * frame.time_base - self._origin)
+                    if self._count and stated < self._last - _LEAST_JUMP:
+                        self._origin -= Fraction(seconds - stated)
+                        stated = seconds
+                    seconds = stated
                 seconds = max(seconds, self._last + step, 0.0)
                 self._count, self._last = self._count + 1, seconds
                 if seconds + step / 2 >= self._start:

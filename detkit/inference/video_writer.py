@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SOUND_CODECS = ('aac', 'mp3', 'ac3', 'eac3', 'opus', 'alac', 'flac')
 _FINEST = 1_000_000  # parts of a second that the players of mp4 files accept
 _FINEST_MPEG4 = 60_000
+_LEAST_JUMP = 0.5  # seconds back at which sound begins again, as in recordings that were joined
 
 
 class VideoWriter:
@@ -80,8 +81,7 @@ class VideoWriter:
             self._last = max(round((seconds - self._first) / self._time_base), self._last + 1)
             frame.pts, frame.time_base = self._last, self._time_base
             self._mux(self._stream.encode(frame))
-            if self._sound is not None:
-                self._mux(self._sound.until(seconds))
+            self._mux_sound(seconds)
         except (self._av.FFmpegError, OSError) as error:
             raise SaveError(f'{self._path} cannot be written: {error}') from error
 
@@ -95,8 +95,7 @@ class VideoWriter:
             return
         try:
             self._mux(self._stream.encode())
-            if self._sound is not None:
-                self._mux(self._sound.until(self._first + (self._last + 1) * float(self._time_base)))
+            self._mux_sound(self._first + (self._last + 1) * float(self._time_base))
             self._close()
             check_own(self._temporary, self._own, self._path)
             os.replace(self._temporary, self._path)
@@ -143,15 +142,30 @@ class VideoWriter:
         for packet in packets:
             self._container.mux(packet)
 
+    def _mux_sound(self, seconds: float) -> None:
+        """Write the sound up to a time of the video; what is damaged is left out."""
+        for packet in self._sound.until(seconds) if self._sound is not None else ():
+            try:
+                self._container.mux(packet)
+            except (self._av.InvalidDataError, self._av.ArgumentError):
+                self._sound.damaged += 1
+
 
 class _Sound:
-    """The sound of a video, packet by packet."""
+    """The sound of a video, packet by packet.
+
+    Attributes:
+        damaged: the number of its parts that are left out.
+    """
 
     def __init__(self, source: Any, stream: Any, first: float, origin: float) -> None:
+        self.damaged = 0
         self._source, self._stream = source, stream
         self._first, self._origin = first, origin
         self._packets = source.demux(source.streams.audio[0])
         self._next: Packet | None = None
+        self._name = source.name.removeprefix('file:')
+        self._shift, self._last = 0, None  # in units of the time stamps
 
     @classmethod
     def copied(cls, name: str, target: OutputContainer, first: float, origin: float) -> _Sound | None:
@@ -168,7 +182,8 @@ class _Sound:
         except DataError as error:
             print(printable(f'the sound is left out: {error}'))
             return None
-        codec = source.streams.audio[0].codec_context.name
+        context = source.streams.audio[0].codec_context
+        codec = 'sound of an unknown kind' if context is None else context.name
         if codec not in _SOUND_CODECS:
             source.close()
             print(printable(f'the sound of {name} is left out: an mp4 file cannot hold {codec}'))
@@ -192,11 +207,26 @@ class _Sound:
         return found
 
     def _take(self) -> Packet | None:
-        while (packet := next(self._packets, None)) is not None:
-            if packet.pts is not None and packet.dts is not None and packet.size:
+        """Return the next packet, whose time stamps grow, or None at the end, which may be where the file is damaged."""
+        try:
+            while (packet := next(self._packets, None)) is not None:
+                if packet.pts is None or packet.dts is None or not packet.size:
+                    continue
+                back = 0 if self._last is None else self._last + 1 - packet.dts - self._shift
+                if back * packet.time_base > _LEAST_JUMP:
+                    self._shift += back + (packet.duration or 0)
+                elif back > 0:
+                    self.damaged += 1
+                    continue
+                packet.pts, packet.dts = packet.pts + self._shift, packet.dts + self._shift
+                self._last = packet.dts
                 return packet
+        except import_av().FFmpegError:
+            self.damaged += 1
         return None
 
     def close(self) -> None:
-        """Close the file that it is read from."""
+        """Close the file that it is read from, and say what was left out."""
+        if self.damaged:
+            print(printable(f'the sound of {self._name} is damaged: {self.damaged} of its parts are left out'))
         self._source.close()
