@@ -168,7 +168,7 @@ def restore_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> 
     """Go back to the weights, averages and optimiser's state of a checkpoint, while the run goes on where it is.
 
     The position of the run, its random draws and its hooks stay as they are; gradients of an unfinished step are
-    dropped. A checkpoint of weights only, as ``best.pth`` is at the end of a run, leaves the optimiser's state as it is.
+    dropped. A checkpoint of weights only, as ``best.pth`` is at the end of a run, leaves the optimiser's state alone.
     Arguments and errors are those of ``restore_training_state``.
     """
     optimizer = runner.optim_wrapper

@@ -207,7 +207,7 @@ class _Sound:
         return found
 
     def _take(self) -> Packet | None:
-        """Return the next packet, whose time stamps grow, or None at the end, which may be where the file is damaged."""
+        """Return the next packet, whose time stamps grow; None at the end, which may be where the file is damaged."""
         try:
             while (packet := next(self._packets, None)) is not None:
                 if packet.pts is None or packet.dts is None or not packet.size:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-av = pytest.importorskip('av')
+pytest.importorskip('av')
 
+import av
 from videos import cut, overwrite, write_video
 
 from detkit.inference import Video
