@@ -16,6 +16,7 @@ from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
 
 from ..layers.mlp import PreciseMLP
+from ..layers.plain_layers import rows_of_table
 from ..layers.precision import full_precision, type_of_weights
 from .base_head import widened
 from .query_head import Matches, QueryHead, find_matches
@@ -156,7 +157,7 @@ class DETRHead(QueryHead):
         memory, decoded = self.transformer(
             projected.flatten(2).transpose(1, 2),  # (B, C, h, w) -> (B, h * w, C)
             positions.flatten(2).transpose(1, 2),
-            self.query_embed.weight,
+            rows_of_table(self.query_embed, self.num_queries),
             None if padding_mask is None else padding_mask.flatten(1),
         )
         memory = memory.transpose(1, 2).reshape(projected.shape)  # (B, h * w, C) -> (B, C, h, w)

@@ -20,6 +20,7 @@ from ..layers import ConvModule
 from ..layers.group_selection import GroupSelection, SelectedCells
 from ..layers.linear import Linear
 from ..layers.lite_decoder import change_boxes
+from ..layers.plain_layers import rows_of_table
 from ..layers.precision import full_precision
 from ..layers.query_selection import at_most, cell_anchors, init_class_layer
 from ..layers.turned_boxes import box_dims
@@ -147,7 +148,9 @@ class RFDETRHead(QueryHead):
         selected = self._select(memory, sizes)
         count = selected.content.shape[1] // self.active_groups
         embeds = [
-            table.weight.unflatten(0, (self.num_groups, self.num_queries))[: self.active_groups, :count].flatten(0, 1)
+            rows_of_table(table, self.active_groups * self.num_queries)
+            .unflatten(0, (self.active_groups, self.num_queries))[:, :count]
+            .flatten(0, 1)
             for table in (self.query_embed, self.bbox_embed)
         ]
         content, change = (embed.expand(memory.shape[0], -1, -1) for embed in embeds)  # (B, G * Q, C or 4)

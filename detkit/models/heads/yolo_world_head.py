@@ -14,6 +14,8 @@ from detkit.utils.errors import ConfigError
 
 from ..base_module import with_children
 from ..layers.conv_module import BN_EPS, BN_MOMENTUM
+from ..layers.norm_silu import has_hooks
+from ..layers.plain_layers import is_plain_layer
 from .yolov8_head import YOLOv8Head
 
 # Before anything is learnt: hardly any cell holds an object, and the factor of similarities.
@@ -53,6 +55,18 @@ class TextContrast(nn.Module):
         folded.weight.data.copy_((weight * factor @ conv.weight.double().flatten(1))[..., None, None])
         folded.bias.data.copy_(weight @ (factor * conv.bias.double() + shift) + self.bias.double())
         return folded
+
+
+class FixedContrast(nn.Module):
+    """A ``TextContrast`` (or what a user put in its place) with fixed texts ``(T, D)``."""
+
+    def __init__(self, contrast: nn.Module, texts: Tensor) -> None:
+        super().__init__()
+        self.contrast = contrast
+        self.register_buffer('texts', texts, persistent=False)
+
+    def forward(self, cells: Tensor, texts: Tensor | None = None) -> Tensor:
+        return self.contrast(cells, self.texts)
 
 
 class FoldedContrast(nn.Module):
@@ -161,14 +175,26 @@ class YOLOWorldHead(YOLOv8Head):
         """Return the head for fixed texts ``(C, D)``, which takes none and whose classes they are, for prediction.
 
         It shares all other weights. A head with ``embed_norm='L2'`` is returned as it is: that is no linear operation.
+        Where another layer is in place of one of those that would be one, such as an adapter, all are called.
         """
         if self.embed_norm != 'BN':
             return self
-        branches = nn.ModuleList(
-            nn.Sequential(*branch[:-1], contrast.folded_conv(branch[-1], texts))
-            for branch, contrast in zip(self.embed_branches, self.contrasts, strict=True)
-        )
-        contrasts = nn.ModuleList(FoldedContrast() for _ in branches)
-        folded = with_children(self, embed_branches=branches, contrasts=contrasts)
+        branches, contrasts = [], []
+        for branch, contrast in zip(self.embed_branches, self.contrasts, strict=True):
+            if _can_fold(branch[-1], contrast):
+                branch = nn.Sequential(*branch[:-1], contrast.folded_conv(branch[-1], texts))
+                contrast = FoldedContrast()
+            else:
+                contrast = FixedContrast(contrast, texts)
+            branches.append(branch)
+            contrasts.append(contrast)
+        folded = with_children(self, embed_branches=nn.ModuleList(branches), contrasts=nn.ModuleList(contrasts))
         folded.needs_texts = False
         return folded
+
+
+def _can_fold(conv: nn.Module, contrast: nn.Module) -> bool:
+    """Return whether a convolution and what follows do what they are made for, and nobody looks between them."""
+    if type(contrast) is not TextContrast or has_hooks(contrast):
+        return False
+    return is_plain_layer(conv, nn.Conv2d) and is_plain_layer(contrast.norm, nn.BatchNorm2d)

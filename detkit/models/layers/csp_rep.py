@@ -13,6 +13,7 @@ from detkit.registry import LAYERS
 from .conv_module import Activation, ConvModule, build_activation
 from .norm_silu import has_hooks
 from .packed import norm_activated, passes_on
+from .plain_layers import is_plain_layer
 
 
 class MergingConvs(nn.Module):
@@ -29,7 +30,7 @@ class MergingConvs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         large, small = getattr(self, self.large), getattr(self, self.small)
-        if small is None and not has_hooks(large) and passes_on(large.act):
+        if small is None and isinstance(large, ConvModule) and not has_hooks(large) and passes_on(large.act):
             return norm_activated(large.conv, large.bn, self.act, x)
         y = large(x)
         return self.act(y if small is None else y + small(x))
@@ -37,12 +38,19 @@ class MergingConvs(nn.Module):
     def merge_branches(self) -> None:
         """Add the smaller kernel to the larger one, if the normalisation of each has been fused with it."""
         large, small = getattr(self, self.large), getattr(self, self.small)
-        if small is None or None in (large.conv.bias, small.conv.bias):
+        if small is None or has_hooks(small) or not (_is_one_conv(large) and _is_one_conv(small)):
             return
         border = (large.conv.kernel_size[0] - small.conv.kernel_size[0]) // 2
         large.conv.weight.data += F.pad(small.conv.weight.data, (border,) * 4)
         large.conv.bias.data += small.conv.bias.data
         setattr(self, self.small, None)
+
+
+def _is_one_conv(branch: nn.Module) -> bool:
+    """Return whether a branch is a convolution whose normalisation has been fused with it; an adapter is none."""
+    if not isinstance(branch, ConvModule) or not passes_on(branch.bn):
+        return False
+    return is_plain_layer(branch.conv, nn.Conv2d) and branch.conv.bias is not None
 
 
 class RepVGGBlock(MergingConvs):

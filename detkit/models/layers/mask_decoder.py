@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.utils.errors import ConfigError
 
+from .plain_layers import is_plain_layer
 from .upsampling import upsample_nearest
 
 # Groups of a normalisation, if there are as many channels.
@@ -28,7 +30,8 @@ class MaskDecoder(nn.Module):
                                    finer map, 1x1 ──┘  finest, 1x1 ───┘
 
     Terms that depend only on the image are computed once for each image (``shared``), the others for each object
-    (``forward``): a convolution of the concatenated map and attention is the sum of a convolution of each.
+    (``forward``): a convolution of the concatenated map and attention is the sum of a convolution of each. A layer in
+    place of the first convolution, such as an adapter, gets the two concatenated.
 
     Args:
         embed_dims: C, channels of the coarsest map.
@@ -71,10 +74,13 @@ class MaskDecoder(nn.Module):
             finer: a ``(B, in_channels[i], h_i, w_i)`` map for each, coarse to fine.
 
         Returns:
-            a ``(B, c, h, w)`` map for the first convolution and one for each step.
+            a ``(B, c, h, w)`` map for the first convolution, where it is not the module's own its input; and one for
+            each step.
         """
         conv = self.convs[0]
-        first = F.conv2d(coarse, conv.weight[:, : self.embed_dims], conv.bias, padding=1)
+        first = coarse
+        if is_plain_layer(conv, nn.Conv2d):
+            first = F.conv2d(coarse, conv.weight[:, : self.embed_dims], conv.bias, padding=1)
         return [first, *(lateral(feat) for lateral, feat in zip(self.laterals, finer, strict=True))]
 
     def forward(self, shared: Sequence[Tensor], maps: Tensor, image_idx: Tensor) -> Tensor:
@@ -88,8 +94,11 @@ class MaskDecoder(nn.Module):
         Returns:
             ``(N, h', w')``.
         """
-        x = F.conv2d(maps, self.convs[0].weight[:, self.embed_dims :], padding=1)
-        x = x + shared[0].index_select(0, image_idx)
+        conv, coarse = self.convs[0], shared[0].index_select(0, image_idx)
+        if is_plain_layer(conv, nn.Conv2d):
+            x = F.conv2d(maps, conv.weight[:, self.embed_dims :], padding=1) + coarse
+        else:
+            x = conv(torch.cat((coarse, maps.to(coarse.dtype)), dim=1))
         x = self.norms[0](x).relu()
         x = self.norms[1](self.convs[1](x)).relu()
         for conv, norm, lateral in zip(self.convs[2:], self.norms[2:], shared[1:], strict=True):

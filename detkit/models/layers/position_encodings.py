@@ -11,6 +11,8 @@ from detkit.protocols import PositionEncoding
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
+from .plain_layers import rows_of_table
+
 
 @LAYERS.register_module()
 class SinePositionEncoding(nn.Module, PositionEncoding):
@@ -144,6 +146,6 @@ class LearnedPositionEncoding(nn.Module, PositionEncoding):
                 f'{height} x {width}; set num_positions to at least {max(height, width)}, or use '
                 'SinePositionEncoding, which needs no limit'
             )
-        columns = self.column_embed.weight[:width].expand(height, -1, -1)  # (h, w, C / 2)
-        rows = self.row_embed.weight[:height].unsqueeze(1).expand(-1, width, -1)
+        columns = rows_of_table(self.column_embed, width).expand(height, -1, -1)  # (h, w, C / 2)
+        rows = rows_of_table(self.row_embed, height).unsqueeze(1).expand(-1, width, -1)
         return torch.cat((columns, rows), dim=-1).permute(2, 0, 1).unsqueeze(0).to(feats.dtype)

@@ -14,7 +14,7 @@ from detkit.utils.ranks import shared_divisor
 
 from ..heads.base_head import widened
 from ..heads.mask_results import object_masks
-from ..layers.norm_silu import has_hooks
+from ..layers.plain_layers import is_plain_layer
 from ..layers.towers import build_tower
 from .base_roi_head import BaseRoIHead, RoISamples, init_relu_convs, join
 
@@ -69,7 +69,7 @@ class MaskRoIHead(BaseRoIHead):
         """
         x = self.upsample(self.convs(self.features(feats, bboxes))).relu()  # (R, C, s, s)
         layer, rows = self.conv_mask, labels + 1
-        if not isinstance(layer, nn.Conv2d) or has_hooks(layer):  # an adapter, or somebody looks at it
+        if not is_plain_layer(layer, nn.Conv2d):  # an adapter, or somebody looks at it
             every = layer(x).flatten(2)  # (R, 1 + C, s * s)
             own = every.gather(1, rows[:, None, None].expand(-1, 1, every.shape[-1]))
             return widened(own.view(-1, *x.shape[-2:]))
