@@ -108,7 +108,7 @@ CHILD_POSITIONS: dict[str, Position] = {
 DATALOADER_KEYS = {
     'dataset': Any,
     'batch_size': int,
-    'num_workers': int,
+    'num_workers': int | None,
     'sampler': Any,
     'collate_fn': Any,
     'persistent_workers': bool | None,

@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.allocator import trim_memory
 from detkit.utils.errors import ConfigError, DataError, DetkitError, nearest
+from detkit.utils.processors import processors
 
 # Keys that a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
 _DEFAULTS: dict[str, Any] = {
@@ -37,6 +39,7 @@ _DEFAULTS: dict[str, Any] = {
     'timeout': 0,
     'render_on': 'workers',
 }
+_MOST_WORKERS = 8  # where the config leaves their number open
 # The transforms behind Render whose work a renderer of batches can do.
 _DRAWN_LATER = {'RandomHSV', 'PackInputs'}
 
@@ -59,6 +62,16 @@ class BatchLoader(DataLoader):
         else:
             batches = _GuardedBatches(self)
         return batches if self.render_device is None else map(self._rendered, batches)
+
+    def check_worker_number_rationality(self) -> None:
+        """Warn, in place of PyTorch, where there are more workers than processors, which slows all of them down."""
+        if self.num_workers > processors():
+            warnings.warn(
+                f'num_workers={self.num_workers} of a data loader are more processes than the {processors()} '
+                'processors that this one may use: they wait for each other. Leave num_workers to its default (None), '
+                f'or write num_workers={processors()} or less',
+                stacklevel=3,
+            )
 
     def make_batch(self, keys: Sequence[Any]) -> Any:
         """Return the batch of some keys of the dataset, made in this process."""
@@ -162,6 +175,20 @@ def _is_death(error: RuntimeError) -> bool:
     return str(error).startswith('DataLoader worker (pid')
 
 
+def number_of_workers(num_workers: int | None, num_batches: int | None = None) -> int:
+    """Return the number of worker processes of a data loader.
+
+    Args:
+        num_workers: the config's; None for one a processor that this process may use, which the processes of a
+            distributed run on a machine share, 8 at most.
+        num_batches: those of an epoch, which more workers could not make at once; None where unknown.
+    """
+    if num_workers is not None:
+        return num_workers
+    share = max(processors() // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
+    return min(share, _MOST_WORKERS, *(() if num_batches is None else (num_batches,)))
+
+
 def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoader:
     """Return a loader of the batches that ``cfg`` describes.
 
@@ -170,8 +197,9 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
 
     Args:
         cfg: ``dataset``, ``sampler`` and ``collate_fn`` (configs, or objects already built; the defaults are an
-            ``EpochSampler`` and ``collate``), ``batch_size`` of one process, ``num_workers``, ``persistent_workers``,
-            ``pin_memory`` (default: where the device is a GPU), ``drop_last``, ``prefetch_factor``, ``timeout``;
+            ``EpochSampler`` and ``collate``), ``batch_size`` of one process, ``num_workers`` (see
+            ``number_of_workers``), ``persistent_workers``, ``pin_memory`` (default: where the device is a GPU),
+            ``drop_last``, ``prefetch_factor``, ``timeout``;
             ``render_on``: 'workers' to draw each image in a worker, or 'device' to draw whole batches on the device of
             the run, where all images are kept decoded (``cache='ram'`` of each dataset).
         seed: the run's seed, which keys the order and every random choice of the pipeline.
@@ -212,7 +240,7 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
         _defer_rendering(dataset)
     if isinstance(collate, dict):
         collate = _build_function(collate)
-    num_workers = options['num_workers']
+    num_workers = number_of_workers(options['num_workers'], len(sampler) if isinstance(sampler, Sized) else None)
     loader = BatchLoader(
         dataset,
         batch_sampler=sampler,

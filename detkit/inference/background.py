@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from detkit.utils.processors import processors
 
 Item, Made, Done = TypeVar('Item'), TypeVar('Made'), TypeVar('Done')
 _MOST_THREADS = 4
@@ -34,7 +35,7 @@ def in_background(
             together at most where they are more than one, and are 32 at most.
         threads: those of ``make``; by default half of the cores, four at most.
     """
-    threads = max(1, min((os.cpu_count() or 1) // 2, _MOST_THREADS)) if threads is None else threads
+    threads = max(1, min(processors() // 2, _MOST_THREADS)) if threads is None else threads
     waiting: deque[tuple[Item, Future[Done], int]] = deque()
     has_failed = False
 

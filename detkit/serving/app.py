@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import time
 from collections.abc import AsyncIterator, Awaitable
@@ -34,9 +33,10 @@ from detkit.serving.schemas import Health, Info, Predictions, Problem
 from detkit.serving.settings import ServeSettings
 from detkit.structures.keypoints import default_skeleton
 from detkit.utils.errors import DataError
+from detkit.utils.processors import processors
 
 _ASSETS = Path(__file__).parent / 'assets'
-_READERS = min(4, os.cpu_count() or 1)  # threads that decode images and make answers
+_READERS = min(4, processors())  # threads that decode images and make answers
 _FETCHERS = 4
 _STUCK_SECONDS = 120.0
 _GONE = 499  # as nginx counts requests whose client has gone

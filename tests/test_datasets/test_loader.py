@@ -1,5 +1,6 @@
 """Batches: the same for any number of workers, and entered midway without reading what is skipped."""
 
+import warnings
 from dataclasses import replace
 
 import cv2
@@ -8,7 +9,9 @@ import pytest
 import torch
 from format_helpers import write_yolo
 
+from detkit.config import load_config
 from detkit.datasets import SampleKey, build_dataloader, loader
+from detkit.datasets.loader import number_of_workers
 from detkit.utils.errors import ConfigError
 
 LABELS = {f'{i:02d}': '' if i == 3 else f'{i % 2} 0.5 0.5 0.{i + 2} 0.4\n1 0.1 0.1 0.6 0.1 0.6 0.7' for i in range(7)}
@@ -245,3 +248,42 @@ def test_images_of_several_sizes_are_not_drawn_together(yolo):
     ]
     with pytest.raises(ValueError, match='must have one size'):
         loader.collate_fn(changed)
+
+
+@pytest.mark.parametrize(
+    ('given', 'num_batches', 'expected'),
+    [(None, None, 3), (None, 2, 2), (None, 0, 0), (5, 2, 5), (0, 9, 0)],
+)
+def test_workers_by_default_are_no_more_than_processors_and_batches(monkeypatch, given, num_batches, expected):
+    monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
+    monkeypatch.setattr(loader, 'processors', lambda: 3)
+    assert number_of_workers(given, num_batches) == expected
+
+
+def test_workers_by_default_share_the_processors_of_a_machine(monkeypatch):
+    monkeypatch.setattr(loader, 'processors', lambda: 40)
+    found = []
+    for processes in (1, 8, 64):
+        monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
+        found.append(number_of_workers(None))
+    assert found == [8, 5, 1]
+
+
+def test_a_loader_has_as_many_workers_as_are_of_use(monkeypatch):
+    monkeypatch.setattr(loader, 'processors', lambda: 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert loader_of(Keys(), batch_size=4, num_workers=None).num_workers == 2
+        assert loader_of(Keys(), batch_size=99, num_workers=None).num_workers == 1
+        assert loader_of(Keys(), batch_size=4).num_workers == 0
+    with pytest.warns(UserWarning, match='num_workers=3 of a data loader are more processes than the 2 processors'):
+        assert loader_of(Keys(), batch_size=4, num_workers=3).num_workers == 3
+
+
+@pytest.mark.parametrize('name', ['yolov8/det_coco', 'detr/det_coco', 'faster_rcnn/det_coco', 'yolov8/cls_imagenet'])
+def test_configs_leave_the_number_of_workers_open(name):
+    config = load_config(name, need_classes=False)
+    for split in ('train', 'val', 'test'):
+        assert config[f'{split}_dataloader']['num_workers'] is None
+    config = load_config(name, {'num_workers': 7}, need_classes=False)
+    assert config.train_dataloader['num_workers'] == config.test_dataloader['num_workers'] == 7

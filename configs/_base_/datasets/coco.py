@@ -3,4 +3,3 @@
 _base_ = ['./yolo_pipelines.py', './coco_files.py']
 
 val_batch_size = 32
-num_workers = 8

@@ -17,7 +17,6 @@ flip_prob = 0.0
 crop_prob = 0.0
 batch_size = 4
 val_batch_size = 8
-num_workers = 2
 cache = 'ram'
 
 train_dataloader = dict(

@@ -18,7 +18,6 @@ flip_prob = 0.0
 short_sides = img_size
 batch_size = 4
 val_batch_size = 4
-num_workers = 2
 cache = 'ram'
 repeat_times = 8
 

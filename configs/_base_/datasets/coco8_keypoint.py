@@ -13,7 +13,6 @@ img_size = 256
 flip_prob = 0.0
 batch_size = 4
 val_batch_size = 4
-num_workers = 2
 cache = 'ram'
 epoch_samples = 48
 

@@ -13,7 +13,6 @@ keep_ratio = True  # False: the images are stretched to a square of side img_siz
 img_size = 800
 batch_size = 2
 val_batch_size = 2
-num_workers = 4
 
 flip_prob = 0.5
 crop_prob = 0.5

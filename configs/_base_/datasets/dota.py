@@ -18,7 +18,6 @@ train_images, train_labels = 'train/images', 'train/labelTxt'
 val_images, val_labels = 'val/images', 'val/labelTxt'
 classes = DOTA15
 img_size = 1024
-num_workers = 8
 
 train_dataloader = dict(
     dataset=dict(

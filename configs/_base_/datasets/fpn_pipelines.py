@@ -11,7 +11,6 @@ task = 'det'  # or 'seg', 'pose'
 img_size = 800
 batch_size = 2
 val_batch_size = 2
-num_workers = 4
 single_class = False
 
 flip_prob = 0.5

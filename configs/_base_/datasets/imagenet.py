@@ -8,4 +8,3 @@ _base_ = './image_folder.py'
 data_root = 'data/imagenet'
 batch_size = 256
 val_batch_size = 256
-num_workers = 8

@@ -2,7 +2,7 @@
 
 batch_size = 16
 val_batch_size = 16
-num_workers = 2
+num_workers = None  # one process a processor, 8 at most
 cache = None  # 'ram' decodes every image once and keeps it
 render_on = 'workers'  # 'device' draws whole training batches on the device of the run; needs cache='ram'
 fraction = 1.0  # of the training images

@@ -3,7 +3,6 @@
 _base_ = ['./yolo_pipelines.py', './voc_files.py']
 
 val_batch_size = 32
-num_workers = 8
 
 val_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
 test_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric', submission_dir=None)]

@@ -18,7 +18,6 @@ weights = [1.0, 0.5]  # of COCO and VOC: all of the former and another half of t
 background_images = None  # a folder
 background = 0.05  # the share of an epoch's samples that come from it
 val_batch_size = 32
-num_workers = 8
 
 _coco = dict(type='CocoDataset', data_root=data_root, metainfo=dict(classes=classes))
 datasets = [

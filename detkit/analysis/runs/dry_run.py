@@ -30,7 +30,7 @@ from detkit.analysis.speed.paired_timing import synchronize
 from detkit.analysis.speed.peak_memory import process_peak
 from detkit.analysis.speed.training_speed import endless
 from detkit.config import load_config
-from detkit.datasets.loader import build_dataloader
+from detkit.datasets.loader import build_dataloader, number_of_workers
 from detkit.datasets.wrappers import RecordDataset, records_of
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.model_cost import count_parameters
@@ -90,7 +90,7 @@ class _DryRun:
         self.config, self.folder, self.checks = config, folder, checks
         self.work_dir = Path(config.get('work_dir') or Path('work_dirs') / Path(config.filename).stem)
         self.workers = {
-            split: config[f'{split}_dataloader'].get('num_workers', 0)
+            split: number_of_workers(config[f'{split}_dataloader'].get('num_workers', 0))
             for split in ('train', 'val')
             if config.get(f'{split}_dataloader')
         }

@@ -13,6 +13,7 @@ import torch
 
 from detkit.analysis.runs.checklist import CheckList
 from detkit.engine.hooks import CheckpointHook, TimeLimitHook
+from detkit.utils.processors import processors
 from detkit.utils.progress import duration_text
 
 if TYPE_CHECKING:
@@ -96,12 +97,7 @@ def _together(data: float, step: float, workers: int) -> float:
 
 
 def _useful(workers: int) -> int:
-    return min(workers, _processors())
-
-
-def _processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min(workers, processors())
 
 
 def _duration(seconds: float) -> str:
@@ -111,11 +107,11 @@ def _duration(seconds: float) -> str:
 def check_workers(checks: CheckList, workers: dict[str, int]) -> None:
     """Check that there are processors for the workers."""
     for split, count in workers.items():
-        if count > _processors():
+        if count > processors():
             checks.warned(
                 'workers',
-                f'{split}_dataloader.num_workers is {count}, but this process may use {_processors()} processors',
-                f'num_workers={_processors()} or less',
+                f'{split}_dataloader.num_workers is {count}, but this process may use {processors()} processors',
+                f'num_workers={processors()} or less',
             )
 
 
