@@ -206,11 +206,11 @@ class PipelineDataset(Dataset):
 
     def _try_run(self, sample: Sample, pool: Sequence[Record], stop: int, skipped: list[Skip]) -> Sample | dict | None:
         """Run the first ``stop`` transforms; return None, and add to ``skipped``, where the image is unreadable."""
-        start = sample
+        start, num_classes = sample, len(self.metainfo.get('classes') or ()) or None
         try:
             for number, transform in enumerate(self.transforms[:stop]):
                 make_others = partial(self._draw_others, start, pool, number, skipped)
-                sample = apply_transform(transform, sample, make_others)
+                sample = apply_transform(transform, sample, make_others, num_classes)
         except UnreadableImageError as error:
             skipped.append(Skip(error.path, None, error.reason))
             return None
