@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detkit.datasets.class_names import UNUSED_CLASS
 from detkit.engine.checkpoint import refuse_nan
 from detkit.models.detectors import BaseDetector
 from detkit.models.heads import BaseHead
@@ -25,6 +26,7 @@ class LoadReport:
         copied_classes: the names of these classes.
         new_classes: the names of the model's other classes, where the checkpoint has classes of other names.
         like_named: those of them whose name the checkpoint has in another spelling -> that spelling.
+        left_out: the checkpoint's other classes, whose rows are not used.
         queries: the number of queries of a group of the model's and of the checkpoint's, if they differ.
         unused: tensors of the checkpoint that the model does not have.
     """
@@ -35,13 +37,14 @@ class LoadReport:
     copied_classes: list[str] = field(default_factory=list)
     new_classes: list[str] = field(default_factory=list)
     like_named: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     queries: tuple[int, int] | None = None
     unused: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return a description of at most five lines."""
+        """Return a description of at most six lines."""
         lines = [f'{self.loaded} tensors loaded']
-        if self.copied_classes or self.new_classes:
+        if self.copied_classes or self.new_classes or self.left_out:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.queries is not None:
             lines[0] += ', the first {} of {} queries'.format(*sorted(self.queries))
@@ -50,6 +53,8 @@ class LoadReport:
             if self.like_named:
                 pairs = shorten(f'{new!r} for {old!r}' for new, old in self.like_named.items())
                 lines[-1] += f'; of them, written otherwise than there: {pairs}'
+        if self.left_out:
+            lines.append(f'{len(self.left_out)} classes of the checkpoint are left out: {shorten(self.left_out)}')
         if self.partial:
             lines.append(
                 f'{len(self.partial)} tensors have the rows of these classes, others are initialised anew: '
@@ -161,6 +166,8 @@ def load_weights(
     if by_class:
         report.new_classes = [name for name in new_classes if name not in old_classes]
         report.like_named = _like_named(report.new_classes, old_classes)
+        known = {*new_classes, *report.like_named.values(), UNUSED_CLASS}
+        report.left_out = [name for name in old_classes if name not in known]
     with torch.no_grad():
         for name, tensor in target.items():
             if name not in weights:
