@@ -227,13 +227,14 @@ class Detector(TrainableModel):
         """Return the side of square images that a test takes; None stands for the size of the model's config.
 
         Raises:
-            ConfigError: they are not square.
+            ConfigError: they are not square, or see ``input_sides``.
         """
+        from detkit.export.plan import input_sides
         from detkit.utils.errors import ConfigError
 
         if img_size is None:
             return self._own_side()
-        sides = {img_size} if isinstance(img_size, int) else set(img_size)
+        sides = set(input_sides(img_size, 0))
         if len(sides) != 1:
             raise ConfigError(
                 f'img_size is {img_size!r}, but data are tested in square images: give one side, or no data'

@@ -140,7 +140,7 @@ def check_own_data(opened: Opened, recipe: Recipe) -> None:
     """
     if not isinstance(opened, OpenedConfig) or not _NAMES_DATA.isdisjoint(recipe.options):
         return
-    config = load_config(recipe.file, recipe.options, need_classes=False)
+    config = load_config(recipe.file, recipe.options, need_classes=False, trains=False)
     if counts_classes(config) and config.model.head.get('num_classes') is None:
         raise ConfigError(
             f'{opened.name} has no data of its own; give data=: the path of a data.yaml or of a folder, or the name of '

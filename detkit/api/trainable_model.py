@@ -310,7 +310,7 @@ class TrainableModel:
         from detkit.engine.evaluate import evaluation_runner
 
         with self._test_weights() as weights:
-            evaluation_runner(load_config(str(recipe.file), recipe.options), weights, settings).close()
+            evaluation_runner(load_config(str(recipe.file), recipe.options, trains=False), weights, settings).close()
 
     @contextmanager
     def _test_weights(self) -> Iterator[str]:

@@ -104,7 +104,19 @@ def _set_elsewhere(read: dict[str, Variable]) -> str:
         said.append(f'{name} = {value!r} ({variable.origins.find((name,))})')
         if former is not None and not isinstance(value, type(former)):
             said[-1] += f' in place of {former!r}, and what is computed from it takes no {type(value).__name__}'
+            said[-1] += f': write {_KINDS.get(type(former), "a value")}, such as {name}={former!r}'
     return f' Set elsewhere: {", ".join(said)}' if said else ''
+
+
+# A value of each type, as a sentence calls it.
+_KINDS = {
+    int: 'one whole number',
+    float: 'one number',
+    str: 'one text',
+    list: 'a list',
+    tuple: 'a list',
+    dict: 'a dict',
+}
 
 
 def _failing_line(error: Exception, path: Path) -> int:

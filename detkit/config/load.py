@@ -36,7 +36,11 @@ Options = Mapping[str, Any] | Iterable[str | Option] | None
 
 
 def load_config(
-    path: str | Path, options: Options = None, need_classes: bool = True, checked: Collection[str] | None = None
+    path: str | Path,
+    options: Options = None,
+    need_classes: bool = True,
+    checked: Collection[str] | None = None,
+    trains: bool = True,
 ) -> LoadedConfig:
     """Read a config file with its bases, apply options, and refuse what is wrong in it.
 
@@ -48,6 +52,7 @@ def load_config(
         need_classes: whether class names that cannot be found are an error. False leaves the class count open where the
             data are not there, as for predicting with a checkpoint, which names its classes.
         checked: the top-level keys whose components are looked up and checked, which imports them; None for all.
+        trains: whether the config is loaded to train, so that training images must be such as the model learns from.
 
     Raises:
         ConfigError: names the file, the key, what was found and what would be accepted.
@@ -70,7 +75,7 @@ def load_config(
     wire_from_data(values, origins, need_classes)
     wired = frozenset(changed_leaves(written, values))
     config = LoadedConfig(values, str(path), origins, wired, executed.files, parsed)
-    check_model(config)
+    check_model(config, trains and (checked is None or 'train_dataloader' in checked))
     return config
 
 

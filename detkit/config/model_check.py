@@ -19,11 +19,15 @@ from detkit.utils.without_memory import without_memory
 _OF_TASK = {'det': 'bbox', 'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label', 'panoptic': 'panoptic'}
 
 
-def check_model(config: LoadedConfig) -> None:
+def check_model(config: LoadedConfig, trains: bool = True) -> None:
     """Refuse a model that cannot be built, or does not do what the rest of the config asks of it.
 
     It is built on torch's meta device, which takes some 30 ms and draws nothing from a random generator. Models with a
     user's own parts are left to the run: their constructors may read files.
+
+    Args:
+        config: the config.
+        trains: whether training images are checked, too.
 
     Raises:
         ConfigError: names the key, the file and the line.
@@ -40,7 +44,7 @@ def check_model(config: LoadedConfig) -> None:
             f'{_listed(built.provides)}; write {"SingleStageDetector" if built.classifies else "ImageClassifier"}, or '
             'take another head'
         )
-    checks = (_task_mistakes, _metric_mistakes, _sizes, _mask_mistakes)
+    checks = (_task_mistakes, _metric_mistakes, *((_sizes, _mask_mistakes) if trains else ()))
     for path, mistake in (found for check in checks for found in check(config, built)):
         raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
 

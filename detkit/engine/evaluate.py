@@ -89,7 +89,7 @@ def evaluate_checkpoint(
     """
     if path == _OWN_CONFIG:
         raise _needs_a_config(checkpoint)
-    runner = evaluation_runner(load_config(path, options), checkpoint, settings)
+    runner = evaluation_runner(load_config(path, options, trains=False), checkpoint, settings)
     dataset = runner.test_dataloader.dataset
     count, classes = len(dataset), len(dataset.metainfo['classes'])
     runner.console.show(f'{checkpoint} on {count} images of {settings.split}, {classes} classes')

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -90,7 +91,7 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
         dynamic = DYNAMIC if model.needs_img_shapes and 'size' in fmt.dynamic else ()
     _check_dynamic(dynamic, fmt, model)
     divisor = _divisor(model)
-    size = _size(settings.img_size, input_size(config, model.classifies))
+    size = input_sides(settings.img_size, input_size(config, model.classifies))
     # A network of one size must take the images as a prediction pads them.
     padding = 1 if 'size' in dynamic else Preparation(config, max(size), model.classifies, size).size_divisor
     _check_multiples(settings.img_size, size, math.lcm(divisor, padding))
@@ -212,14 +213,20 @@ def _divisor(model: nn.Module) -> int:
     return int(max(strides)) if model.head.has_whole_cells and strides else 1
 
 
-def _size(given: int | Sequence[int] | None, default: int) -> tuple[int, int]:
+def input_sides(given: int | Sequence[int] | None, default: int) -> tuple[int, int]:
+    """Return (h, w) of a size that is one side or both; None stands for ``default``.
+
+    Raises:
+        ConfigError: it is neither, or a side is too small or too large.
+    """
     size = default if given is None else given
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    size = size * 2 if len(size) == 1 else size
-    if len(size) != 2 or any(type(side) is not int or not 32 <= side <= _LARGEST_SIDE for side in size):
+    sides = list(size) if isinstance(size, Iterable) and not isinstance(size, str) else [size]
+    sides = sides * 2 if len(sides) == 1 else sides
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or not all(32 <= side <= _LARGEST_SIDE for side in sides):
         stated = f'{given!r}' if given is not None else f"{default!r} (the config's)"
         raise ConfigError(f'img_size is {stated}, but must be a side or (h, w) from 32 to {_LARGEST_SIDE} pixels')
-    return size
+    return int(sides[0]), int(sides[1])
 
 
 def _check_multiples(given: int | Sequence[int] | None, size: tuple[int, int], divisor: int) -> None:

@@ -37,6 +37,7 @@ from detkit.models.layers.packed import forget_changed
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
+from detkit.utils.device import check_default_type
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 from detkit.utils.interrupts import die_of_interrupts_at_exit
 
@@ -124,6 +125,7 @@ class Predictor:
         others = ('device', 'fuse', 'cfg_options', 'model', 'runtime')
         given = options_of_call(PredictionOptions, options, 'a Predictor', others)
         check_flag('fuse', fuse)
+        check_default_type()
         die_of_interrupts_at_exit()
         if model is None:
             model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime, given.amp)

@@ -97,7 +97,15 @@ def test_an_error_of_a_variable_names_it_and_the_place_that_it_reaches(tmp_path,
 def test_a_value_of_another_type_than_the_bases_compute_with(tmp_path):
     (tmp_path / 'base.py').write_text('img_size = 64\nlarger = img_size + 32\n')
     error = error_of(tmp_path, str(tmp_path / 'base.py'), 'img_size = (64, 64)')
-    assert 'base.py:2: TypeError' in error and 'mine.py:2) in place of 64' in error and 'takes no tuple' in error
+    assert 'base.py:2: TypeError' in error and 'mine.py:2) in place of 64' in error
+    assert 'takes no tuple: write one whole number, such as img_size=64' in error
+
+
+@pytest.mark.parametrize('value', [[33, 70], '640', (33, 70), None])
+def test_one_side_is_asked_for_where_a_list_cannot_be(value):
+    sentence = rf'img_size = .* in place of 800, .* takes no {type(value).__name__}: write one whole number, such as'
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(DETR, dict(img_size=value), need_classes=False)
 
 
 @pytest.mark.parametrize(

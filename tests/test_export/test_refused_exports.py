@@ -61,6 +61,8 @@ def no_work(monkeypatch):
         ('yolov8 det', dict(img_size=16), 'must be a side or .h, w. from 32 to 8192'),
         ('yolov8 det', dict(img_size=(64, 64, 64)), 'must be a side or .h, w.'),
         ('yolov8 det', dict(img_size='64'), 'must be a side or .h, w.'),
+        ('yolov8 det', dict(img_size=64.0), 'must be a side or .h, w.'),
+        ('yolov8 det', dict(img_size=True), 'must be a side or .h, w.'),
         ('yolov8 det', dict(img_size=8192, batch_size=5), 'are more than 268,435,456 pixels: export a smaller'),
         (
             'yolov8 det',

@@ -101,7 +101,7 @@ class ModelEvaluation:
         self.label = label or model_name(path)
         self._split = settings.split
         self._checkpoint = str(checkpoint)
-        self._config = load_config(str(path), options)  # the runner's lacks what concerns training
+        self._config = load_config(str(path), options, trains=False)  # the runner's lacks what concerns training
         self._runner = evaluation_runner(self._config, self._checkpoint, settings)
         metric = self._runner.test_loop.evaluator.sample_metric
         if metric is None:
