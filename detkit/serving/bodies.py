@@ -95,7 +95,7 @@ class BodyReader:
             raise
 
     async def _uploads(self, request: Request, body: _Body) -> list[Upload]:
-        kind, parameters = parse_options_header(request.headers.get('content-type', ''))
+        kind, parameters = _options_of(request.headers.get('content-type', ''))
         if 'content-encoding' in request.headers:
             raise RequestProblem(415, 'the body has a Content-Encoding; send it without', unread=True)
         if kind == b'multipart/form-data':
@@ -183,7 +183,7 @@ class _Parts:
         self._field, self._value = bytearray(), bytearray()
 
     def _end(self) -> None:
-        _, options = parse_options_header(self._headers.get(b'content-disposition', b''))
+        _, options = _options_of(self._headers.get(b'content-disposition', b''))
         if b'filename' not in options:
             field = printable(options.get(b'name', b'').decode('utf-8', 'replace'))[:80]
             raise RequestProblem(
@@ -198,6 +198,15 @@ class _Parts:
 
     def _end_all(self) -> None:
         self.ended = True
+
+
+def _options_of(header: str | bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return the value and the parameters of a header; older parsers fail at some parameters of RFC 2231 (``a*0=``)."""
+    try:
+        return parse_options_header(header)
+    except (TypeError, ValueError) as error:
+        shown = printable(header if isinstance(header, str) else header.decode('latin-1'))[:80]
+        raise RequestProblem(400, f'{shown!r} has parameters that cannot be read', unread=True) from error
 
 
 async def _read_multipart(body: _Body, boundary: bytes, max_images: int) -> list[Upload]:

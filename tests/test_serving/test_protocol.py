@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 from serving_helpers import LIMITS, SMALL, Client, multipart, read_all, running, wait_until
 from starlette.responses import Response
 
-from detkit.serving import ServeSettings
+from detkit.serving import ServeSettings, bodies
 from detkit.serving.model import ServedModel
 from detkit.utils.errors import ConfigError
 
@@ -130,6 +131,28 @@ def test_a_wrong_body_gets_a_sentence(case, served):
     answer = served.post(body, **how)
     assert (answer.status, text in answer.error) == (status, True), answer.error
     assert 'Traceback' not in answer.error and answer.headers['Content-Type'] == 'application/json'
+
+
+def parse_as_before(value: str | bytes | None) -> tuple[bytes, dict[bytes, bytes]]:
+    """Parse a header as python-multipart did until it left the parameters of RFC 2231 out: by the package email."""
+    message = Message()
+    message['content-type'] = value if isinstance(value, str) else (value or b'').decode('latin-1')
+    kind, *parameters = message.get_params() or [('', '')]
+    found = {name: given[-1] if isinstance(given, tuple) else given for name, given in parameters}
+    return kind[0].encode('latin-1'), {name.encode(): given.encode('latin-1') for name, given in found.items()}
+
+
+@pytest.mark.parametrize('parameter', ['boundary*=a; boundary*0=b', f'boundary*{"1" * 5000}=x'])
+@pytest.mark.parametrize('parse', [None, parse_as_before])
+def test_parameters_that_older_parsers_fail_at_get_a_sentence(parameter, parse, served, picture, monkeypatch):
+    if parse is not None:
+        monkeypatch.setattr(bodies, 'parse_options_header', parse)
+    answer = served.post(picture, kind=f'multipart/form-data; {parameter}')
+    assert answer.status == 400 and ('parameters' in answer.error or 'no boundary' in answer.error)
+    parameter = parameter[:60].replace('boundary', 'filename')
+    part = f'--XX\r\nContent-Disposition: form-data; name="a"; {parameter}\r\n\r\n'.encode()
+    answer = served.post(part + picture + b'\r\n--XX--\r\n', **FORM)
+    assert answer.status in (200, 400, 422)
 
 
 QUERIES = {
