@@ -142,7 +142,7 @@ def parse_as_before(value: str | bytes | None) -> tuple[bytes, dict[bytes, bytes
     return kind[0].encode('latin-1'), {name.encode(): given.encode('latin-1') for name, given in found.items()}
 
 
-@pytest.mark.parametrize('parameter', ['boundary*=a; boundary*0=b', f'boundary*{"1" * 5000}=x'])
+@pytest.mark.parametrize('parameter', ['boundary*=a; boundary*0=b', f'boundary*{"1" * 5000}=x'], ids=['two', 'long'])
 @pytest.mark.parametrize('parse', [None, parse_as_before])
 def test_parameters_that_older_parsers_fail_at_get_a_sentence(parameter, parse, served, picture, monkeypatch):
     if parse is not None:
