@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import CONFIGS
 from small_models import write_checkpoint
@@ -16,6 +17,7 @@ from detkit.config import literal_text, load_config
 from detkit.datasets.class_names import COCO80
 from detkit.engine import evaluate, load_checkpoint, save_checkpoint
 from detkit.inference.steps import steps_of
+from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 
 
@@ -235,3 +237,25 @@ def test_a_study_needs_optuna(monkeypatch):
     monkeypatch.setitem(sys.modules, 'optuna', None)
     with pytest.raises(MissingPackageError, match='pip install optuna'):
         Detector('yolov8/cls_n_weather').tune({'flip_prob': [0.0, 1.0]})
+
+
+def test_only_images_that_are_used_must_fit_the_model(tmp_path, tiny_data):
+    given = dict(data_yaml=str(tiny_data / 'data.yaml'), widen_factor=0.125, size='n')
+    config = load_config('yolov8/det_p6_custom', given)
+    meta = {'format': 'detkit', 'format_version': 1, 'classes': list(COCO80), 'task': 'det'}
+    meta |= {'config': literal_text(config), 'config_file': 'configs/yolov8/det_p6_custom.py'}
+    save_checkpoint({'meta': meta, 'state_dict': DETECTORS.build(config.model).state_dict()}, tmp_path / 'p6.pth')
+    model = Detector(tmp_path / 'p6.pth', device='cpu')
+    assert 'coco/bbox_mAP' in model.val(tiny_data / 'data.yaml', img_size=96, num_workers=0)
+    opened = Detector('yolov8/det_p6_custom', device='cpu', options={**given, 'img_size': 96})
+    assert len(opened.classes) == 80
+    for train in (model.train, model.config):
+        with pytest.raises(ConfigError, match='96 is no multiple of 64, the largest stride of YOLOv8Head; write 128'):
+            train(tiny_data / 'data.yaml', img_size=96)
+
+
+def test_numbers_of_numpy_are_numbers(tiny_data):
+    given = dict(epochs=np.int64(3), img_size=np.int64(64), fraction=np.float32(0.5))
+    config = Detector('rtdetr/det_coco', device='cpu').config(tiny_data / 'data.yaml', **given)
+    assert (config.train_cfg.max_epochs, config.img_size, config.fraction) == (3, 64, 0.5)
+    assert type(config.img_size) is int

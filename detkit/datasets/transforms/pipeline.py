@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detkit.datasets.transforms.annotation_check import mistake_in, mistake_of_objects
+from detkit.datasets.transforms.annotation_check import mistake_of_annotations, mistake_of_objects
 from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.loading import UnreadableImageError
 from detkit.datasets.transforms.mixing import MixTransform
@@ -63,7 +63,7 @@ def _check_result(name: str, stage: str | None, before: Sample, result: Any, num
         annotations = result.get('annotations') if isinstance(result, dict) else None
         if isinstance(annotations, Annotations):
             size = tuple(inputs.shape[-2:]) if isinstance(inputs, Tensor) else None
-            _raise_for(mistake_in(annotations, size, num_classes, path), name)
+            _raise_for(mistake_of_annotations(annotations, size, num_classes, path), name)
         return
     if not isinstance(result, Sample):
         text = f'{name} returns a {type(result).__name__} for {path}, but a transform returns the changed Sample'
