@@ -98,11 +98,15 @@ class SplitTable:
         return self.shapes[self.images].astype(np.float64)
 
 
-def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list[SplitTable]:
+def load_splits(config: Config, names: Sequence[str] | None = None) -> list[SplitTable]:
     """Return the datasets that a config's loaders of these names read.
 
     A loader that reads the same as an earlier one, as a test loader often does, is left out. Entries that the files'
     readers skip are no error here: they are part of the report.
+
+    Args:
+        config: loaded.
+        names: None for training and validation, as far as the config has them.
 
     Raises:
         ConfigError: there is no such loader.
@@ -110,7 +114,7 @@ def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list
     """
     tables: list[SplitTable] = []
     seen: list[Any] = []
-    for name in names:
+    for name in names or _usual_splits(config):
         loader = config.get(f'{name}_dataloader')
         if not loader or not loader.get('dataset'):
             there = [split for split in SPLITS if config.get(f'{split}_dataloader')]
@@ -127,6 +131,10 @@ def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list
     for table in tables[1:]:
         _check_classes(tables[0], table)
     return tables
+
+
+def _usual_splits(config: Config) -> list[str]:
+    return [name for name in ('train', 'val') if config.get(f'{name}_dataloader')] or ['train']
 
 
 def plain_dataset(cfg: dict, **changes: Any) -> dict:

@@ -112,7 +112,7 @@ def split_statistics(table: SplitTable) -> dict[str, float | int | str]:
 
 def dataset_stats(
     config: Config,
-    splits: Sequence[str] = ('train', 'val'),
+    splits: Sequence[str] | None = None,
     limits: Limits | None = None,
     find_duplicates: bool = True,
     max_distance: int = 6,
@@ -121,7 +121,7 @@ def dataset_stats(
 
     Args:
         config: loaded.
-        splits: names of its data loaders.
+        splits: names of its data loaders; None for those of training and validation that it has.
         limits: thresholds of label issues.
         find_duplicates: whether to read all images and compare them.
         max_distance: bits by which hashes of such images may differ.

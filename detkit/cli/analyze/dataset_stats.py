@@ -17,8 +17,7 @@ def add_arguments(parser: CommandParser) -> None:
         '--split',
         nargs='+',
         choices=['train', 'val', 'test'],
-        default=['train', 'val'],
-        help='data loaders to report on (default: train val)',
+        help='data loaders to report on (default: train val, as far as the config has them)',
     )
     parser.add_argument(
         '--out', type=output_file('.html', '.htm'), metavar='HTML', help='write a page that opens without a network'

@@ -153,6 +153,17 @@ def test_only_one_split_and_no_looking(root):
     assert 'look the same' not in console_report(stats)
 
 
+def test_data_without_validation_are_all_that_there_is(root):
+    cfg = config(root)
+    cfg.val_dataloader = None
+    assert [table.name for table in dataset_stats(cfg).tables] == ['train']
+    with pytest.raises(ConfigError, match='no val_dataloader; it has one for train'):
+        load_splits(cfg, ['train', 'val'])
+    cfg.train_dataloader = None
+    with pytest.raises(ConfigError, match='no train_dataloader; it has one for no split'):
+        load_splits(cfg)
+
+
 def test_a_loader_of_the_same_data_is_left_out(root):
     cfg = config(root, test_dataloader=loader('images/val', data_root=str(root), cache='ram'))
     assert [table.name for table in load_splits(cfg, ['train', 'val', 'test'])] == ['train', 'val']
