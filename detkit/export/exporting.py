@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
 from detkit.inference.vocabulary import with_vocabulary
 from detkit.models.detectors import BaseDetector
-from detkit.models.heads.base_head import BaseHead
 from detkit.sample_data.coco8 import training_images
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError, MissingPackageError, first_line
@@ -162,15 +161,17 @@ def _differences(
     log: Callable[[str], None],
 ) -> Differences:
     """Return how a draft differs from PyTorch; where too much, keep it beside ``path`` and raise."""
-    differences, runtime = _checked(model, draft, plan, settings, pictures)
+    description = parse_description(plan.format.read_description(draft), draft)
+    session = plan.format.open(draft, torch.device('cpu'), settings.threads or torch.get_num_threads())
+    differences = compare(_reference(model), exported_detector(session, description, draft), plan, pictures)
     failures = differences.failures(plan, settings.tolerance)
-    log('\n'.join([f'{plan.format.title} ({runtime})', *differences.lines()]))
+    log('\n'.join([f'{plan.format.title} ({session.runtime})', *differences.lines()]))
     if failures:
         failed = plan.format.beside(path, 'failed')
         _move(plan.format, draft, failed)
         part = changing_part(model, plan.size)
         why = '' if part is None else f'. The results of its {part} change from call to call: let eval() end that'
-        why = why or _why_less_precise(model, plan)
+        why = why or _why_less_precise(model, plan, settings.tolerance, description, pictures)
         raise ExportError(
             f'the exported network differs from PyTorch: {"; ".join(failures)}{why}. The file is kept as {failed} for '
             f'a look at it'
@@ -178,36 +179,52 @@ def _differences(
     return differences
 
 
-def _why_less_precise(model: nn.Module, plan: Plan) -> str:
-    """Return what to do about a file of a lower precision that differs too much; empty in float32."""
+def _why_less_precise(
+    model: nn.Module, plan: Plan, tolerance: float | None, description: Description, pictures: Sequence[SourceImage]
+) -> str:
+    """Return why a file of a lower precision differs, and what to do; empty in float32.
+
+    Of half precision the reason is found out: the model with rounded weights, in PyTorch, is compared as the file was.
+    """
     if plan.precision == 'float32':
         return ''
     remedy = f'leave {argument("int8" if plan.int8 else "half", "True")} out'
-    if not plan.int8:
-        head = getattr(model, 'head', None)
-        if not isinstance(head, BaseHead) or type(head).query_scores is BaseHead.query_scores:
-            return f'. In half precision its numbers are too coarse: {remedy}'
-        return (
-            '. It selects queries by scores, of which half precision selects others where they are nearly equal, as '
-            f'those of a model are that has learned little: train it further, or {remedy}'
-        )
-    return f'. In 8 bits its numbers are too coarse: {remedy}, or calibrate with more pictures like those of its use'
+    if plan.int8:
+        remedy = f'{remedy}, or calibrate with more pictures like those of its use'
+        return f'. In 8 bits its numbers are too coarse: {remedy}'
+    rounded = exported_detector(_RoundedWeights(model, plan), description, Path('rounded weights'))
+    found = compare(_reference(model), rounded, plan, pictures).failures(plan, tolerance)
+    if found:
+        return f'. Its weights are too coarse in half precision; rounded so in PyTorch, {"; ".join(found)}: {remedy}'
+    computes = f'what {plan.format.title} computes is not'
+    return f'. Its weights rounded to half precision are fine in PyTorch; {computes}: {remedy}'
+
+
+class _RoundedWeights:
+    """A model with weights of half precision that computes in float32, in place of a file, see ``Session``."""
+
+    runtime = 'PyTorch'
+
+    def __init__(self, model: nn.Module, plan: Plan) -> None:
+        self._graph = ExportGraph(model, replace(plan, half=False)).eval()
+        with torch.no_grad():
+            for weights in self._graph.parameters():
+                weights.copy_(weights.half())
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            outputs = self._graph(*(inputs[name] for name in self._graph.input_names))
+        return dict(zip(self._graph.output_names, outputs, strict=True))
+
+
+def _reference(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(model).cpu().float().eval()
 
 
 def _move(fmt: ExportFormat, draft: Path, path: Path) -> None:
     """Move a file and what belongs to it; of two exports to one path, the files of one remain."""
     with locked_folder(path.parent):
         fmt.move(draft, path)
-
-
-def _checked(
-    model: nn.Module, draft: Path, plan: Plan, settings: ExportSettings, pictures: Sequence[SourceImage]
-) -> tuple[Differences, str]:
-    """Load a file back and compare it; return the differences, and the runtime's name."""
-    description = parse_description(plan.format.read_description(draft), draft)
-    session = plan.format.open(draft, torch.device('cpu'), settings.threads or torch.get_num_threads())
-    reference = copy.deepcopy(model).cpu().float().eval()
-    return compare(reference, exported_detector(session, description, draft), plan, pictures), session.runtime
 
 
 def _calibration(settings: ExportSettings) -> Sequence[SourceImage]:

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from every_task import write_task
 from small_models import write_images
 from test_export_command import run, write_data
 
 from detkit.api import Detector
 from detkit.export.exporting import ExportError
+from detkit.export.formats.openvino import OpenVinoFormat, _padded_means
 from detkit.export.quantization import Node, float_nodes, is_matrix
+from detkit.models.necks.lite_encoder import LiteEncoder
 from detkit.utils.errors import ConfigError
 
 
@@ -43,6 +46,28 @@ def test_all_behind_the_last_layers_and_these_stay_in_float():
         'joined',
     }
     assert is_matrix((8, 3, 1, 1)) and not is_matrix((16, 1)) and not is_matrix(())
+
+
+def test_means_with_counted_padding_stay_in_float_in_openvino(monkeypatch):
+    openvino = pytest.importorskip('openvino')
+    ops = openvino.opset13
+    images = ops.parameter([1, 3, 8, 8], np.float32, name='images')
+    means = {
+        'padded': ops.avg_pool(images, [2, 2], [1, 1], [1, 1], [3, 3], False),
+        'padding does not count': ops.avg_pool(images, [2, 2], [1, 1], [1, 1], [3, 3], True),
+        'no padding': ops.avg_pool(images, [2, 2], [0, 0], [0, 0], [2, 2], False),
+    }
+    layers = []
+    for name, mean in means.items():
+        mean.set_friendly_name(name)
+        layers.append(ops.convolution(mean, np.ones((3, 3, 1, 1), np.float32), [1, 1], [0, 0], [0, 0], [1, 1]))
+    model = openvino.Model(layers, [images])
+    monkeypatch.setattr('detkit.export.formats.openvino.quantised', lambda network, inputs, kept: kept)
+    kept, half = OpenVinoFormat().quantise((model, False), [])
+    assert not half and set(kept) & set(means) == {'padded'}
+    # The encoder of the smallest DEIMv2 has such a pooling.
+    halve = LiteEncoder([8], [16], 8).halve
+    assert len(_padded_means(openvino.convert_model(halve, example_input=torch.zeros(1, 8, 4, 4)))) == 1
 
 
 @pytest.mark.slow
