@@ -70,7 +70,7 @@ class BatchLoader(DataLoader):
                 f'num_workers={self.num_workers} of a data loader are more processes than the {processors()} '
                 'processors that this one may use: they wait for each other. Leave num_workers to its default (None), '
                 f'or write num_workers={processors()} or less',
-                stacklevel=3,
+                stacklevel=1,  # of one place, so that it is shown once a program
             )
 
     def make_batch(self, keys: Sequence[Any]) -> Any:
