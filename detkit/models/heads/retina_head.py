@@ -28,8 +28,8 @@ class RetinaHead(FPNAnchorHead):
     Each image's losses are divided by the number of its anchors with an object, and averaged over the images.
 
     Args:
-        num_classes, in_channels, strides, feat_channels, prior_generator, assigner, bbox_coder, loss_cls, loss_bbox,
-            reg_decoded_bbox, test_cfg, init_cfg: see ``FPNAnchorHead``.
+        num_classes, in_channels, strides, feat_channels, prior_generator, assigner: see ``FPNAnchorHead``.
+        bbox_coder, loss_cls, loss_bbox, reg_decoded_bbox, test_cfg, init_cfg: see there, too.
         num_convs: convolutions before each predictor.
         norm: ``'gn'`` normalises their outputs in 32 groups of channels, which then have no bias; None does not.
         prior_prob: probability of each class that an untrained head predicts.

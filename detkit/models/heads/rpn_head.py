@@ -31,8 +31,8 @@ class RPNHead(FPNAnchorHead):
     As a first stage it has one class, 'object'.
 
     Args:
-        num_classes, in_channels, strides, feat_channels, prior_generator, assigner, bbox_coder, loss_cls, loss_bbox,
-            reg_decoded_bbox, test_cfg, init_cfg: see ``FPNAnchorHead``.
+        num_classes, in_channels, strides, feat_channels, prior_generator, assigner: see ``FPNAnchorHead``.
+        bbox_coder, loss_cls, loss_bbox, reg_decoded_bbox, test_cfg, init_cfg: see there, too.
         num_convs: 3x3 convolutions before the two predictors.
         prior_sampler: config of the sampler.
         proposals: ``dict(nms_pre=…, max_per_img=…, iou_thr=…, score_thr=…)``: the best anchors of a level that are

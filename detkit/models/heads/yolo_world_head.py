@@ -89,8 +89,8 @@ class YOLOWorldHead(YOLOv8Head):
 
     Args:
         num_classes: C, the classes of training.
-        in_channels, strides, reg_max, bbox_bias, assigner, bbox_coder, loss_cls, loss_bbox, loss_dfl, test_cfg,
-            init_cfg: see ``YOLOv8Head``.
+        in_channels, strides, reg_max, bbox_bias, assigner, bbox_coder: see ``YOLOv8Head``.
+        loss_cls, loss_bbox, loss_dfl, test_cfg, init_cfg: see there, too.
         text_dims: D, length of a text's embedding; wired from the detector's text encoder.
         embed_norm: normalisation of the cells' embeddings: 'BN', or 'L2' as in the first version.
 
