@@ -172,7 +172,7 @@ LATE = [
     ),
 ]
 
-# What a transform returns, after the samples that are tried before a run were as they should be.
+# Wrong results of a transform that begin after the samples that are tried before a run.
 LATE_RESULTS = [
     (
         'img=img',

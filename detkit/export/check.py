@@ -36,10 +36,9 @@ _RELATIVE = {'float32': 1e-3, 'half': 0.05, 'int8': 0.5}
 
 @dataclass
 class Means:
-    """Mean differences over what either of the two finds, by which int8, and half precision of queries, are judged.
+    """Mean differences over what either of the two finds, by which int8 is judged.
 
     With 256 steps for all values of a layer, single predictions differ much in a network that is as accurate as before.
-    So do they in half precision where cells are selected by their scores: rounding the weights selects a few others.
 
     Attributes:
         totals: sum and count of each: 'bboxes' in pixels of the network's input, 'scores', and of other outputs the
@@ -76,7 +75,7 @@ class Differences:
         misplaced: rows of a suppression in the graph that PyTorch's candidates do not explain.
         images: images compared.
         batches: sizes (B, H, W) of the inputs.
-        means: mean differences; none where the greatest ones count.
+        means: mean differences, of int8 only.
     """
 
     bboxes: float = 0.0
@@ -124,10 +123,9 @@ class Differences:
         most_bboxes, most_scores = plan.format.tolerances(plan.precision)
         most_bboxes = most_bboxes if tolerance is None else tolerance
         bboxes, scores, others = self.bboxes, self.scores, self.tensors
-        averaged = bool(self.means.totals)
-        if averaged:
+        if plan.int8:
             bboxes, scores, others = self.means['bboxes'], self.means['scores'], self.means.others()
-        on_average = ' on average' * averaged
+        on_average = ' on average' * plan.int8
         found = []
         # Written so that NaN fails.
         if not bboxes <= most_bboxes:
@@ -137,7 +135,7 @@ class Differences:
         if self.misplaced:
             found.append(f'{self.misplaced} detections are kept or suppressed otherwise')
         found += [
-            f'{name} differs by {value:.3g} of its {"mean" if averaged else "largest"} value, more than '
+            f'{name} differs by {value:.3g} of its {"mean" if plan.int8 else "largest"} value, more than '
             f'{_RELATIVE[plan.precision]:g}'
             for name, value in others.items()
             if name not in ('bboxes', 'rbboxes', 'scores') and not value <= _RELATIVE[plan.precision]
@@ -225,7 +223,7 @@ def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan:
                 pair = aligned_queries(expected, given, size, SCORE_THR)
             most *= len(padded)  # the queries of all images are in one row
         _compare_tensors(*pair, size, found, most)
-        if plan.int8 or plan.half and ours.head.SELECTS:
+        if plan.int8:
             _add_means(*pair, size, found.means)
     else:
         _compare_rows(expected, given, ours.head, plan, found, levels)

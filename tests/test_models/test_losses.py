@@ -89,7 +89,7 @@ def test_focal_loss_equals_the_dense_form(count, gamma, alpha, smoothing):
 
 
 def test_focal_loss_of_background_keeps_few_tensors_for_the_gradient():
-    """Of a thousand classes the logits are the largest tensors of a training."""
+    """With a thousand classes the logits are the largest tensors of a training step."""
     logits, kept = draw(3, 1000).requires_grad_(), set()
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
