@@ -13,6 +13,7 @@ from detkit.models.layers.feedforward import feedforward
 from detkit.models.layers.linear import Linear
 
 DIMS, HIDDEN, ROWS = 16, 40, (2, 160)
+FROZEN = ('x', 'first.weight', 'first.bias', 'last.weight', 'last.bias', 'first', 'last', 'all')
 ACTS = {'relu': F.relu, 'gelu': F.gelu, 'ReLU': nn.ReLU(), 'GELU': nn.GELU()}
 
 
@@ -64,7 +65,7 @@ def test_equals_the_layers(act, half, calls):
 
 
 @pytest.mark.parametrize('act', ['relu', 'gelu'])
-@pytest.mark.parametrize('frozen', ['x', 'first.weight', 'first.bias', 'last.weight', 'last.bias', 'first', 'last', 'all'])
+@pytest.mark.parametrize('frozen', FROZEN)
 def test_computes_the_gradients_that_are_asked_for(act, frozen, calls):
     first, last, x = layers_and_input()
     x.requires_grad_(frozen != 'x')
