@@ -21,6 +21,7 @@ from detkit.inference.result import Result
 from detkit.inference.result_files import parquet_table, save_crops, save_yolo
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.utils.errors import ConfigError
+from detkit.utils.numbers import count_text
 from detkit.utils.pictures import UniqueNames
 from detkit.utils.printable import printable
 from detkit.utils.streams import AddRows, csv_table, json_list
@@ -226,8 +227,9 @@ def predict_to_folder(
     for reason in skipped:
         print(printable(f'skipped: {reason}'))
     unread = f', {len(skipped)} could not be read' if skipped else ''
-    found = '' if predictor.classifies else f', {folder.num_objects} objects'
-    print(f'{count} images{unread}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
+    found = '' if predictor.classifies else f', {count_text(folder.num_objects, "object")}'
+    speed = f'{1000 * seconds / max(count, 1):.0f} ms an image'
+    print(f'{count_text(count, "image")}{unread}{found}, {speed}; results in {out_dir}')
     return count
 
 
