@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from documented import PAGES, REPO, parse_script, read_blocks
+from test_configs import sizes_of
 
 from detkit.cli.main import make_parser
 from detkit.config import find_config, load_config
@@ -213,6 +214,18 @@ def test_the_models_have_the_parameters_of_their_table(rows):
         model.head.setdefault('num_classes', {'obb_': 15, 'cls_': 1000}.get(name.partition('/')[2][:4], 80))
         with without_memory():
             assert sum(p.numel() for p in DETECTORS.build(model).parameters()) == int(count.replace(',', '')), name
+
+
+def test_get_started_lists_every_family_with_sizes_that_it_has():
+    families = {}
+    for row in table_rows((REPO / 'docs/get_started.md').read_text(), 'Choose a model'):
+        _, _, sizes, configs, _ = row.split('|')
+        names = re.search(r'configs/\{?([\w,]+)', configs).group(1)
+        families |= dict.fromkeys(names.split(','), re.findall(r'`(\w+)`', sizes))
+    assert set(families) == {path.name for path in (REPO / 'configs').iterdir()} - {'_base_'}
+    for family, sizes in families.items():
+        written = {size for path in (REPO / 'configs' / family).glob('*.py') for size in sizes_of(path)}
+        assert len(sizes) > 2 and set(sizes) <= written, family
 
 
 def test_every_benchmark_is_named():
