@@ -10,7 +10,6 @@ from detkit.converters.darknet import load_darknet
 from detkit.converters.deim import load_deimv2
 from detkit.converters.deim_layout import layout_of as deimv2_layout_of
 from detkit.converters.detr import load_detr
-from detkit.converters.detr_file import NoDETRError, read_state
 from detkit.converters.detr_file import layout_of as detr_layout_of
 from detkit.converters.file_checks import names_the_file
 from detkit.converters.inert_pickle import StandIn, TorchArchive
@@ -23,6 +22,7 @@ from detkit.converters.torchvision import load_torchvision
 from detkit.converters.torchvision_model import current_names
 from detkit.converters.torchvision_model import family_of as torchvision_family_of
 from detkit.converters.ultralytics import read_ultralytics
+from detkit.converters.weights_file import NoDETRError, read_state
 from detkit.converters.yolov5 import read_yolov5
 from detkit.converters.yolox import load_yolox
 from detkit.converters.yolox_keys import is_darknet

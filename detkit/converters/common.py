@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from detkit.config import config_name, load_config
@@ -18,7 +19,7 @@ from detkit.converters.inert_pickle import TorchArchive
 from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.text_files import read_text
 from detkit.utils.torch_files import is_zip
 from detkit.utils.without_memory import without_memory
@@ -175,6 +176,25 @@ def _rename(name: str, patterns: list[tuple[re.Pattern, str]]) -> str:
     raise KeyError(name)
 
 
+def renamed(tensors: Mapping[Any, Tensor], rename: Callable[[Any], str]) -> dict[str, Tensor]:
+    """Return tensors by other names; a tensor that is there under two names counts once.
+
+    Raises:
+        CheckpointError: two that differ get one name.
+    """
+    found: dict[str, Tensor] = {}
+    given: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        other = found.setdefault(new := rename(name), tensor)
+        first = given.setdefault(new, name)
+        if other is not tensor and not (other.shape == tensor.shape and torch.equal(other, tensor)):
+            raise CheckpointError(
+                f'{first} and {name} are one parameter, {new}, and have different values; save the weights of the bare '
+                'model, each under one name.'
+            )
+    return found
+
+
 def is_checkpoint(path: Path) -> bool:
     """Return whether a file is a checkpoint of detkit; nothing in it is run.
 
@@ -284,7 +304,17 @@ class Conversion:
         target.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(self.checkpoint(), target)
         wrote = f'wrote    {target}{f": {self.size}" if self.size else ""}'
-        return [*self.report, wrote, *self.advice(target)]
+        return [*self.report, *self._infinite(), wrote, *self.advice(target)]
+
+    def _infinite(self) -> list[str]:
+        """Return a line for people on the tensors that hold infinite numbers; none where there are none."""
+        names = [name for name, tensor in self.state.items() if tensor.is_floating_point() and tensor.isinf().any()]
+        if not names:
+            return []
+        return [
+            f'note     infinite numbers in {len(names)} of {len(self.state)} tensors ({shorten(names)}), as half '
+            'precision makes of those above 65,504: see whether the model still finds what it should'
+        ]
 
 
 def shown_options(options: Mapping[str, Any]) -> str:

@@ -18,9 +18,10 @@ from detkit.converters.common import (
     set_classes,
 )
 from detkit.converters.deim_layout import AUTHORS_KEYS, HUB_KEYS, layout_of, unpack
-from detkit.converters.detr_file import AVERAGED, averaged_weights, read_state, what_lies_beside
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
+from detkit.converters.hub_config import check_unseen, hub_config, what_lies_beside
+from detkit.converters.weights_file import averaged_note, read_state
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.json_files import read_json
 
@@ -85,7 +86,7 @@ def load_deimv2(
     tensors, notes = raw, ()
     if layout == 'hugging_face':
         tensors, notes = _as_published(raw, resolved['model']['head'], source)
-    notes = (*([AVERAGED] if averaged_weights(content) is not None else []), *notes)
+    notes = (*averaged_note(content), *notes)
     known = what_lies_beside(source) if layout == 'hugging_face' else {}
     classes, by = find_classes(source, num_classes, config_classes, names, known.get('classes'), known.get('said_by'))
     set_classes(resolved, classes)
@@ -106,6 +107,8 @@ def load_deimv2(
     }
     weights = {ours: unpacked[theirs] for ours, theirs in file_names.items()}
     state = stored_state({**counters, **weights}, expected, source)
+    if layout == 'hugging_face':
+        check_unseen(hub_config(source), resolved['model'], source)
     custom = None if 'layers' in differences else 'det_custom.py'
     return description.finish(source, configs, state, _PROJECTS[layout], what, by, notes, custom)
 

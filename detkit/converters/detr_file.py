@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from detkit.converters.common import KeyTable, Rows
-from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
-from detkit.utils.errors import CheckpointError, DataError, shorten
-from detkit.utils.json_files import read_json
-from detkit.utils.safetensors_file import is_safetensors, read_safetensors
-from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, load_plain
-
-_EXPECTED = (
-    'give a published checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face Hub with its '
-    'config.json beside it'
-)
-# A line of a report, where ``averaged_weights`` of a file were taken.
-AVERAGED = 'weights  the averaged ones of training (ema)'
-
-
-class NoDETRError(CheckpointError):
-    """A file is no DETR, nor says that it should be one.
-
-    Args:
-        path: the file.
-        found: a clause on what it is, for people who expect no DETR in it.
-        detail: further words for people who do.
-    """
-
-    def __init__(self, path: Path, found: str, detail: str) -> None:
-        super().__init__(f'{path} {detail}; {_EXPECTED}.')
-        self.found = found
+from detkit.converters.hub_config import bool_or_none, positive_or_none, what_lies_beside
+from detkit.converters.inert_pickle import StandIn
+from detkit.converters.weights_file import NoDETRError, read_state
 
 
 @dataclass(frozen=True)
@@ -80,160 +56,16 @@ def read_detr(path: Path) -> DETRFile:
     return DETRFile(layout, unpack(tensors), **known)
 
 
-def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
-    """Return a file's content and its tensors by name; nothing in it is run.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or holds no weights by name, or other tensors than plain ones.
-    """
-    if not path.is_file():
-        kind = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'{path} {kind}; {_EXPECTED}.')
-    content = _read(path)
-    if not isinstance(content, Mapping):
-        raise _no_weights(path, [content])
-    if isinstance(content.get('meta'), Mapping) and 'state_dict' in content:
-        raise CheckpointError(
-            f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
-            f'toolbox on mmengine; {_EXPECTED}.'
-        )
-    found = (averaged_weights(content), content.get('model'), content.get('state_dict'), content)
-    weights = next(weights for weights in found if isinstance(weights, Mapping))
-    tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise _no_weights(path, weights.values())
-    other = [name for name, value in tensors.items() if not is_plain_tensor(value)]
-    if other:
-        raise CheckpointError(
-            f'{path} holds tensors that are not dense and of real numbers, each stored on its own ({shorten(other)}); '
-            'save them as plain tensors.'
-        )
-    return content, without_wrappers(tensors)
-
-
-def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by the names of the bare model.
-
-    A model that is trained on several devices has all names behind ``module.``, and a compiled one, or a part of one,
-    has ``_orig_mod.`` in front of its own.
-    """
-    bare = {name.replace('_orig_mod.', ''): tensor for name, tensor in tensors.items()}
-    if bare and all(name.startswith('module.') for name in bare):
-        bare = {name.removeprefix('module.'): tensor for name, tensor in bare.items()}
-    return bare
-
-
-def _no_weights(path: Path, content: Iterable[Any]) -> NoDETRError:
-    whole = next((value.path for value in content if isinstance(value, StandIn)), None)
-    found = 'holds no weights by name' + ('' if whole is None else f', but an object of {whole}')
-    return NoDETRError(path, found, found)
-
-
-def averaged_weights(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
-    """Return the averaged weights that training keeps beside the others, ``ema.module``; None where there are none."""
-    ema = content.get('ema')
-    weights = ema.get('module') if isinstance(ema, Mapping) else None
-    return weights if isinstance(weights, Mapping) else None
-
-
-def _read(path: Path) -> Any:
-    if is_zip(path):
-        with TorchArchive(path) as archive:
-            return _with_tensors(archive, archive.content)
-    if is_safetensors(path):
-        return read_safetensors(path)
-    # PyTorch before 1.6 wrote such files, DETR's published ones among them; it reads them without running anything.
-    try:
-        return load_plain(path)
-    except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
-        # PyTorch's own words advise to load the file with what it may run.
-        found = f'cannot be read ({path.stat().st_size:,} bytes): it is damaged or cut off, or no file of weights'
-        raise NoDETRError(path, found, found) from error
-
-
-def _with_tensors(archive: TorchArchive, content: Any) -> Any:
-    """Read the tensors of a file's content, in its top level and in the dicts that hold weights."""
-    if not isinstance(content, dict):
-        return content
-    read: dict[Any, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, TensorRef):
-            read[key] = archive.read(value)
-        elif isinstance(value, dict) and key in ('model', 'state_dict', 'module'):
-            read[key] = {name: archive.read(ref) for name, ref in value.items() if isinstance(ref, TensorRef)}
-        elif key == 'ema':
-            read[key] = _with_tensors(archive, value)
-        else:
-            read[key] = value
-    return read
-
-
 def _arguments(args: Any, path: Path) -> dict[str, Any]:
     """Return what the training arguments that DETR's own code saves with the weights say."""
     values = args.state if isinstance(args, StandIn) else None
     if not isinstance(values, dict):
         return {}
-    return dict(dilated=_bool(values.get('dilation')), num_heads=_positive(values.get('nheads')), said_by=path.name)
-
-
-def what_lies_beside(path: Path) -> dict[str, Any]:
-    """Return what the Hub's ``config.json`` beside the weights says, as arguments of ``DETRFile``."""
-    values = hub_config(path)
     return dict(
-        dilated=_bool(values.get('dilation')),
-        num_heads=_positive(values.get('encoder_attention_heads')),
-        classes=hub_classes(values, path),
-        said_by='config.json' if values else None,
+        dilated=bool_or_none(values.get('dilation')),
+        num_heads=positive_or_none(values.get('nheads')),
+        said_by=path.name,
     )
-
-
-def hub_config(path: Path) -> dict[str, Any]:
-    """Return the Hub's ``config.json`` beside the weights; an empty dict where there is none.
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
-    file = path.with_name('config.json')
-    if not file.is_file():
-        return {}
-    try:
-        values = read_json(file, 'file')
-    except DataError as error:
-        raise _damaged(file, error) from error
-    if not isinstance(values, dict):
-        raise _damaged(file, TypeError('it holds no keys'))
-    return values
-
-
-def hub_classes(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
-    """Return the class names by label that a ``config.json`` states; None for none, or placeholders.
-
-    Raises:
-        CheckpointError: they are no names of labels from 0 on.
-    """
-    names = values.get('id2label') or {}
-    try:
-        classes = tuple(str(names[str(label)]) for label in range(len(names))) or None
-    except (KeyError, TypeError) as error:
-        raise _damaged(path.with_name('config.json'), error) from error
-    if classes is not None and all(name == f'LABEL_{label}' for label, name in enumerate(classes)):
-        return None  # the classes were never named
-    return classes
-
-
-def _damaged(file: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f'{file} is damaged ({type(error).__name__}: {error}); copy it again, or remove it to have the weights '
-        'converted without what it says.'
-    )
-
-
-def _bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _positive(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 # Names of parameters: those of DETR's own files and of the Hugging Face Hub, and detkit's. The backbone's are those of

@@ -111,7 +111,8 @@ def stored_state(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
         source: the file, for the error.
 
     Raises:
-        CheckpointError: some are of another kind or shape than the model's, or hold NaN; it lists them all.
+        CheckpointError: some are of another kind or shape than the model's, hold NaN, or numbers beyond single
+            precision; it lists them all.
     """
     state, other = {}, []
     for name, wanted in expected.items():
@@ -120,6 +121,8 @@ def stored_state(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
         state[name] = tensor.to(torch.float32 if wanted.is_floating_point() else torch.int64) if fits else tensor
         if not fits or tensor.shape != wanted.shape:
             other.append(f'{name} is {_kind(tensor)} instead of {_kind(wanted)}')
+        elif tensor.dtype == torch.float64 and bool((state[name].isinf() & tensor.isfinite()).any()):
+            other.append(f'{name} has numbers that single precision does not reach, {float(tensor.abs().max()):.3g}')
     if other:
         listed = '\n  '.join(other)
         raise CheckpointError(f'{source} holds {len(other)} tensors of another kind than its model:\n  {listed}')

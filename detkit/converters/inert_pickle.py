@@ -14,7 +14,6 @@ import pickle
 import pickletools
 import sys
 import zipfile
-from collections import OrderedDict
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -146,8 +145,16 @@ class _RebuildParameter:
         return data
 
 
+class _Dict(dict):
+    # An ``OrderedDict`` may have attributes of any name, which a file could put in place of its methods.
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Do nothing: what a state dict says of the versions of its layers is not needed."""
+
+
 _ALLOWED = {
-    'collections.OrderedDict': OrderedDict,
+    'collections.OrderedDict': _Dict,
     'builtins.set': set,
     '__builtin__.set': set,
     'torch.Size': tuple,
@@ -256,8 +263,8 @@ class TorchArchive:
         except _UNPICKLING as error:
             raise self._damaged(str(error) or type(error).__name__) from error
 
-    def read(self, ref: TensorRef) -> Tensor:
-        """Read a tensor into memory of its own.
+    def read(self, ref: TensorRef, tensor: object = 'a tensor') -> Tensor:
+        """Read a tensor into memory of its own; an error names it as ``tensor``.
 
         Raises:
             CheckpointError: its bytes are missing or do not suffice, or tensors that share bytes take far more memory
@@ -266,7 +273,7 @@ class TorchArchive:
         key, dtype, numel = ref.storage
         if dtype is None:
             raise CheckpointError(
-                f'{self.path} holds a tensor of a data type that no model has, such as complex or quantized numbers; '
+                f'{self.path} holds {tensor} of a data type that no model has, such as complex or quantized numbers; '
                 'save the weights as plain floats (model.float()).'
             )
         name = f'{self._root}/data/{key}'

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.utils.errors import CheckpointError
+from detkit.utils.limits import MAX_PIXELS
 
 # A layer's class, and the layers that it takes (-1: the one before).
 Layer = tuple[str, int | list[int]]
@@ -217,7 +218,8 @@ class ModelFile:
         arguments = self._archive.content.get(entry)
         size = arguments.get('imgsz') if isinstance(arguments, dict) else None
         size = max(size) if isinstance(size, list | tuple) and size else size
-        return size if isinstance(size, int) and size > 0 and size % 32 == 0 else None
+        is_size = isinstance(size, int) and size > 0 and size % 32 == 0 and size * size <= MAX_PIXELS
+        return size if is_size else None
 
     def _walk(self) -> Iterator[tuple[str, StandIn]]:
         """Yield the model and all its parts with names, as ``torch.nn.Module.named_modules``, repeated ones too.

@@ -275,7 +275,7 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
         description = pickled.describe(scale, file)
         model = description.build()
         names = pickled.match(model.state_dict())
-        state = {ours: archive.read(pickled.tensors[theirs]) for ours, theirs in names.items()}
+        state = {ours: archive.read(pickled.tensors[theirs], theirs) for ours, theirs in names.items()}
     half = any(value.dtype in (torch.float16, torch.bfloat16) for value in state.values())
     more, keypoints = pickled.meta()
     origin = {

@@ -18,11 +18,13 @@ from detkit.converters.common import (
     resolve_model,
     set_classes,
 )
-from detkit.converters.detr_file import read_state, unpack, what_lies_beside
+from detkit.converters.detr_file import unpack
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
+from detkit.converters.hub_config import check_unseen, hub_config, what_lies_beside
 from detkit.converters.inert_pickle import StandIn
 from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
+from detkit.converters.weights_file import averaged_note, read_state
 from detkit.utils.errors import CheckpointError
 
 PROJECTS = {'original': 'RF-DETR', 'hugging_face': 'transformers'}
@@ -137,7 +139,10 @@ def load_rfdetr(
     )
     state = stored_state({ours: tensors[theirs] for ours, theirs in file_names.items()}, expected, source)
     custom = None if 'sizes' in differences else f'{"seg" if architecture.masks else "det"}_custom.py'
-    return description.finish(source, configs, state, PROJECTS[layout], architecture.label(), by, custom=custom)
+    if layout == 'hugging_face':
+        check_unseen(hub_config(source), resolved['model'], source)
+    notes = averaged_note(content)
+    return description.finish(source, configs, state, PROJECTS[layout], architecture.label(), by, notes, custom)
 
 
 def find_architecture(tensors: Mapping[str, Tensor], layout: str, source: Path) -> Architecture:

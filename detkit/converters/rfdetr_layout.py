@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from detkit.converters.common import KeyTable, Rows
+from detkit.converters.common import KeyTable, Rows, renamed
 from detkit.converters.detr_file import unpack
 
 _BLOCK = 'backbone.blocks.{}'
@@ -205,4 +205,4 @@ def layout_of(names: Mapping[str, object]) -> str | None:
 def bare_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors without the prefix that transformers gives to the detector inside of a model with masks."""
     inside = ('model.model.', 'model.class_embed.', 'model.bbox_embed.')
-    return {name.removeprefix('model.') if name.startswith(inside) else name: value for name, value in state.items()}
+    return renamed(state, lambda name: name.removeprefix('model.') if name.startswith(inside) else name)

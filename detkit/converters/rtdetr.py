@@ -18,11 +18,12 @@ from detkit.converters.common import (
     resolve_model,
     set_classes,
 )
-from detkit.converters.detr_file import AVERAGED, averaged_weights, hub_classes, hub_config, read_state
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
+from detkit.converters.hub_config import check_unseen, hub_classes, hub_config
 from detkit.converters.rtdetr_families import DEIM, DFINE, FAMILIES, RTDETR, Family, has_more_positions
 from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, bare_names, layout_of
+from detkit.converters.weights_file import averaged_note, read_state
 from detkit.datasets.class_names import COCO80
 from detkit.utils.errors import CheckpointError
 
@@ -99,7 +100,7 @@ class _File:
 
     Attributes:
         network: 'rtdetr', 'rtdetrv2' or 'dfine'.
-        averaged: whether the tensors are averages that training kept beside the others.
+        averaged: a line for people where the tensors are averages that training kept beside the others.
         values: ``config.json`` of the Hub.
     """
 
@@ -108,7 +109,7 @@ class _File:
     keys: KeyTable
     tensors: dict[str, Tensor]
     network: str
-    averaged: bool
+    averaged: list[str]
     values: dict[str, Any]
 
     def find(self, ours: str) -> Tensor | None:
@@ -145,11 +146,11 @@ def load_family(
             )
         what = f'{source} has none of the sizes {sizes}. It does not fit {size}, the nearest,'
     state = _state(found, shapes, what)
+    check_unseen(found.values, description.config['model'], source)
     options = description.options
     project = 'transformers' if found.layout == 'hugging_face' else family.name
     label = f'{family.name}v2' if (family, found.network) == (RTDETR, 'rtdetrv2') else family.name
-    averaged = [AVERAGED] if found.averaged else []
-    notes = [*averaged, *_doubts(family, found, shapes)]
+    notes = [*found.averaged, *_doubts(family, found, shapes)]
     return description.finish(
         source,
         configs,
@@ -184,7 +185,7 @@ def _doubts(family: Family, found: _File, state: Mapping[str, Tensor]) -> tuple[
 
 def family_of(tensors: Mapping[str, Tensor], source: Path) -> Family | None:
     """Return the family of a file's tensors, as ``config.json`` beside it or else their names say; None for none."""
-    found = layout_of(bare_names(tensors, source))
+    found = layout_of(bare_names(tensors))
     if found is None:
         return None
     network, layout = found
@@ -202,7 +203,7 @@ def _read(family: Family, source: Path) -> _File:
         CheckpointError: it is missing, damaged, or of another family.
     """
     content, raw = read_state(source)
-    tensors = bare_names(raw, source)
+    tensors = bare_names(raw)
     found = layout_of(tensors)
     if found is None:
         some = ', '.join(sorted(raw)[:3]) or 'none'
@@ -236,8 +237,7 @@ def _read(family: Family, source: Path) -> _File:
         keys = DFINE_KEYS[2 if levels == 2 else 3][layout]
     else:
         keys = RTDETR_KEYS[layout]
-    averaged = averaged_weights(content) is not None
-    return _File(source, layout, keys, tensors, version, averaged, values)
+    return _File(source, layout, keys, tensors, version, averaged_note(content), values)
 
 
 def _weights(tensors: Mapping[str, Tensor]) -> list[str]:

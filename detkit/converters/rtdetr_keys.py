@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from detkit.converters.common import KeyTable, Rows
+from detkit.converters.common import KeyTable, Rows, renamed
 from detkit.converters.detr_file import unpack
-from detkit.utils.errors import CheckpointError
 
 _NECK = 'neck.0'
 _FUSION = f'{_NECK}.fusion'
@@ -310,7 +308,7 @@ def _dfine(levels: int) -> dict[str, DecoderKeys]:
 DFINE_KEYS = {levels: _dfine(levels) for levels in (2, 3)}
 
 
-def bare_names(state: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
+def bare_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a file's tensors by the names of ``RTDETR_KEYS`` and ``DFINE_KEYS``, attentions unpacked.
 
     Files of the Hub may have the names that transformers 5 has in memory, and the prediction layers twice.
@@ -318,17 +316,12 @@ def bare_names(state: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the two are not the same.
     """
-    renamed = {_file_name(name): value for name, value in unpack(state).items()}
-    for name in [name for name in renamed if re.match(r'(class|bbox)_embed\.', name)]:
-        value, twin = renamed.pop(name), f'model.decoder.{name}'
-        if not torch.equal(renamed.setdefault(twin, value), value):
-            raise CheckpointError(
-                f'{path} holds {name} and {twin}, which are one parameter, with different values; save the model again.'
-            )
-    return renamed
+    return renamed(unpack(state), _file_name)
 
 
 def _file_name(name: str) -> str:
+    if name.startswith(('class_embed.', 'bbox_embed.')):
+        return f'model.decoder.{name}'
     if not name.startswith('model.'):
         return name
     name = name.replace('.o_proj.', '.out_proj.').replace('.encoder.aifi.', '.encoder.encoder.')

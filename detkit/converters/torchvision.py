@@ -23,10 +23,10 @@ from detkit.converters.common import (
     set_classes,
     shown_classes,
 )
-from detkit.converters.detr_file import read_state
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.torchvision_keys import TORCHVISION_KEYS
 from detkit.converters.torchvision_model import COUNTER, NAMES, TorchvisionModel, current_names, find_model
+from detkit.converters.weights_file import averaged_note, read_state
 from detkit.datasets.class_names import COCO80, COCO91
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
@@ -100,7 +100,8 @@ def load_torchvision(
 ) -> Conversion:
     """Return the checkpoint of a file of torchvision; arguments and errors are ``convert_torchvision``'s."""
     source, configs = Path(source), Path(configs)
-    tensors = current_names(read_state(source)[1])
+    content, tensors = read_state(source)
+    tensors = current_names(tensors)
     found = find_model(tensors, source)
     chosen = _choose_classes(source, found, names, classes)
     digest = file_sha256(source)[:8]
@@ -136,6 +137,7 @@ def load_torchvision(
             f'read     {source}: {found.label()}, {shown_classes(chosen.names)}',
             f'classes  {chosen.by}',
             f'norm     {"trained" if found.trained_norm else "frozen"} in the backbone{eps}',
+            *averaged_note(content),
         ),
         size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
         advice=lambda target: description.advice(target, FILES[found.family][1] if config is None else None),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from detkit.converters.common import renamed
 from detkit.utils.errors import CheckpointError
 
 # By folder of the configs.
@@ -68,7 +69,7 @@ class TorchvisionModel:
 def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by the names of torchvision 0.15 and later; published files have those of before."""
     retinanet = family_of(tensors)[0] == 'retinanet'
-    return {_current_name(name, retinanet): tensor for name, tensor in tensors.items()}
+    return renamed(tensors, lambda name: _current_name(name, retinanet))
 
 
 def _current_name(name: str, retinanet: bool) -> str:

@@ -17,8 +17,8 @@ from detkit.converters.common import (
     set_classes,
     shown_classes,
 )
-from detkit.converters.detr_file import read_state
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
+from detkit.converters.weights_file import averaged_note, read_state
 from detkit.converters.yolox_keys import STEM_WEIGHT, YOLOX_KEYS, is_darknet, stem_kernel
 from detkit.datasets.class_names import COCO80
 from detkit.models.layers import scale_channels
@@ -63,7 +63,7 @@ def load_yolox(
 ) -> Conversion:
     """Return what ``convert_yolox`` writes; arguments and errors are the same."""
     source, configs = Path(source), Path(configs)
-    tensors = read_state(source)[1]
+    content, tensors = read_state(source)
     darknet = is_darknet(tensors)
     if darknet is None:
         some = ', '.join(sorted(tensors)[:3]) or 'none'
@@ -108,6 +108,7 @@ def load_yolox(
         report=(
             f'read     {source}: YOLOX{f" {size}" if size else ""}, {shown_classes(classes)}',
             f'classes  as {by} has them',
+            *averaged_note(content),
         ),
         size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
         advice=lambda target: description.advice(target, 'det_custom.py' if options else None),

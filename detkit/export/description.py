@@ -21,7 +21,7 @@ from detkit.utils.json_files import parse_json
 KIND = 'detkit export'
 VERSION = 1
 MAX_DESCRIPTION = 2 * MAX_CONFIG
-_LARGEST = 1 << 16
+_LARGEST, _LARGEST_DIVISOR = 1 << 16, 1 << 10
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))),
         'a height and a width or null',
     ),
-    'divisor': (_is_count, 'a whole number'),
+    'divisor': (lambda value: _is_count(value) and value <= _LARGEST_DIVISOR, 'a whole number'),
     'inputs': (lambda value: value in (list(INPUTS), list(INPUTS[:1])), ' and '.join(INPUTS)),
     'outputs': (lambda value: _is_texts(value) and 0 < len(value) <= 16, 'a list of names'),
     'half': (lambda value: type(value) is bool, 'true or false'),

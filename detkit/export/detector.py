@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from detkit.export.description import Description
 from detkit.export.format import Session, find_format
+from detkit.export.settings import MAX_INPUT
 from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.models.detectors.finished import finish_results
@@ -104,9 +105,17 @@ class ExportedDetector(nn.Module, Detector):
 
         Raises:
             ConfigError: they are larger than the input.
+            CheckpointError: so many as the file takes at a time are more than a machine holds.
         """
+        left, right, above, below = self._padding(images)
+        height, width = images.shape[-2] + above + below, images.shape[-1] + left + right
+        if (self.description.batch_size or 1) * height * width > MAX_INPUT:
+            raise CheckpointError(
+                f'the exported network takes {self.description.batch_size or 1} images of {height} x {width} at a '
+                f'time, more than {MAX_INPUT:,} pixels: give smaller ones, or export the checkpoint again'
+            )
         images = images.to(getattr(torch, self.description.input_type))
-        return F.pad(images, self._padding(images), value=_PAD_VALUE)
+        return F.pad(images, (left, right, above, below), value=_PAD_VALUE)
 
     def _run(self, images: Tensor, img_shapes: Tensor, size: int) -> dict[str, Tensor]:
         """Run one batch, filled up with copies of its last image where the file takes a fixed number."""

@@ -20,6 +20,7 @@ from detkit.engine.amp import resolve_amp
 from detkit.engine.checkpoint import check_weights, licence_of, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
+from detkit.inference.steps import check_input_size, sizes_of, steps_of
 from detkit.models.detectors import ModelInfo, OpenVocabularyDetector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS, EXPORTED_MODELS
@@ -205,6 +206,9 @@ def check_config_of_file(config: Mapping[str, Any], source: str) -> None:
     """
     try:
         check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
+        for step in steps_of(config):
+            if (size := sizes_of(step).get('size')) is not None:
+                check_input_size(size, f'the size of {step["type"]} in {source}')
     except ConfigError as error:
         names = [name for name in named_modules(config) if name.replace('.', '').isidentifier()]
         missing = [name for name in names if name not in sys.modules]

@@ -29,7 +29,7 @@ from detkit.inference.preparation import Preparation, scaled_preparations
 from detkit.inference.side_by_side import is_faster_side_by_side, side_by_side
 from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
-from detkit.inference.steps import input_size
+from detkit.inference.steps import check_input_size, input_size
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.inference.vocabulary import has_open_vocabulary, names_of, why_fixed, with_vocabulary
 from detkit.models.detectors import BaseDetector
@@ -345,6 +345,8 @@ def _warn_once(text: str) -> None:
 def _input_size(model: nn.Module, img_size: int | None, classifies: bool) -> int:
     """Return the size that images are scaled to: the one that is asked for, or the model's."""
     fixed_size = model.input_size
+    if img_size is not None:
+        check_input_size(img_size, 'img_size')
     if fixed_size is None:
         return input_size(model.info.config, classifies) if img_size is None else img_size
     if img_size not in (None, *fixed_size):

@@ -12,6 +12,7 @@ from detkit.datasets.transforms.cropping import ResizeShortestEdge
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.registry import TRANSFORMS
 from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.limits import MAX_PIXELS, PIXELS_VARIABLE
 
 
 def steps_of(config: Config | dict) -> list[dict[str, Any]]:
@@ -78,6 +79,24 @@ def input_size(config: Config | dict, classifies: bool) -> int:
         if size is not None:
             return int(size if isinstance(size, int) else max(size))
     return 224 if classifies else 640
+
+
+def check_input_size(size: int | Sequence[int], name: str) -> None:
+    """Refuse a size of the input of which a square image has more pixels than any image may have.
+
+    Args:
+        size: a side, or several.
+        name: what it is, for the error.
+
+    Raises:
+        ConfigError: it is larger.
+    """
+    side = size if isinstance(size, int) else max(size)
+    if side * side > MAX_PIXELS:
+        raise ConfigError(
+            f'{name} is {size}, but {side} x {side} are more than {MAX_PIXELS:,} pixels: give a smaller one, or raise '
+            f'the limit by {PIXELS_VARIABLE}'
+        )
 
 
 def prediction_steps(

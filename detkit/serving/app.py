@@ -144,7 +144,8 @@ class PredictionService:
             raise RequestProblem(422, 'the option format is there twice')
         kind = choose_format(formats[0] if formats else None, request.headers.get('accept', ''))
         options = parse_options([item for item in query if item[0] != 'format'], self._settings)
-        self._model.predictor(options)  # refuses what this model does not take
+        # It refuses what this model does not take, and may embed the names of classes.
+        await self._in_reader(self._model.predictor, options)
         self.batcher.check_room(1)  # before the body is read
         uploads, held = await self._bodies.read(request)
         try:

@@ -6,11 +6,13 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -23,6 +25,8 @@ from detkit.utils.printable import printable
 _KINDS = 'multipart/form-data, application/json, application/octet-stream or an image type such as image/jpeg'
 _MAX_NAME = 200
 _MAX_MARKS = 100  # brackets and commas in the JSON of an image
+# A parameter of a header: its name, and its value with its quotes.
+_PARAMETER = re.compile(r';\s*([^=;\s]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)')
 _EXTRA_PARTS = 8  # of a form beside its images, such as fields for files that were left empty
 
 
@@ -183,16 +187,18 @@ class _Parts:
         self._field, self._value = bytearray(), bytearray()
 
     def _end(self) -> None:
-        _, options = _options_of(self._headers.get(b'content-disposition', b''))
-        if b'filename' not in options:
+        disposition = self._headers.get(b'content-disposition', b'')
+        filename = _filename_of(disposition)
+        if filename is None:
+            _, options = _options_of(disposition)
             field = printable(options.get(b'name', b'').decode('utf-8', 'replace'))[:80]
             raise RequestProblem(
                 422,
                 f'the field {field!r} of the form is no file; options belong in the query: ?score_thr=0.5',
                 unread=True,
             )
-        name = safe_name(options[b'filename'].decode('utf-8', 'replace'), len(self.uploads))
-        if self._data or options[b'filename']:  # a form whose field for files was left empty has neither
+        name = safe_name(filename, len(self.uploads))
+        if self._data or filename:  # a form whose field for files was left empty has neither
             self.uploads.append(Upload(name, bytes(self._data)))
         self._data = bytearray()
 
@@ -207,6 +213,27 @@ def _options_of(header: str | bytes) -> tuple[bytes, dict[bytes, bytes]]:
     except (TypeError, ValueError) as error:
         shown = printable(header if isinstance(header, str) else header.decode('latin-1'))[:80]
         raise RequestProblem(400, f'{shown!r} has parameters that cannot be read', unread=True) from error
+
+
+def _filename_of(disposition: bytes) -> str | None:
+    """Return the name of the file in a part of a form, None for a part that is no file.
+
+    The parameter ``filename*`` (RFC 5987), which some clients give alone and parsers leave out, counts where there is
+    no ``filename``; so do its numbered pieces (RFC 2231), whose name is left out.
+    """
+    _, options = _options_of(disposition)
+    if b'filename' in options:
+        return options[b'filename'].decode('utf-8', 'replace')
+    found = {name.lower(): value for name, value in _PARAMETER.findall(disposition.decode('latin-1'))}
+    if 'filename' in found:  # in upper case
+        return found['filename'].strip(' "')
+    pieces = [name for name in found if name.startswith('filename*')]
+    if not pieces:
+        return None
+    charset, _, encoded = found.get('filename*', '').strip(' "').partition("'")
+    encoded = encoded.partition("'")[2]
+    latin = charset.lower() in ('iso-8859-1', 'latin-1')
+    return unquote_to_bytes(encoded.encode('latin-1')).decode('latin-1' if latin else 'utf-8', 'replace')
 
 
 async def _read_multipart(body: _Body, boundary: bytes, max_images: int) -> list[Upload]:

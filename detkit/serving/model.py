@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from detkit.inference import PredictionOptions, Predictor, Result, SourceImage
 from detkit.serving.problems import RequestProblem
 from detkit.serving.settings import ServeSettings
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.errors import ConfigError, DataError, DetkitError, shorten
 
+_log = logging.getLogger(__name__)
 # Predictors that are kept for requests with the same options.
 _MAX_PREDICTORS = 32
 _TASKS_WITH_MASKS = ('seg', 'panoptic')
@@ -70,6 +72,13 @@ class ServedModel:
                     found = Predictor(model=self.detector.model_for(self._amp), **{**vars(options), 'amp': self._amp})
                 except ConfigError as error:
                     raise RequestProblem(422, str(error)) from error
+                except DetkitError as error:  # of the text encoder; it may name files of this machine
+                    _log.warning('classes of a request cannot be embedded: %s', error)
+                    raise RequestProblem(
+                        422,
+                        'this server cannot look for classes that its model does not have already; its classes are '
+                        f'{shorten(self.detector.classes)}',
+                    ) from error
                 self._predictors[options] = found
                 if len(self._predictors) > _MAX_PREDICTORS:
                     self._predictors.popitem(last=False)

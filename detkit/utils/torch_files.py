@@ -6,12 +6,14 @@ import os
 import struct
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from detkit.utils.files import ZIP_ERRORS
 
@@ -43,9 +45,27 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
         # It guesses at why a file may be refused, which the error says.
         warnings.filterwarnings('ignore', 'Detected pickle protocol', UserWarning)
         if mmap and path.suffix != '.safetensors':
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+            return _without_attributes(torch.load(path, map_location='cpu', weights_only=True, mmap=True))
         with path.open('rb') as file:
-            return torch.load(file, map_location='cpu', weights_only=True)
+            return _without_attributes(torch.load(file, map_location='cpu', weights_only=True))
+
+
+def _without_attributes(content: Any) -> Any:
+    """Return what a file holds, from which attributes of its containers and tensors are removed.
+
+    PyTorch gives an ``OrderedDict`` and a tensor what attributes a file has for them, in place of methods, too.
+    """
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        if not isinstance(value, dict | list | tuple | set | Tensor) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, OrderedDict | Tensor):
+            vars(value).clear()
+        if not isinstance(value, Tensor):
+            waiting += value.values() if isinstance(value, dict) else value
+    return content
 
 
 def is_plain_tensor(value: Any) -> bool:
@@ -54,7 +74,7 @@ def is_plain_tensor(value: Any) -> bool:
     A few bytes may be seen as a tensor of any size (``expand``), which a copy of it would then need.
     """
     return (
-        isinstance(value, Tensor)
+        type(value) in (Tensor, Parameter)
         and value.layout == torch.strided
         and value.device.type == 'cpu'
         and not value.is_quantized

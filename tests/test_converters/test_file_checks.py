@@ -2,8 +2,10 @@
 
 import json
 import struct
+from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from builders import CONFIGS
@@ -13,10 +15,12 @@ from pickled_files import set_attribute, set_epsilon
 from detkit.cli.convert import CONVERTERS
 from detkit.converters import darknet, deim, detr, pickled_model, rfdetr, rtdetr, torchvision, yolox
 from detkit.converters.any_file import load_foreign
+from detkit.converters.common import Conversion
 from detkit.converters.detr import load_detr
-from detkit.converters.detr_file import read_state
 from detkit.converters.file_checks import names_the_file, stored_state
 from detkit.converters.ultralytics import convert_ultralytics
+from detkit.converters.weights_file import averaged_note, read_state
+from detkit.engine.checkpoint import load_checkpoint
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.safetensors_file import read_safetensors
 
@@ -152,3 +156,93 @@ def test_names_of_a_wrapped_model_are_those_of_the_bare_one(prefix, tmp_path):
 def test_names_of_a_model_with_a_compiled_part_are_those_of_the_bare_one(tmp_path):
     torch.save({'backbone._orig_mod.conv1.weight': torch.ones(1), 'module.weight': torch.ones(1)}, tmp_path / 'x.pth')
     assert list(read_state(tmp_path / 'x.pth')[1]) == ['backbone.conv1.weight', 'module.weight']
+
+
+class Shadowed:
+    """Pickled, it is an ``OrderedDict`` that has attributes in place of its methods."""
+
+    def __init__(self, items, /, **attributes):
+        self.reduced = OrderedDict, (list(items.items()),), attributes
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('method', ['get', 'items', 'values', 'keys'])
+@pytest.mark.parametrize('place', ['content', 'weights', 'averages'])
+def test_attributes_in_place_of_methods_are_left_out(tmp_path, place, method, zipped):
+    attributes, weights = {method: 5, '_metadata': 5}, {'a': torch.ones(2)}
+    content = {
+        'content': Shadowed({'model': weights}, **attributes),
+        'weights': {'model': Shadowed(weights, **attributes)},
+        'averages': {'ema': Shadowed({'module': weights}, **attributes)},
+    }[place]
+    torch.save(content, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
+    assert list(read_state(tmp_path / 'x.pth')[1]) == ['a']
+
+
+@pytest.mark.parametrize('place', ['content', 'meta', 'state_dict', 'tensor'])
+def test_a_checkpoint_with_attributes_in_place_of_methods_opens(tmp_path, place):
+    tensor = torch.nn.Parameter(torch.ones(2))
+    tensor.is_complex = tensor.untyped_storage = 5
+    meta = {'format': 'detkit', 'format_version': 1, 'classes': ['a']}
+    content = {'meta': meta, 'state_dict': {'a': tensor if place == 'tensor' else torch.ones(2)}}
+    if place in content:
+        content[place] = Shadowed(content[place], get=5, items=5)
+    elif place == 'content':
+        content = Shadowed(content, get=5, items=5)
+    torch.save(content, tmp_path / 'x.pth')
+    found = load_checkpoint(tmp_path / 'x.pth')
+    assert found.get('meta').get('classes') == ['a'] and found['state_dict'].items()
+    assert not found['state_dict']['a'].is_complex()
+
+
+@pytest.mark.parametrize('prefix', ['_orig_mod.', ''])
+def test_two_tensors_of_one_name_are_refused_where_they_differ(tmp_path, prefix):
+    torch.save({'model': {'a.b': torch.ones(1), f'a.{prefix}_orig_mod.b': torch.ones(1)}}, tmp_path / 'x.pth')
+    assert list(read_state(tmp_path / 'x.pth')[1]) == ['a.b']
+    torch.save({'model': {'a.b': torch.ones(1), f'a.{prefix}_orig_mod.b': torch.zeros(1)}}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth cannot be converted: a\.b and a\._orig_mod.* are one parameter'):
+        load_foreign(tmp_path / 'x.pth', CONFIGS)
+
+
+@pytest.mark.parametrize('entry', ['ema_model', 'model_ema', 'ema_state_dict', 'ema'])
+def test_averaged_weights_are_taken_and_said(tmp_path, entry):
+    content = {'model': {'a': torch.ones(1)}, entry: {'module.a': torch.zeros(1)}}
+    torch.save(content, tmp_path / 'x.pth')
+    found, tensors = read_state(tmp_path / 'x.pth')
+    assert tensors == {'a': torch.zeros(1)} and averaged_note(found) and not averaged_note({'model': {}, entry: {}})
+
+
+def test_a_file_of_lightning_has_the_model_as_an_attribute(tmp_path):
+    weights = {'model.a': torch.ones(1), 'model.b': torch.ones(1)}
+    torch.save({'state_dict': weights, 'pytorch-lightning_version': '2.5'}, tmp_path / 'x.ckpt')
+    assert list(read_state(tmp_path / 'x.ckpt')[1]) == ['a', 'b']
+    torch.save({'state_dict': weights}, tmp_path / 'x.pth')
+    assert list(read_state(tmp_path / 'x.pth')[1]) == ['model.a', 'model.b']
+
+
+def test_what_is_no_plain_tensor_among_weights_is_named(tmp_path):
+    for value in (np.ones(2), torch.ones(2).to_sparse(), torch.quantize_per_tensor(torch.ones(2), 1, 0, torch.qint8)):
+        torch.save({'model': {'a.weight': torch.ones(1), 'b.weight': value}}, tmp_path / 'x.pth')
+        with pytest.raises(CheckpointError, match=r'x\.pth holds tensors that are not dense .*\(b\.weight\)'):
+            read_state(tmp_path / 'x.pth')
+    torch.save({'model': {'b.weight': torch.ones(1, dtype=torch.complex64)}}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth holds b\.weight of a data type that no model has'):
+        read_state(tmp_path / 'x.pth')
+
+
+def test_a_file_without_weights_says_its_entries(tmp_path):
+    torch.save({'params': {'a': torch.ones(1)}, 'epoch': 3}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'under model or state_dict or .* \(its entries are params, epoch\)'):
+        read_state(tmp_path / 'x.pth')
+
+
+def test_numbers_beyond_single_precision_are_refused_and_infinite_ones_said(tmp_path):
+    huge = torch.full((2, 3), 1e300, dtype=torch.float64)
+    with pytest.raises(CheckpointError, match=r'(?s)x\.pth .*a\.weight has numbers .* does not reach, 1e\+300'):
+        stored_state({**EXPECTED, 'a.weight': huge}, EXPECTED, Path('x.pth'))
+    state = stored_state({**EXPECTED, 'a.weight': torch.full((2, 3), torch.inf).half()}, EXPECTED, Path('x.pth'))
+    lines = Conversion(state, None, '', {}).save(tmp_path / 'out.pth')
+    assert lines[0].startswith('note     infinite numbers in 1 of 3 tensors (a.weight)')

@@ -166,3 +166,21 @@ def test_what_does_not_fit_is_refused_with_what_it_lacks(small, tmp_path):
     assert 'describes no RF-DETR' in refused(state, config=CONFIGS / 'detr' / 'det_coco.py')
     with pytest.raises(CheckpointError, match='does not exist'):
         load_rfdetr(tmp_path / 'none.pth', CONFIGS)
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'backbone_config': {'num_windows': 4}}, "backbone_config.num_windows is '4', but the model .* has 2"),
+        ({'decoder_cross_attention_heads': 8}, "decoder_cross_attention_heads is '8'"),
+        ({'decoder_activation_function': 'gelu'}, "decoder_activation_function is 'gelu'"),
+    ],
+)
+def test_what_weights_do_not_show_must_be_what_config_json_says(small, tmp_path, values, message):
+    names = {'id2label': {str(index): f'thing {index}' for index in range(91)}, 'backbone_config': {'num_windows': 2}}
+    source = write_safetensors(tmp_path / 'model.safetensors', published_state(build(small['det']), 'hugging_face'))
+    (tmp_path / 'config.json').write_text(json.dumps(names))
+    load_rfdetr(source, CONFIGS, small['det'])
+    (tmp_path / 'config.json').write_text(json.dumps({**names, **values}))
+    with pytest.raises(CheckpointError, match=f'config.json says that {message}'):
+        load_rfdetr(source, CONFIGS, small['det'])

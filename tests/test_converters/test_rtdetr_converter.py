@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +233,39 @@ def test_what_lies_beside_a_file_of_the_hub_counts(small, tmp_path):
     (tmp_path / 'config.json').unlink()
     twice = {**state, 'class_embed.0.bias': state['model.decoder.class_embed.0.bias'] + 1}
     write_safetensors(source, twice)
-    assert 'which are one parameter, with different values' in error_of(convert_dfine, source, config=small['dfine'])
+    error = error_of(convert_dfine, source, config=small['dfine'])
+    assert 'are one parameter, model.decoder.class_embed.0.bias' in error
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'decoder_activation_function': 'silu'}, "decoder_activation_function is 'silu', but .* has 'relu'"),
+        ({'decoder_activation_function': 'swish'}, "'swish', but"),
+        ({'encoder_activation_function': 'relu'}, "encoder_activation_function is 'relu'"),
+        ({'decoder_attention_heads': 4}, "decoder_attention_heads is '4', but .* has 2; give the config .* --config"),
+        ({'encoder_attention_heads': {'a': 1}}, 'encoder_attention_heads is'),
+        ({'normalize_before': True}, 'normalize_before'),
+        ({'learn_initial_query': True}, 'learn_initial_query'),
+    ],
+)
+def test_what_weights_do_not_show_must_be_what_config_json_says(small, tmp_path, values, message):
+    state = published_state('dfine', build(small['dfine']), 'hugging_face')
+    source = write_safetensors(tmp_path / 'model.safetensors', state)
+    known = {'model_type': 'd_fine', 'num_queries': 20, 'activation_function': 'swish', 'decoder_attention_heads': 2}
+    (tmp_path / 'config.json').write_text(json.dumps(known))
+    converted(convert_dfine, source, config=small['dfine'])
+    (tmp_path / 'config.json').write_text(json.dumps({**known, **values}))
+    assert re.search(rf'config\.json says that {message}', error_of(convert_dfine, source, config=small['dfine']))
+
+
+def test_a_d_fine_of_the_hub_is_no_deim(tmp_path):
+    model = build(CONFIGS / 'dfine' / 'det_coco.py', size='n')
+    source = write_safetensors(tmp_path / 'model.safetensors', published_state('dfine', model, 'hugging_face'))
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': 'd_fine'}))
+    assert "decoder_activation_function is 'relu', but" in error_of(convert_deim, source)
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': 'd_fine', 'decoder_activation_function': 'silu'}))
+    converted(convert_deim, source)
 
 
 def test_numbers_of_points_and_sampling_are_read_off(monkeypatch, tmp_path):

@@ -117,7 +117,7 @@ def test_the_average_is_taken_where_both_are_there(write_narrow):
 
 
 def test_the_size_that_training_used_is_kept(write_narrow):
-    for size, expected in ((320, 320), ([256, 192], 256), (None, 640), (333, 640)):
+    for size, expected in ((320, 320), ([256, 192], 256), (None, 640), (333, 640), (320_000, 640)):
         source = write_narrow(more={'train_args': {'imgsz': size}})
         convert(source)
         predictor = Predictor(None, source.with_suffix('.pth'), device='cpu')

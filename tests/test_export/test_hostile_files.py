@@ -150,9 +150,24 @@ def set_key(key, value):
     return change
 
 
+def set_keys(**values):
+    def change(model, description):
+        description.update(values)
+
+    return change
+
+
+def with_huge_letterbox(model, description):
+    step = dict(type='LetterBox', size=10**6)
+    dataset = dict(type='ImageDataset', pipeline=[dict(type='LoadImageFromFile'), step, dict(type='Render')])
+    description['config'] += f'test_dataloader = {dict(dataset=dataset)!r}\n'
+    description['size'] = None
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
+        (with_huge_letterbox, 'the size of LetterBox in .* is 1000000, but .* more than 268,435,456 pixels'),
         (lambda model, d: 'x' * (MAX_DESCRIPTION + 1), 'characters, more than'),
         (lambda model, d: '[' * 100_000, 'cannot be read'),
         (lambda model, d: '{"kind": "detkit export"', 'cannot be read'),
@@ -170,6 +185,8 @@ def set_key(key, value):
         (set_key('batch_size', 0), "'batch_size' is '0'"),
         (set_key('batch_size', 1 << 30), "'batch_size' is"),
         (set_key('divisor', 0), "'divisor' is"),
+        (set_key('divisor', 1 << 16), "'divisor' is"),
+        (set_keys(size=None, batch_size=1 << 16, divisor=256), 'takes 65536 images of 256 x 256 at a time'),
         (set_key('outputs', ['bboxes', 'lost']), "gives no output 'lost'"),
         (set_key('outputs', ['bboxes']), 'can make no results'),
         (set_key('inputs', ['images', 'more']), "'inputs' is"),

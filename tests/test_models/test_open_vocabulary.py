@@ -317,6 +317,14 @@ def test_damage_within_compressed_arrays_is_named(tmp_path, method):
     assert refused > 100
 
 
+def test_a_file_that_unpacks_to_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / 'names.npz', names=np.array(NAMES), embeddings=np.ones((3, 500), np.float32))
+    assert len(read_embeddings(tmp_path / 'names.npz')) == 3
+    monkeypatch.setattr('detkit.models.text_encoders.embedding_file.MAX_FILE_BYTES', 5999)
+    with pytest.raises(DataError, match=r'embeddings unpacks to 6,000 bytes, .* DETKIT_MAX_FILE_BYTES raises that'):
+        read_embeddings(tmp_path / 'names.npz')
+
+
 def test_the_name_of_a_file_may_begin_with_a_tilde(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_embeddings('~names.npz', NAMES, torch.ones(3, 8))

@@ -178,3 +178,28 @@ def test_the_schema_says_what_there_is(served):
     }
     assert {'200', '413', '415', '422', '503'} <= set(post['responses'])
     assert 'segmentation' in schema['components']['schemas']['FoundObject']['properties']
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'name'),
+    [
+        ("filename*=UTF-8''%C3%BCber.png", 'über.png'),
+        ('FileName*="iso-8859-1\'de\'%FCber.png"', 'über.png'),
+        ("filename*=utf-8''%ff%zz", '\ufffd%zz'),
+        ('filename*=a.png', 'image0'),
+        ('filename*0="a."; filename*1="png"', 'image0'),
+    ],
+)
+def test_a_file_that_has_its_name_in_the_extended_form_alone(served, picture, parameters, name):
+    head = f'--x\r\nContent-Disposition: form-data; name=file; {parameters}\r\n\r\n'.encode()
+    body = head + picture + b'\r\n--x--\r\n'
+    answer = served.request('POST', f'/predict?{SMALL}', body, Content_Type='multipart/form-data; boundary=x')
+    assert (
+        answer.status == 200 and answer.json['results'][0]['img_path'] == name and answer.json['results'][0]['objects']
+    )
+
+
+def test_a_field_whose_name_holds_such_a_parameter_is_no_file(served):
+    body = b'--x\r\nContent-Disposition: form-data; name="a; filename*=b"\r\n\r\n0.5\r\n--x--\r\n'
+    answer = served.request('POST', f'/predict?{SMALL}', body, Content_Type='multipart/form-data; boundary=x')
+    assert answer.status == 422 and 'is no file' in answer.error

@@ -17,6 +17,7 @@ from detkit.protocols import TextEncoder
 from detkit.registry import TEXT_ENCODERS
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 from detkit.utils.files import ZIP_ERRORS, replacing
+from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES
 from detkit.utils.safetensors_file import read_safetensors
 
 _KEYS = ('names', 'embeddings')
@@ -168,6 +169,8 @@ def _read_header(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], n
         read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
         size = archive.getinfo(member).file_size - file.tell()
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f'{key} unpacks to {size:,} bytes, more than {MAX_FILE_BYTES:,}; {BYTES_VARIABLE} raises that')
     if not dtype.hasobject and size != prod(shape) * dtype.itemsize:
         raise ValueError(f'{key} has {size} bytes, but its header says {dtype} {shape}')
     return shape, dtype
