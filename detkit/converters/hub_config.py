@@ -47,7 +47,9 @@ def hub_classes(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | None
     """
     names = values.get('id2label') or {}
     try:
-        classes = tuple(str(names[str(label)]) for label in range(len(names))) or None
+        classes = tuple(names[str(label)] for label in range(len(names))) or None
+        if classes is not None and not all(isinstance(name, str) for name in classes):
+            raise TypeError('id2label holds a name that is no text')
     except (KeyError, TypeError) as error:
         raise _damaged(path.with_name('config.json'), error) from error
     if classes is not None and all(name == f'LABEL_{label}' for label, name in enumerate(classes)):

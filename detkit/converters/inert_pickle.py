@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import sys
 import zipfile
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from detkit.utils.errors import CheckpointError, first_line
 from detkit.utils.files import ZIP_ERRORS
+from detkit.utils.pickles import check_pickle
 from detkit.utils.torch_files import is_zip, open_stored
 
 _DTYPES = {
@@ -153,11 +153,17 @@ class _Dict(dict):
         """Do nothing: what a state dict says of the versions of its layers is not needed."""
 
 
+class _Size(tuple):
+    # It is not hashed, which would take long for sizes of sizes, see ``check_pickle``.
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+
 _ALLOWED = {
     'collections.OrderedDict': _Dict,
     'builtins.set': set,
     '__builtin__.set': set,
-    'torch.Size': tuple,
+    'torch.Size': _Size,
     'torch._utils._rebuild_tensor_v2': _RebuildTensor(),
     'torch._utils._rebuild_parameter': _RebuildParameter(),
 }
@@ -183,13 +189,6 @@ class _InertUnpickler(pickle.Unpickler):
         path = getattr(storage_type, 'path', '')
         module, _, name = path.rpartition('.') if isinstance(path, str) else ('', '', '')
         return StorageRef(key, _DTYPES.get(name) if module in ('torch', 'torch.cuda') else None, numel)
-
-
-def _check_memo(data: bytes) -> None:
-    """Refuse memo indices larger than the pickle, for which the unpickler would allocate all smaller ones."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and argument > len(data):
-            raise pickle.UnpicklingError(f'a memo index of {argument} in {len(data)} bytes')
 
 
 class TorchArchive:
@@ -258,7 +257,7 @@ class TorchArchive:
     def _unpickle(self) -> Any:
         data = self._bytes(f'{self._root}/data.pkl')
         try:
-            _check_memo(data)
+            check_pickle(data, len(data))
             return _InertUnpickler(io.BytesIO(data)).load()
         except _UNPICKLING as error:
             raise self._damaged(str(error) or type(error).__name__) from error

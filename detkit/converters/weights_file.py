@@ -137,16 +137,22 @@ def _read(path: Path) -> Any:
         raise NoDETRError(path, found, found) from error
 
 
-def _with_tensors(archive: TorchArchive, content: Any) -> Any:
-    """Read the tensors of a file's content, in its top level and in the dicts that hold weights."""
+def _with_tensors(archive: TorchArchive, content: Any, levels: int = 2) -> Any:
+    """Read the tensors of a file's content, in its top level and in the dicts that hold weights.
+
+    Args:
+        archive: the open file.
+        content: what it holds.
+        levels: of dicts in dicts; ``ema.module`` is the second. A forged dict may hold itself.
+    """
     if not isinstance(content, dict):
         return content
     read: dict[Any, Any] = {}
     for key, value in content.items():
         if isinstance(value, TensorRef):
             read[key] = archive.read(value, key)
-        elif isinstance(value, dict) and key in ('module', 'ema', *_ENTRIES, *_AVERAGED):
-            read[key] = _with_tensors(archive, value)
+        elif levels and isinstance(value, dict) and key in ('module', 'ema', *_ENTRIES, *_AVERAGED):
+            read[key] = _with_tensors(archive, value, levels - 1)
         else:
             read[key] = value
     return read

@@ -143,6 +143,11 @@ class ExportedDetector(nn.Module, Detector):
                 f'the exported network gives scores of {scores.shape[-1]} classes, but its description names '
                 f'{len(self.info.classes)}; it is damaged or forged: export the checkpoint again'
             )
+        if self.description.suppression is not None and bool((outputs['labels'] >= len(self.info.classes)).any()):
+            raise CheckpointError(
+                f'the exported network gives the label {int(outputs["labels"].max())}, but its description names '
+                f'{len(self.info.classes)} classes; it is damaged or forged: export the checkpoint again'
+            )
 
     def _padding(self, images: Tensor) -> tuple[int, int, int, int]:
         """Return how far to pad images left, right, above and below."""

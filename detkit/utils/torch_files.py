@@ -16,9 +16,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from detkit.utils.files import ZIP_ERRORS
+from detkit.utils.pickles import check_pickle
 
 # The errors of ``torch.load`` for damaged and forged files, beside UnpicklingError.
 LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
+
+# What PyTorch before 1.6 wrote begins with so many: a number, a version, sizes of types, the content, and its storages.
+_NUM_PICKLES = 5
 
 # A zip archive begins with these bytes and ends with these records (mark, ..., position of the directory, length of a
 # comment); those of large archives come first.
@@ -41,6 +45,7 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
         Exception: one of ``LOADING_ERRORS``.
     """
     path = Path(path)
+    _check_pickles(path)
     with warnings.catch_warnings():
         # It guesses at why a file may be refused, which the error says.
         warnings.filterwarnings('ignore', 'Detected pickle protocol', UserWarning)
@@ -48,6 +53,20 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
             return _without_attributes(torch.load(path, map_location='cpu', weights_only=True, mmap=True))
         with path.open('rb') as file:
             return _without_attributes(torch.load(file, map_location='cpu', weights_only=True))
+
+
+def _check_pickles(path: Path) -> None:
+    """Check the pickles of a file, see ``check_pickle``; those in an archive, or the ones before the tensors."""
+    if is_zip(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith('/data.pkl'):
+                    data = archive.read(name)
+                    check_pickle(data, len(data))
+        return
+    with path.open('rb') as file:
+        for _ in range(_NUM_PICKLES):
+            check_pickle(file, path.stat().st_size)
 
 
 def _without_attributes(content: Any) -> Any:

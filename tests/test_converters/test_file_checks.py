@@ -246,3 +246,13 @@ def test_numbers_beyond_single_precision_are_refused_and_infinite_ones_said(tmp_
     state = stored_state({**EXPECTED, 'a.weight': torch.full((2, 3), torch.inf).half()}, EXPECTED, Path('x.pth'))
     lines = Conversion(state, None, '', {}).save(tmp_path / 'out.pth')
     assert lines[0].startswith('note     infinite numbers in 1 of 3 tensors (a.weight)')
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_weights_that_hold_themselves_are_refused(tmp_path, zipped):
+    content = {'ema': {}, 'model': {}}
+    content['ema']['ema'] = content['ema']['module'] = content['ema']
+    content['model']['model'] = content
+    torch.save(content, tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r'x\.pth holds no weights by name'):
+        read_state(tmp_path / 'x.pth')

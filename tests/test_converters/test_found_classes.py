@@ -3,6 +3,7 @@
 import pytest
 
 from detkit.converters.found_classes import find_classes
+from detkit.converters.hub_config import hub_classes
 from detkit.datasets.class_names import COCO80, COCO91, COCO_ALIASES
 from detkit.utils.errors import CheckpointError
 
@@ -47,3 +48,15 @@ def test_one_spare_logit_is_an_unused_class(tmp_path):
 def test_names_that_nothing_says_are_asked_for(tmp_path, stated):
     with pytest.raises(CheckpointError, match='has 3 classes without names, and COCO 80; give the names with --names'):
         find_classes(tmp_path / 'model.pth', 3, COCO80, None, stated, 'the file')
+
+
+@pytest.mark.parametrize('names', [{'0': None}, {'0': 3}, {'0': ['a']}, ['a'], {'1': 'a'}, 'ab', 5])
+def test_names_of_a_config_json_are_texts_by_label(tmp_path, names):
+    with pytest.raises(CheckpointError, match=r'config\.json is damaged'):
+        hub_classes({'id2label': names}, tmp_path / 'model.safetensors')
+
+
+def test_a_config_json_without_names_says_none(tmp_path):
+    for names in ({}, None, {'0': 'LABEL_0', '1': 'LABEL_1'}):
+        assert hub_classes({'id2label': names}, tmp_path / 'model.safetensors') is None
+    assert hub_classes({'id2label': {'0': 'ä'}}, tmp_path / 'model.safetensors') == ('ä',)

@@ -12,6 +12,7 @@ import torch
 
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.utils.errors import CheckpointError
+from detkit.utils.torch_files import LOADING_ERRORS, load_plain
 
 
 def write_archive(path: Path, pickled: bytes, **files: bytes) -> Path:
@@ -225,3 +226,36 @@ def test_another_byte_order_is_refused(tmp_path):
     path = write_archive(tmp_path / 'x.pt', pickle.dumps({}, 2), byteorder=b'middle')
     with pytest.raises(CheckpointError, match='byte order'):
         TorchArchive(path)
+
+
+def tuples_of_tuples(doubled: bytes, levels: int = 60) -> bytes:
+    """Return a pickle of a dict with a key of 2^levels parts; ``doubled`` makes two of the one on the stack."""
+    return b'\x80\x02})' + (doubled + b'\x86') * levels + b'K\x01s.'
+
+
+@pytest.mark.parametrize('doubled', [b'2', b'q\x00h\x00', b'q\x00h\x00(0', b'q\x00h\x00K\x010'])
+def test_tuples_of_tuples_are_not_hashed(tmp_path, doubled):
+    pickled = tuples_of_tuples(doubled)
+    path = write_archive(tmp_path / 'x.pt', pickled)
+    with pytest.raises(CheckpointError, match='is damaged'):
+        TorchArchive(path)
+    head = b''.join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
+    for content in (path.read_bytes(), head + pickled):
+        path.write_bytes(content)
+        with pytest.raises((pickle.UnpicklingError, *LOADING_ERRORS)):
+            load_plain(path)
+
+
+def test_sizes_of_sizes_are_not_hashed(tmp_path):
+    doubled = b'q\x00h\x00\x86q\x01ctorch\nSize\nh\x01\x85R'
+    pickled = b'\x80\x02})' + doubled * 60 + b'K\x01s.'
+    with pytest.raises(CheckpointError, match='is damaged'):
+        TorchArchive(write_archive(tmp_path / 'x.pt', pickled))
+
+
+def test_tuples_that_many_share_are_read(tmp_path):
+    shared = tuple((i, i) for i in range(100))
+    torch.save({'x': [shared] * 1000, **{(i, shared): i for i in range(100)}}, tmp_path / 'x.pt')
+    with TorchArchive(tmp_path / 'x.pt') as archive:
+        assert archive.content['x'][-1] == shared and archive.content[7, shared] == 7
+    assert load_plain(tmp_path / 'x.pt')[7, shared] == 7

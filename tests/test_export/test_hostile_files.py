@@ -254,3 +254,14 @@ def test_folders_and_devices_in_place_of_a_file(tmp_path):
     (tmp_path / 'folder.onnx').mkdir()
     with pytest.raises(CheckpointError):
         Detector(tmp_path / 'folder.onnx')
+
+
+def test_labels_that_the_description_does_not_name(tmp_path):
+    detector = Detector(write_shallow_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
+    images = write_images(tmp_path / 'images', 1)
+    whole = detector.export('onnx', img_size=64, nms=True, score_thr=0.01, images=images)
+    labels = Detector(whole)(images[0])[0].labels
+    assert max(labels) > 0
+    forged = changed(whole, tmp_path / 'forged.onnx', set_key('classes', ['cat']))
+    with pytest.raises(CheckpointError, match=r'gives the label [12], but its description names 1 classes'):
+        list(Detector(forged)(images[0]))
