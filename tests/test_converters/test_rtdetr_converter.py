@@ -241,7 +241,7 @@ def test_what_lies_beside_a_file_of_the_hub_counts(small, tmp_path):
     ('values', 'message'),
     [
         ({'decoder_activation_function': 'silu'}, "decoder_activation_function is 'silu', but .* has 'relu'"),
-        ({'decoder_activation_function': 'swish'}, "'swish', but"),
+        ({'decoder_activation_function': 'swish'}, "decoder_activation_function is 'swish', but"),
         ({'encoder_activation_function': 'relu'}, "encoder_activation_function is 'relu'"),
         ({'decoder_attention_heads': 4}, "decoder_attention_heads is '4', but .* has 2; give the config .* --config"),
         ({'encoder_attention_heads': {'a': 1}}, 'encoder_attention_heads is'),

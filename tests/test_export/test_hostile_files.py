@@ -158,8 +158,9 @@ def set_keys(**values):
 
 
 def with_huge_letterbox(model, description):
-    step = dict(type='LetterBox', size=10**6)
-    dataset = dict(type='ImageDataset', pipeline=[dict(type='LoadImageFromFile'), step, dict(type='Render')])
+    kinds = ('LoadImageFromFile', 'LetterBox', 'Render', 'PackInputs')
+    steps = [dict(type=kind, **(dict(size=10**6) if kind == 'LetterBox' else {})) for kind in kinds]
+    dataset = dict(type='CocoDataset', ann_file='x.json', pipeline=steps)
     description['config'] += f'test_dataloader = {dict(dataset=dataset)!r}\n'
     description['size'] = None
 
@@ -186,7 +187,7 @@ def with_huge_letterbox(model, description):
         (set_key('batch_size', 1 << 30), "'batch_size' is"),
         (set_key('divisor', 0), "'divisor' is"),
         (set_key('divisor', 1 << 16), "'divisor' is"),
-        (set_keys(size=None, batch_size=1 << 16, divisor=256), 'takes 65536 images of 256 x 256 at a time'),
+        (set_keys(size=None, batch_size=1 << 16, divisor=256), 'takes 65536 images of 768 x 768 at a time'),
         (set_key('outputs', ['bboxes', 'lost']), "gives no output 'lost'"),
         (set_key('outputs', ['bboxes']), 'can make no results'),
         (set_key('inputs', ['images', 'more']), "'inputs' is"),
