@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -218,6 +218,13 @@ class FlatRecords(Records):
     def images_of_objects(self) -> np.ndarray:
         """Return ``(N,)`` int64: the index of the image that each of ``objects`` is in, -1 where it was left out."""
         return self.indices_of(self.objects.images, len(self._paths))
+
+    def _objects_in_full(self) -> Iterator[np.ndarray | bytes]:
+        yield self.images_of_objects()
+        for own in fields(FlatAnnotations):
+            values = getattr(self.objects, own.name)
+            if values is not None:
+                yield values if isinstance(values, np.ndarray) else b'\n'.join(values)
 
     def paths(self) -> list[str]:
         return [os.fsdecode(self._paths[number]) for number in self.order]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import overload
 
 import numpy as np
@@ -30,6 +32,13 @@ class PackedBytes(Sequence[bytes]):
 
     def __getitem__(self, index: int) -> bytes:
         return self._bytes[self._ends[index] : self._ends[index + 1]]
+
+
+def _digest(parts: Iterable[np.ndarray | bytes]) -> str:
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part))
+    return digest.hexdigest()
 
 
 class Records(Sequence[Record]):
@@ -82,6 +91,18 @@ class Records(Sequence[Record]):
                 the class as a whole.
         """
         raise NotImplementedError
+
+    def digests(self) -> tuple[str, str]:
+        """Return digests of the images' names, in their order, and of what is annotated in them.
+
+        The folders that the images are in do not count, so that a dataset may be moved.
+        """
+        names = '\n'.join(map(os.path.basename, self.paths()))
+        return _digest([os.fsencode(names)]), _digest([self.shapes(), *self.labelled(), *self._objects_in_full()])
+
+    def _objects_in_full(self) -> Iterable[np.ndarray | bytes]:
+        """Yield all that is known of the objects."""
+        return ()
 
     def count_labels(self, num_classes: int) -> np.ndarray:
         """Return ``(num_classes,)`` int64: how many objects, or images, of each class there are to learn from."""

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import refuse_extra_state
 from detkit.engine.checkpoint_writer import CheckpointWriter
 from detkit.engine.console import Console, LogFiles
+from detkit.engine.data_state import data_state
 from detkit.engine.environment import choose_device, environment_text
 from detkit.engine.eval_loops import EvalLoop, TestLoop, ValLoop
 from detkit.engine.folder_lock import is_locked
@@ -93,6 +95,7 @@ class BaseRunner(Elsewhere):
         keypoints: names, sigmas, skeleton and flip pairs of the data's keypoints; empty without keypoints.
         ema: the averaged weights; None without ``EMAHook``.
         resumed: whether this run goes on from a checkpoint.
+        resumed_from: that checkpoint's file; None where there is none.
         started_from: where the weights that training started from are from, see ``Conversion.origin``, with their
             ``checkpoint``; empty for random ones.
         stop_signals: the signals that stop training, noted while its loop runs.
@@ -111,6 +114,7 @@ class BaseRunner(Elsewhere):
             raise ConfigError(f"{cfg.filename or 'the config'} has no 'model'; is it whole?")
         self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
+        self.resumed_from: Path | None = None
         self.started_from: dict[str, Any] = {}
         die_of_interrupts_at_exit()
         self.stop_signals = StopSignals()
@@ -289,6 +293,12 @@ class BaseRunner(Elsewhere):
     def test_loop(self) -> TestLoop | None:
         """The loop of a test, built when it is first asked for; None where the config has none."""
         return self._loop('test', evaluator=self.cfg.get('test_evaluator'))
+
+    @cached_property
+    def data_state(self) -> dict[str, dict[str, Any]]:
+        """What checkpoints say of the training and validation data, see ``data_changes``."""
+        loops = {'training': self.train_loop, 'validation': self.val_loop}
+        return {name: data_state(loop.dataloader.dataset) for name, loop in loops.items() if loop is not None}
 
     # ---- state -------------------------------------------------------------------------------------------------------
 

@@ -209,18 +209,23 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
     Raises:
         CheckpointError: lists the tensors that do not fit, or that hold NaN.
     """
+    problems = misfits(model, weights)
+    if problems:
+        raise CheckpointError(
+            f"checkpoint {source} does not fit the config's model: {problems}. Use the "
+            f'config it was trained with, which lies beside it in its run folder.'
+        )
+    refuse_nan(weights, source)
+
+
+def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Return which tensors of a checkpoint and of a model differ in name or shape, in words; empty where none does."""
     target = model.state_dict()
     missing = [name for name in target if name not in weights]
     unused = [name for name in weights if name not in target]
     other = [name for name in target if name in weights and weights[name].shape != target[name].shape]
     kinds = (missing, 'are missing from it'), (unused, 'are not in the model'), (other, 'have another shape')
-    problems = [f'{len(names)} tensors {what} ({shorten(names)})' for names, what in kinds if names]
-    if problems:
-        raise CheckpointError(
-            f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
-            f'config it was trained with, which lies beside it in its run folder.'
-        )
-    refuse_nan(weights, source)
+    return '; '.join(f'{len(names)} tensors {what} ({shorten(names)})' for names, what in kinds if names)
 
 
 def refuse_nan(weights: Mapping[str, Tensor], source: str) -> None:

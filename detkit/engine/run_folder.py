@@ -1,16 +1,18 @@
 """The folder of a run."""
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from detkit.config.resolve import origins_of
-from detkit.engine.folder_lock import LOCK_FILE, lock_folder, unlock_folder
+from detkit.engine.folder_lock import LOCK_FILE, is_locked, lock_folder, unlock_folder
 from detkit.utils.errors import CheckpointError, ConfigError, DetkitError, refuse_long_name
+from detkit.utils.files import remove_leftovers
 from detkit.utils.front_end import argument, resuming
 
 CONFIG_FILE, LOG_FILE = 'config.py', 'train.log'
@@ -54,9 +56,16 @@ def check_no_file(folder: Path) -> None:
     """Check that what is to be a run's or a study's folder may be one.
 
     Raises:
-        ConfigError: it is a file, or its path is too long for the system.
+        ConfigError: it is a file, its path is too long for the system, or a link in it leads to a folder that is gone.
     """
     refuse_long_name(folder, ConfigError)
+    for path in (folder, *folder.parents):
+        if path.is_symlink() and not path.exists():
+            raise ConfigError(
+                f'the run folder {display_path(folder)} cannot be made: {display_path(path)} is a link to '
+                f'{os.readlink(path)}, which is not there. Bring that folder back, perhaps by mounting its disk, or '
+                f'give another one by {argument("work_dir")}.'
+            )
     if folder.is_file():
         raise ConfigError(f'{display_path(folder)} is a file. Give the name of a folder by {argument("work_dir")}.')
 
@@ -211,6 +220,8 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
             f'{display_path(folder)} is in use: {holder} trains in it. Wait for that run, or stop it, before it is '
             f'resumed; without {resuming()}, another run of the config starts in a folder of its own.'
         )
+    if is_locked(folder):
+        remove_leftovers(folder)  # of this run, which was killed
     return folder
 
 
@@ -218,16 +229,18 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
 def removed_on_mistake(folder: Path, is_new: bool) -> Iterator[None]:
     """Unlock the folder when a mistake of the user's ends the run before it has begun, and remove it if it is new.
 
-    It is removed only if it holds nothing but the config and the log of that attempt.
+    It is removed only if it holds nothing but the config and the log of that attempt. A disk without space counts as a
+    mistake.
     """
     try:
         yield
-    except DetkitError:
+    except (DetkitError, OSError):
         if is_main_process():
             unlock_folder(folder)
             written = list(folder.iterdir()) if is_new else []
             if written and {path.name for path in written} <= {CONFIG_FILE, LOG_FILE}:
-                for path in written:
-                    path.unlink()
-                folder.rmdir()
+                with suppress(OSError):  # it may be the folder that has failed
+                    for path in written:
+                        path.unlink()
+                    folder.rmdir()
         raise

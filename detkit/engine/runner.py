@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import broadcast
+from mmengine.dist import all_gather_object, broadcast
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,6 +16,7 @@ from detkit.datasets.loader import BatchLoader
 from detkit.engine.base_runner import BaseRunner
 from detkit.engine.checkpoint import Resumable, check_weights, find_resumable, load_checkpoint
 from detkit.engine.compilation import compile_network
+from detkit.engine.data_state import check_same_data
 from detkit.engine.default_weights import find_default_weights, random_start
 from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import check_names, has_backbone, load_weights
@@ -28,6 +29,7 @@ from detkit.engine.own_components import naming_own_components
 from detkit.engine.parted_step import check_memory_policy
 from detkit.engine.random_state import preserved_random_state, seed_everything
 from detkit.engine.rehearsal import rehearse
+from detkit.engine.resumed_files import begin_branch
 from detkit.engine.run_folder import display_path, has_history
 from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_annotations, check_batch_of_one
@@ -39,7 +41,6 @@ from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.front_end import argument, changing, resuming
-from detkit.utils.numbers import count_text
 
 
 @RUNNERS.register_module()
@@ -82,8 +83,7 @@ class Runner(BaseRunner):
             self.console.close()
             loop = self.train_loop
             self.console.line(
-                f'stopped  by {stop.signal_name} after {count_text(loop.epoch, "epoch")} and '
-                f'{count_text(loop.batch, "iteration")}; '
+                f'stopped  by {stop.signal_name} after {loop.epoch} epochs and {loop.batch} iterations; '
                 f'{resuming()} goes on from there in {display_path(self.work_dir)} (exit status {stop.code})'
             )
             raise
@@ -104,6 +104,8 @@ class Runner(BaseRunner):
         metainfo = loop.dataloader.dataset.metainfo
         self.classes = tuple(metainfo.get('classes') or self.classes)
         self.keypoints = keypoint_info(metainfo)
+        if self.world_size > 1:
+            check_same_data(all_gather_object(self.data_state))
         checkpoint, source = self._find_checkpoint()
         loop.freeze_parts(model)
         load_from = self.cfg.get('load_from')
@@ -128,13 +130,16 @@ class Runner(BaseRunner):
         if checkpoint is not None:
             for note in restore_training_state(self, checkpoint, str(source)):
                 self.console.line(f'note     {note}')
-            self.resumed = True
+            self.resumed, self.resumed_from = True, source
             self.started_from = dict(checkpoint['meta'].get('started_from') or {})
             self.console.line(f'resume   {display_path(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
         check_batch_of_one(self)
         rehearse(self)
         compile_network(unwrap(self.model), loop.compile, self.device)
-        if self.cfg.get('resume'):
+        resume = self.cfg.get('resume')
+        if checkpoint is not None and resume is not True and not Path(resume).is_dir():
+            begin_branch(self, source)
+        if resume:
             self._write_config()
         self._has_loaded = True
 

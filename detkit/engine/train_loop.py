@@ -142,6 +142,11 @@ class TrainLoop:
         """Whether no epoch follows."""
         return self.epoch >= self.max_epochs or self.stop_training
 
+    @property
+    def is_between_epochs(self) -> bool:
+        """Whether an epoch and its validation have ended, and the next one has not begun."""
+        return self.epoch > 0 and self.batch == 0 and not self.val_pending
+
     def position(self) -> str:
         """Return words for where the run is."""
         if self.finished:
@@ -295,6 +300,10 @@ class TrainLoop:
         self.best_fitness, self.best_epoch, self.best_metrics = value, self.epoch, _plain(metrics)
         return True
 
+    def forget_best(self) -> None:
+        """Look for the best validation anew, as the weights of the one so far are not there any more."""
+        self.best_fitness, self.best_epoch, self.best_metrics = None, 0, {}
+
     def scale_rates(self, factor: float) -> None:
         """Multiply the learning rates of the config by ``factor`` from now on, in place of the one before."""
         for group in self.runner.optim_wrapper.optimizer.param_groups:
@@ -331,7 +340,8 @@ class TrainLoop:
         Raises:
             CheckpointError: it lies within an epoch of other data, or of another batch size of as many processes.
         """
-        if state['epoch_length'] != self.epoch_length:
+        is_other_batch = state['batch'] and state.get('batch_size', self.runner.batch_size) != self.runner.batch_size
+        if is_other_batch or state['epoch_length'] != self.epoch_length:
             # Schedules count iterations; whole epochs keep their meaning.
             batch = self._same_position(state) if state['batch'] else 0
             state = {**state, 'batch': batch, 'iter': state['epoch'] * self.epoch_length + batch}

@@ -10,7 +10,8 @@ from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from detkit.engine.checkpoint import check_plain, describe_model
+from detkit.engine.checkpoint import check_plain, describe_model, misfits
+from detkit.engine.data_state import data_changes
 from detkit.engine.model_cost import count_parameters
 from detkit.engine.own_components import naming_own_components
 from detkit.engine.random_state import capture_random_state, restore_random_state
@@ -71,6 +72,7 @@ def capture_training_state(runner: Runner, metrics: dict[str, float] | None = No
         'loop': loop,
         'hooks': _hook_states(runner),
         'ranks': ranks,
+        'data': runner.data_state,
     }
 
 
@@ -117,7 +119,15 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
             'from it with load_from.'
         )
     _load_weights(runner, checkpoint, source)
-    notes = []
+    notes = [  # older checkpoints say nothing of their data
+        f'the {name} data are not those of the checkpoint: {difference}. The run goes on with these'
+        for name, difference in data_changes(checkpoint.get('data', {}), runner.data_state).items()
+    ]
+    if checkpoint['meta'].get('seed', runner.seed) != runner.seed:
+        notes.append(
+            f'the seed is {runner.seed}, where it was {checkpoint["meta"]["seed"]}: the order of the images and their '
+            'augmentation are those of another run from here on'
+        )
     runner.train_loop.load_state_dict(checkpoint['loop'])
     for name, hook in _stateful_hooks(runner):
         if name in checkpoint['hooks']:
@@ -158,10 +168,14 @@ def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> No
 
 
 def _load_model(runner: Runner, weights: dict[str, Tensor], source: str) -> None:
-    try:
-        unwrap(runner.model).load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f'{source} belongs to another model: {error}') from error
+    model = unwrap(runner.model)
+    problems = misfits(model, weights)
+    if problems:
+        raise CheckpointError(
+            f'{source} belongs to another model: {problems}. Resume it with the model that it was trained with, or '
+            'start a new run from it with load_from.'
+        )
+    model.load_state_dict(weights)
 
 
 def restore_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> None:

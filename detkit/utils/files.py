@@ -12,7 +12,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -134,6 +134,13 @@ def _is_file(path: Path, stat: os.stat_result) -> bool:
         return False
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files of ``replacing`` that killed processes left where nobody else writes."""
+    for path in Path(folder).glob('.*.tmp'):
+        with suppress(OSError):  # another user's
+            path.unlink()
+
+
 @contextmanager
 def draft_folder(folder: str | Path) -> Iterator[Path]:
     """Make a hidden folder, for what is renamed to its place in ``folder`` once it is whole.
@@ -233,6 +240,30 @@ def append_text(path: str | Path, text: str) -> None:
         except OSError:
             file.truncate(size)
             raise
+
+
+def keep_lines(path: str | Path, wanted: Callable[[str], bool]) -> None:
+    """Remove the lines of a UTF-8 file that are not ``wanted``, and what a kill left of a line that was being written.
+
+    Lines that ``wanted`` raises an error of values for, as somebody else wrote them, are kept. Nothing happens where
+    there is no such file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    if path.is_file():
+        text = path.read_bytes().decode('utf-8', errors='surrogateescape')
+        kept = ''.join(f'{line}\n' for line in text.split('\n')[:-1] if _is_kept(line, wanted))
+        if kept != text:
+            write_text(path, kept, errors='surrogateescape')
+
+
+def _is_kept(line: str, wanted: Callable[[str], bool]) -> bool:
+    try:
+        return wanted(line)
+    except (LookupError, RecursionError, TypeError, ValueError):
+        return True
 
 
 def _open_at_once(path: str, flags: int) -> int:

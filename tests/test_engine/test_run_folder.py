@@ -267,6 +267,17 @@ def test_a_folder_that_cannot_be_made(tmp_path, parent):
         choose_run_folder(str(tmp_path / parent / 'run'), 'run', False)
 
 
+@pytest.mark.parametrize('name', ['disk', 'disk/runs/run'])
+def test_a_link_to_a_folder_that_is_gone(tmp_path, name):
+    (tmp_path / 'disk').symlink_to(tmp_path / 'unmounted')
+    with pytest.raises(ConfigError, match=r'disk is a link to .*unmounted, which is not there.* by work_dir='):
+        choose_run_folder(str(tmp_path / name), 'run', False)
+    (tmp_path / 'unmounted').mkdir()
+    folder = choose_run_folder(str(tmp_path / name), 'run', False)
+    assert folder == tmp_path / name and is_locked(tmp_path / 'unmounted' / name.removeprefix('disk').strip('/'))
+    unlock_folder(folder)
+
+
 def test_a_tool_says_which_path_is_wrong(tmp_path, capsys):
     assert run_command(lambda: open(tmp_path / 'none' / 'x.json', 'w')) == 2
     assert capsys.readouterr().err == f'error: {tmp_path}/none/x.json: No such file or directory\n'

@@ -13,12 +13,14 @@ from detkit.engine.checkpoint_writer import snapshot
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.launch import largest_of_ranks
 from detkit.engine.non_finite import refuse_runaway_weights
+from detkit.engine.resumed_files import write_missing
 from detkit.engine.training_state import capture_training_state, weights_only
 from detkit.registry import HOOKS
 from detkit.utils.errors import CheckpointError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
+    from detkit.engine.train_loop import TrainLoop
     from detkit.utils.files import SaveError
 
 
@@ -72,6 +74,9 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._tried = time.monotonic()
+        loop = runner.train_loop
+        if runner.resumed and loop.is_between_epochs and is_main_process():
+            write_missing(runner, self._names(loop, loop.best_epoch == loop.epoch, is_last=True))
 
     def after_fit_iter(self, runner: Runner) -> None:
         runner.checkpoint_writer.report_finished()
@@ -90,17 +95,19 @@ class CheckpointHook(Hook):
 
     def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         loop = runner.train_loop
-        names = []
-        if improved:
-            names.append('best.pth')
-        if self.save_period and loop.epoch % self.save_period == 0:
-            names.append(f'epoch_{loop.epoch}.pth')
-        if loop.finished or loop.epoch % self.interval == 0 or not self._is_written:
-            names.append('last.pth')
+        is_last = loop.finished or loop.epoch % self.interval == 0 or not self._is_written
+        names = self._names(loop, improved, is_last)
         if names:
             checkpoint = self._save(runner, names, metrics)
             if improved and loop.finished and self.strip_best and is_main_process():
                 self._best = snapshot(weights_only(checkpoint))
+
+    def _names(self, loop: TrainLoop, is_best: bool, is_last: bool) -> list[str]:
+        """Return the files that are due at the end of an epoch, ``best.pth`` first: it alone is made of no other."""
+        names = ['best.pth'] if is_best else []
+        if self.save_period and loop.epoch % self.save_period == 0:
+            names.append(f'epoch_{loop.epoch}.pth')
+        return [*names, 'last.pth'] if is_last else names
 
     def before_stop(self, runner: Runner) -> None:
         self._save(runner, ['last.pth'])

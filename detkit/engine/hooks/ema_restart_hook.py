@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import barrier, is_main_process
 
-from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.checkpoint import copy_checkpoint, load_checkpoint
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.training_state import restore_weights
 from detkit.registry import HOOKS
 from detkit.utils.errors import ConfigError
+from detkit.utils.files import SaveError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -39,6 +39,7 @@ class EMARestartHook(Hook):
 
     Raises:
         ConfigError: ``decay`` is not within 0 … 1.
+        SaveError: when the last epochs begin: the disk has no space for a copy of ``best.pth``.
     """
 
     def __init__(self, num_epochs: int, decay: float = 0.9999, decay_step: float = 1e-4) -> None:
@@ -54,6 +55,10 @@ class EMARestartHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._usual_decay = runner.ema.decay if runner.ema else 0.0
         self._set_decay(runner)
+        if self.decay is not None and runner.resumed_from is not None:
+            source, stored = runner.resumed_from.with_name(_STORED), Path(runner.work_dir) / _STORED
+            # It is missing where another folder goes on with the last epochs.
+            _copy(runner, source, stored, source.exists() and not stored.exists())
 
     def after_restore(self, runner: Runner) -> None:
         self._set_decay(runner)
@@ -80,12 +85,8 @@ class EMARestartHook(Hook):
         runner.checkpoint_writer.wait()
         barrier()
         best, stored = Path(runner.work_dir) / 'best.pth', Path(runner.work_dir) / _STORED
-        if is_main_process() and best.exists():
-            if not stored.exists() or (is_first and _is_newer(best, stored, runner)):
-                part = stored.with_suffix('.part')
-                shutil.copyfile(best, part)
-                part.replace(stored)
-        barrier()
+        is_due = best.exists() and (not stored.exists() or (is_first and _is_newer(best, stored, runner)))
+        _copy(runner, best, stored, is_due)
         if not stored.exists():
             runner.console.line('note     EMARestartHook: no weights were validated, so that none are gone back to')
             return
@@ -105,6 +106,23 @@ class EMARestartHook(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.decay, self.pending = state.get('decay'), state.get('pending', False)
+
+
+def _copy(runner: Runner, source: Path, path: Path, is_due: bool) -> None:
+    """Copy a checkpoint where the main process finds it to be due; every process must call this, and gets its error.
+
+    Raises:
+        SaveError: it cannot be written.
+    """
+    error: SaveError | None = None
+    if is_due and is_main_process():
+        try:
+            copy_checkpoint(source, path)
+        except SaveError as caught:
+            error = caught
+    error = runner.broadcast_from_main(error)
+    if error is not None:
+        raise error
 
 
 def _is_newer(best: Path, stored: Path, runner: Runner) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from mmengine.dist import is_main_process
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import RESULTS_FILE, SCALARS_FILE
 from detkit.registry import HOOKS
-from detkit.utils.files import append_text, write_text
+from detkit.utils.files import append_text, keep_lines, write_text
 from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class ScalarLogHook(Hook):
         if is_main_process():  # also a run that starts anew where an earlier one was stopped in its first epoch
             loop = runner.train_loop
             num_rows = loop.epoch - loop.val_pending  # an epoch has its row after its validation
-            _keep_lines(self._json(runner), lambda line: _is_before(json.loads(line), loop))
-            _keep_lines(self._csv(runner), lambda line: not line[:1].isdecimal() or int(line.split(',')[0]) <= num_rows)
+            keep_lines(self._json(runner), lambda line: _is_before(json.loads(line), loop))
+            keep_lines(self._csv(runner), lambda line: not line[:1].isdecimal() or int(line.split(',')[0]) <= num_rows)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
@@ -129,23 +129,6 @@ def _is_before(row: dict[str, Any], loop: TrainLoop) -> bool:
     """Return whether a line of ``scalars.json`` was written before the loop's position."""
     of_training = any(name.startswith('lr/') for name in row)
     return row['iter'] < loop.iter or (row['iter'] == loop.iter and (of_training or not loop.val_pending))
-
-
-def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:
-    """Remove the lines that are not ``wanted``, and keep those that detkit did not write."""
-    if path.is_file():
-        text = path.read_bytes().decode('utf-8', errors='surrogateescape')
-        lines = text.split('\n')[:-1]  # what is behind the last end was being written when the run was killed
-        kept = ''.join(f'{line}\n' for line in lines if _is_kept(line, wanted))
-        if kept != text:
-            write_text(path, kept, errors='surrogateescape')
-
-
-def _is_kept(line: str, wanted: Callable[[str], bool]) -> bool:
-    try:
-        return wanted(line)
-    except (LookupError, RecursionError, TypeError, ValueError):
-        return True
 
 
 def _append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import display_path
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
-from detkit.utils.files import append_text
+from detkit.utils.files import append_text, keep_lines
 from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class SkippedHook(Hook):
             self._path(runner).unlink(missing_ok=True)  # of a run that was stopped here in its first epoch
         if runner.resumed and self._path(runner).exists():
             with runner.noting_failed_writes('skipped.csv'):  # else its images are listed anew when they are met
+                if is_main_process():
+                    keep_lines(self._path(runner), lambda line: True)
                 for row in read_table(self._path(runner))[1]:
                     if row.get('line') == '' and row.get('split') in self._unreadable and 'path' in row:
                         self._unreadable[row['split']].add(row['path'])
