@@ -1,10 +1,10 @@
 from pathlib import Path
-from shutil import copytree, ignore_patterns
+from shutil import copytree, ignore_patterns, rmtree
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 
 
 def read_version() -> str:
@@ -23,9 +23,13 @@ class BuildWithConfigs(build_py):
     """Puts the folder configs into the package; an editable install finds it beside the package."""
 
     def run(self) -> None:
+        built = Path(self.build_lib, 'detkit')
+        if not self.editable_mode and built.resolve() != ROOT / 'detkit':
+            # Files of an earlier build that the sources no longer have would get into the wheel.
+            rmtree(built, ignore_errors=True)
         super().run()
         if not self.editable_mode:
-            target = Path(self.build_lib, 'detkit', 'configs')
+            target = built / 'configs'
             copytree(ROOT / 'configs', target, ignore=ignore_patterns('__pycache__'), dirs_exist_ok=True)
 
 

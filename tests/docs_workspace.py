@@ -305,7 +305,7 @@ def map_words(words: Iterable[str], folder: Path) -> list[str]:
     task = next((found[1] for word in words if (found := re.search(r'\b(det|seg|pose|obb|cls)_', word))), '')
     mine = _MINE.get(task, 'mine')
     words = [re.sub(r'(^|=)/?(path/to|data/mine)\b', rf'\1{folder}/data/{mine}', word) for word in words]
-    return [re.sub(r'(^|=)/data/', rf'\1{folder}/data/', word).replace('../my_project/', '') for word in words]
+    return [re.sub(r'(^|=)/data/', rf'\1{folder}/data/', word) for word in words]
 
 
 _parser = cache(make_parser)  # it takes as long to make as some of the commands

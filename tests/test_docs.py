@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from documented import PAGES, REPO, parse_script, read_blocks
+from test_configs import sizes_of
 
 from detkit.cli.main import make_parser
 from detkit.config import find_config, load_config
 from detkit.config.options import parse_value
-from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
+from detkit.registry import _REGISTRIES, BACKBONES, DETECTORS, HEADS, MODEL_PARTS, NECKS, Registry, package_of
 from detkit.tuning import StudySettings, parse_space, read_search_options
 from detkit.utils.without_memory import without_memory
 
@@ -215,6 +216,18 @@ def test_the_models_have_the_parameters_of_their_table(rows):
             assert sum(p.numel() for p in DETECTORS.build(model).parameters()) == int(count.replace(',', '')), name
 
 
+def test_get_started_lists_every_family_with_sizes_that_it_has():
+    families = {}
+    for row in table_rows((REPO / 'docs/get_started.md').read_text(), 'Choose a model'):
+        _, _, sizes, configs, _ = row.split('|')
+        names = re.search(r'configs/\{?([\w,]+)', configs).group(1)
+        families |= dict.fromkeys(names.split(','), re.findall(r'`(\w+)`', sizes))
+    assert set(families) == {path.name for path in (REPO / 'configs').iterdir()} - {'_base_'}
+    for family, sizes in families.items():
+        written = {size for path in (REPO / 'configs' / family).glob('*.py') for size in sizes_of(path)}
+        assert len(sizes) > 2 and set(sizes) <= written, family
+
+
 def test_every_benchmark_is_named():
     named = set(re.findall(r'`(\w+\.py)`', (REPO / 'docs/models.md').read_text()))
     # Those that the others import.
@@ -247,6 +260,25 @@ def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
 def test_components_that_the_docs_of_parts_name_exist():
     names = re.findall(r'`([A-Z]\w+)`', (REPO / 'docs/parts.md').read_text().split('```')[0])
     assert len(names) > 10 and [name for name in names if MODEL_PARTS.get(name) is None] == []
+
+
+def test_the_page_of_parts_lists_each_backbone_neck_and_head():
+    text = (REPO / 'docs/parts.md').read_text()
+    listed = re.findall(r'`([A-Z]\w+)`', ''.join(re.findall(r'^\| (`.+?) \|', text, re.MULTILINE)))
+    parts = [name for kind in (BACKBONES, NECKS, HEADS) for name in registered(kind)]
+    assert len(parts) > 30 and sorted(listed) == sorted(parts)
+
+
+def test_the_comparison_counts_backbones_and_necks():
+    text = (REPO / 'docs/compared.md').read_text()
+    (counts,) = re.findall(r'^\| backbones, necks \| (\d+, \d+) \|', text, re.MULTILINE)
+    assert counts == f'{len(registered(BACKBONES))}, {len(registered(NECKS))}'
+
+
+def registered(kind: Registry) -> list[str]:
+    """Return the names of detkit's own components of a kind."""
+    kind.import_from_location()
+    return [name for name, part in kind.module_dict.items() if part.__module__.startswith('detkit.')]
 
 
 def test_the_example_of_several_datasets_loads(tmp_path):

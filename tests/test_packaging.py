@@ -68,6 +68,16 @@ def test_the_wheel_holds_the_package_and_every_config_and_no_more(repo, wheel):
     assert 'detkit/configs/yolov8/seg_n_coco8.py' in configs
 
 
+def test_a_wheel_holds_nothing_of_an_earlier_build(sdist, wheel, tmp_path):
+    source = unpack(sdist, tmp_path)
+    for name in ('removed.py', 'configs/yolov8/removed.py'):
+        path = source / 'build' / 'lib' / 'detkit' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('')
+    again = build('wheel', source, tmp_path)
+    assert zipfile.ZipFile(again).namelist() == zipfile.ZipFile(wheel).namelist()
+
+
 def test_the_wheel_names_its_version_licence_and_command(wheel):
     archive = zipfile.ZipFile(wheel)
     info = f'detkit-{__version__}.dist-info'

@@ -274,7 +274,7 @@ class DetDataset(PipelineDataset):
 
     def place(self) -> str:
         """Return what a person knows the data by: their folder, or the file that names them where none is given."""
-        return self.data_root or str(self.ann_file)
+        return self.data_root or str(self.ann_file or type(self).__name__)
 
     def _check_loaded(self, records: Records) -> None:
         self._check_images(records)
@@ -303,7 +303,7 @@ class DetDataset(PipelineDataset):
         counts = records.count_labels(len(former))
         reason = 'an object of a class that class_map leaves out'
         self.unused += [
-            Skip(self.data_root or type(self).__name__, f'class {former[label]!r}', reason, count=int(counts[label]))
+            Skip(self.place(), f'class {former[label]!r}', reason, count=int(counts[label]))
             for label in np.flatnonzero((table < 0) & (counts > 0))
         ]
         return records.with_labels(table)
@@ -318,7 +318,7 @@ class DetDataset(PipelineDataset):
             where = 'class ' + repr(empty[0]) if len(empty) == 1 else 'classes ' + names
             reason = f'no object to learn from ({len(empty)} of {len(classes)} classes)'
             kind = 'a class without any object to learn from'
-            self.unused.append(Skip(self.data_root or type(self).__name__, where, reason, kind, len(empty)))
+            self.unused.append(Skip(self.place(), where, reason, kind, len(empty)))
 
     def _aspect_order(self) -> np.ndarray:
         shapes = self.records.shapes().astype(np.float64)

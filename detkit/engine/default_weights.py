@@ -30,6 +30,6 @@ def random_start(name: str, reason: str, steps: int) -> str:
         steps: the optimiser's steps of the training.
     """
     return (
-        f'start    random weights: {reason}. From these, a detector takes thousands of steps of the optimiser for what '
+        f'start    random weights: {reason}. From these, a model takes thousands of steps of the optimiser for what '
         f'takes hundreds from trained ones; this run makes {steps:,}. To start from trained ones: load_from={name}'
     )

@@ -13,6 +13,7 @@ import torch
 from detkit.utils.allocator import keep_freed_memory
 from detkit.utils.device import check_device
 from detkit.utils.errors import ConfigError
+from detkit.utils.numbers import count_text
 
 
 @functools.lru_cache(maxsize=1)
@@ -58,7 +59,7 @@ def device_text(device: torch.device, amp_dtype: torch.dtype | None) -> str:
     if device.type == 'cuda':
         name = f'{device}, {torch.cuda.get_device_name(device)}'
     else:
-        name = f'{device}, {cpu_name()}, {torch.get_num_threads()} threads'
+        name = f'{device}, {cpu_name()}, {count_text(torch.get_num_threads(), "thread")}'
     return f'{name}, {precision[amp_dtype]}'
 
 

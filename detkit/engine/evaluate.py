@@ -22,6 +22,7 @@ from detkit.engine.training_state import unwrap
 from detkit.registry import EXPORTED_MODELS, HOOKS, METRICS, TRANSFORMS
 from detkit.utils.errors import ConfigError
 from detkit.utils.front_end import argument
+from detkit.utils.numbers import count_text
 from detkit.utils.tables import text_table
 
 # In place of a config, the commands that predict take this for the copy in the checkpoint, which is read as data.
@@ -92,7 +93,9 @@ def evaluate_checkpoint(
     runner = evaluation_runner(load_config(path, options, trains=False), checkpoint, settings)
     dataset = runner.test_dataloader.dataset
     count, classes = len(dataset), len(dataset.metainfo['classes'])
-    runner.console.show(f'{checkpoint} on {count} images of {settings.split}, {classes} classes')
+    runner.console.show(
+        f'{checkpoint} on {count_text(count, "image")} of {settings.split}, {count_text(classes, "class", "classes")}'
+    )
     runner.register_hook(ProgressHook())
     if show_dir is not None:
         runner.register_hook(HOOKS.build(dict(type='SavePicturesHook', out_dir=show_dir, score_thr=score_thr)))

@@ -13,6 +13,7 @@ from detkit.engine.checkpoint import refuse_nan
 from detkit.models.detectors import BaseDetector
 from detkit.models.heads import BaseHead
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
+from detkit.utils.numbers import count_text
 
 
 @dataclass
@@ -45,16 +46,18 @@ class LoadReport:
         """Return a description of at most six lines."""
         lines = [f'{self.loaded} tensors loaded']
         if self.copied_classes or self.new_classes or self.left_out:
-            lines[0] += f', {len(self.copied_classes)} classes copied by name'
+            lines[0] += f', {count_text(len(self.copied_classes), "class", "classes")} copied by name'
         if self.queries is not None:
             lines[0] += ', the first {} of {} queries'.format(*sorted(self.queries))
         if self.new_classes:
-            lines.append(f'{len(self.new_classes)} classes are not in the checkpoint: {shorten(self.new_classes)}')
+            new = count_text(len(self.new_classes), 'class', 'classes')
+            lines.append(f'{new} not in the checkpoint: {shorten(self.new_classes)}')
             if self.like_named:
                 pairs = shorten(f'{new!r} for {old!r}' for new, old in self.like_named.items())
                 lines[-1] += f'; of them, written otherwise than there: {pairs}'
         if self.left_out:
-            lines.append(f'{len(self.left_out)} classes of the checkpoint are left out: {shorten(self.left_out)}')
+            former = count_text(len(self.left_out), 'class', 'classes')
+            lines.append(f'{former} of the checkpoint left out: {shorten(self.left_out)}')
         if self.partial:
             lines.append(
                 f'{len(self.partial)} tensors have the rows of these classes, others are initialised anew: '

@@ -41,6 +41,7 @@ from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.front_end import argument, changing, resuming
+from detkit.utils.numbers import count_text
 
 
 @RUNNERS.register_module()
@@ -83,7 +84,8 @@ class Runner(BaseRunner):
             self.console.close()
             loop = self.train_loop
             self.console.line(
-                f'stopped  by {stop.signal_name} after {loop.epoch} epochs and {loop.batch} iterations; '
+                f'stopped  by {stop.signal_name} after {count_text(loop.epoch, "epoch")} and '
+                f'{count_text(loop.batch, "iteration")}; '
                 f'{resuming()} goes on from there in {display_path(self.work_dir)} (exit status {stop.code})'
             )
             raise

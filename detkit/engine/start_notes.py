@@ -18,6 +18,7 @@ from detkit.engine.training_state import unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.models.heads import BaseHead, QueryHead
 from detkit.utils.errors import ConfigError
+from detkit.utils.numbers import count_text
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -62,7 +63,7 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     from_random = getattr(head, 'few_steps_from_random', BaseHead.few_steps_from_random)
     if steps >= (_FEW_STEPS if _starts_from_weights(runner) else from_random):
         return None
-    made_of = f'{_number(loop.max_epochs, "epoch", "epochs")} of {_number(loop.epoch_length, "batch", "batches")}'
+    made_of = f'{count_text(loop.max_epochs, "epoch")} of {count_text(loop.epoch_length, "batch", "batches")}'
     made_of += f', the gradients of {summed} summed,' if summed > 1 else ''
     remedy = 'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1)
     if not _starts_from_weights(runner):
@@ -146,8 +147,9 @@ def _few_steps(runner: Runner) -> str | None:
         return None
     steps, made_of, remedy = few
     start = f'the weights of {runner.started_from["checkpoint"]}' if runner.started_from else 'random weights'
-    taken = _number(steps, 'step', 'steps')
-    return f'{made_of} are {taken} of the optimiser from {start}: too few to learn much; {remedy}'
+    taken = count_text(steps, 'step')
+    verb = 'is' if runner.train_loop.max_epochs == 1 else 'are'
+    return f'{made_of} {verb} {taken} of the optimiser from {start}: too few to learn much; {remedy}'
 
 
 def _starts_from_weights(runner: Runner) -> bool:
@@ -205,10 +207,6 @@ def _objects_per_class(dataset: Any, num_classes: int) -> np.ndarray:
 def _leaves_with_records(dataset: Any) -> list[RecordDataset]:
     leaves = [leaf for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset)]
     return [leaf for leaf in leaves if isinstance(leaf.records, Records)]
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f'{count} {one if count == 1 else many}'
 
 
 def _round_up(count: int) -> int:

@@ -19,6 +19,7 @@ from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import CheckpointError, DataError
+from detkit.utils.numbers import count_text
 
 # The detections that are compared have at least this score.
 SCORE_THR = 0.05
@@ -105,9 +106,9 @@ class Differences:
         )
         if not total and not self.tensors:  # of a suppression in the graph, whose rows alone are compared
             nothing = 'nothing is found in them at this score_thr, so that nothing was compared: give other images'
-            return [f'checked on {self.images} images in batches of {sizes}', nothing]
+            return [f'checked on {count_text(self.images, "image")} in batches of {sizes}', nothing]
         return [
-            f'checked on {self.images} images in batches of {sizes}',
+            f'checked on {count_text(self.images, "image")} in batches of {sizes}',
             f'largest difference: boxes {self.bboxes:.2g} px, scores {self.scores:.2g}{"; " * bool(found)}{found}',
             *([means] if self.means.totals else []),
             *([f'of raw tensors, as a share of their largest value: {tensors}'] if tensors else []),

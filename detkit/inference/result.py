@@ -212,7 +212,7 @@ class Result(ConvertibleResult):
             return self.error
         if self.probs is not None and len(self):
             return ', '.join(f'{name} {score:.2f}' for name, score in zip(self.names[:3], self.scores, strict=False))
-        return counted(self.names)
+        return 'no tracks' if self.track_ids is not None and not len(self) else counted(self.names)
 
     @takes(DrawingOptions)
     def plot(self, img: np.ndarray | None = None, **options: Any) -> np.ndarray:

@@ -21,6 +21,7 @@ from detkit.inference.result import Result
 from detkit.inference.result_files import parquet_table, save_crops, save_yolo
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.utils.errors import ConfigError
+from detkit.utils.numbers import count_text
 from detkit.utils.pictures import UniqueNames
 from detkit.utils.printable import printable
 from detkit.utils.streams import AddRows, csv_table, json_list
@@ -194,7 +195,7 @@ def predict_to_folder(
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     skipped: list[str] = []
-    count, start = 0, time.perf_counter()
+    count, num_frames, start = 0, 0, time.perf_counter()
 
     def results() -> Iterator[tuple[Result, np.ndarray | None]]:
         for image, img, sample in predictor.stream_images(images_of(sources)):
@@ -219,6 +220,7 @@ def predict_to_folder(
                 skipped.append(result.error)
                 continue
             count += 1
+            num_frames += result.frame is not None
             note = f' (files: {renamed})' if renamed else ''
             if result.frame is None or result.frame % _FRAMES_A_LINE == 0:
                 print(printable(f'{result.title}: {result.summary}{note}'))
@@ -226,8 +228,10 @@ def predict_to_folder(
     for reason in skipped:
         print(printable(f'skipped: {reason}'))
     unread = f', {len(skipped)} could not be read' if skipped else ''
-    found = '' if predictor.classifies else f', {folder.num_objects} objects'
-    print(f'{count} images{unread}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
+    found = '' if predictor.classifies else f', {count_text(folder.num_objects, "object")}'
+    what = 'frame' if 0 < num_frames == count else 'image'
+    speed = f'{1000 * seconds / max(count, 1):.0f} ms {"a" if what == "frame" else "an"} {what}'
+    print(f'{count_text(count, what)}{unread}{found}, {speed}; results in {out_dir}')
     return count
 
 

@@ -1,8 +1,13 @@
-"""Reading numbers from text files."""
+"""Numbers in texts: read from files, and written with what they count."""
 
 from __future__ import annotations
 
-__all__ = ['parse_float', 'parse_int']
+__all__ = ['count_text', 'parse_float', 'parse_int']
+
+
+def count_text(number: int, one: str, many: str = '') -> str:
+    """Return a number with what it counts, in the plural (``many``, or ``one`` with an s) unless it is 1."""
+    return f'{number:,} {one if number == 1 else many or f"{one}s"}'
 
 
 def parse_float(text: str | bytes) -> float:

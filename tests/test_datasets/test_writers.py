@@ -452,7 +452,7 @@ def test_what_the_reader_left_out_is_in_the_report(tmp_path):
         'images/train', data_root=str(tmp_path / 'in'), metainfo={'classes': ['cat']}, max_skipped=1
     )
     text = '\n'.join(convert_dataset({'train': source}, tmp_path / 'out', 'coco').lines())
-    assert 'train: 2 images with 1 objects read' in text
+    assert 'train: 2 images with 1 object read' in text
     assert 'left out by the reader' in text and '1 × a box of no width or no height' in text
     assert 'coco keeps all of it' in text and f'data_root={tmp_path / "out"}' in text
 

@@ -1,6 +1,7 @@
 """YOLO sets that people reported, rebuilt: each is read as meant, or refused with a sentence."""
 
 import pytest
+from format_helpers import write_yolo
 
 from detkit.datasets import YoloTxtDataset
 from detkit.datasets.skips import skip_lines
@@ -75,3 +76,11 @@ def test_reported_sets(real_data, name):
     for record in dataset.records:  # no box is the whole picture
         h, w = record.ori_shape
         assert ((record.annotations.bboxes[:, 2:] - record.annotations.bboxes[:, :2]) < (0.9 * w, 0.9 * h)).all()
+
+
+def test_classes_without_objects_are_said_of_the_file_that_names_them(tmp_path):
+    write_yolo(tmp_path, {'a': '0 0.5 0.5 0.2 0.4'})
+    path = tmp_path / 'data.yaml'
+    path.write_text('train: images/train\nval: images/train\nnames: [bolt, nut, washer]\n')
+    dataset = YoloTxtDataset(data_yaml=str(path), class_map=dict(washer=None))
+    assert [(skip.path, skip.where) for skip in dataset.unused] == [(str(path), "class 'nut'")]

@@ -28,9 +28,9 @@ def test_classes_of_the_same_name_are_copied():
     assert report.reinitialised == ['cls_head.weight', 'cls_head.bias']
     assert report.copied_classes == ['ball'] and report.partial == report.reinitialised
     assert report.lines() == [
-        f'{report.loaded} tensors loaded, 1 classes copied by name',
-        '1 classes are not in the checkpoint: dog',
-        '2 classes of the checkpoint are left out: cat, kite',
+        f'{report.loaded} tensors loaded, 1 class copied by name',
+        '1 class not in the checkpoint: dog',
+        '2 classes of the checkpoint left out: cat, kite',
         '2 tensors have the rows of these classes, others are initialised anew: cls_head.weight, cls_head.bias',
     ]
     assert report.loaded == len(new.state_dict()) - 2
@@ -44,9 +44,9 @@ def test_classes_that_the_checkpoint_writes_otherwise_are_named():
     assert report.like_named == {'Dog': 'dog', 'traffic_light': 'traffic light'}
     assert report.lines()[:3] == [
         f'{report.loaded} tensors loaded, 0 classes copied by name',
-        '3 classes are not in the checkpoint: Dog, traffic_light, kite; of them, written otherwise than there: '
+        '3 classes not in the checkpoint: Dog, traffic_light, kite; of them, written otherwise than there: '
         "'Dog' for 'dog', 'traffic_light' for 'traffic light'",
-        '1 classes of the checkpoint are left out: ball',
+        '1 class of the checkpoint left out: ball',
     ]
 
 
@@ -55,8 +55,8 @@ def test_classes_that_are_left_out_are_listed():
     report = load_weights(new, checkpoint_of(old, ['N/A', 'cat', 'ball']), ['ball'])
     assert report.left_out == ['cat'] and torch.equal(new.cls_head.weight[0], old.cls_head.weight[2])
     assert report.lines() == [
-        f'{report.loaded} tensors loaded, 1 classes copied by name',
-        '1 classes of the checkpoint are left out: cat',
+        f'{report.loaded} tensors loaded, 1 class copied by name',
+        '1 class of the checkpoint left out: cat',
     ]
     assert not load_weights(old, checkpoint_of(old, ['dog', 'cat', 'ball']), ['ball', 'cat', 'dog']).left_out
 

@@ -102,6 +102,8 @@ def test_schedules_that_do_not_fit_the_run_are_noted(tmp_path, capsys):
     out = capsys.readouterr().out
     assert 'note     the warm-up of 100 iterations is as long as the whole run of 2, so that the full learning' in out
     assert 'param_scheduler.warmup_epochs=... or .warmup_min_iters=... shorter' in out
+    assert 'note     1 epoch of 2 batches is 2 steps of the optimiser from random weights' in out
+    assert 'in 2 iterations, 1 class; val' in out and ', 1 epoch, seed' in out and 'trained  1 epoch in' in out
     assert 'the averaged weights, which are validated and saved, are 2 steps old' in out
     assert re.search(
         'note     CloseTransformsHook turns Mosaic.* off for the last 10 epochs, which are all 1: its num_', out

@@ -69,7 +69,8 @@ def test_each_tracker_keeps_identities(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_frames_without_boxes_and_odd_boxes_are_no_error(name):
     tracking = Tracking(name, 25)
-    assert len(tracking.update(found([]), BLANK, 0.0)) == 0
+    nothing = tracking.update(found([]), BLANK, 0.0)
+    assert len(nothing) == 0 and nothing.summary == 'no tracks'
     for frame in range(1, 8):
         odd = [[5, 5, 5, 5], [0, 0, 320, 240], [-20, -20, 4, 4], [300, 200, 420, 300]]
         result = tracking.update(found(odd, frame=frame), BLANK, frame / 25)

@@ -210,6 +210,8 @@ def test_predict_writes_pictures_and_videos(checkpoint, tmp_path, capsys):
     assert '10 images, 1 could not be read' in printed and 'frame 0 at 0.00 s: ' in printed
     entries = (out / 'predictions.json').read_text()
     assert '"frame": 3' in entries.replace('"frame":3', '"frame": 3')
+    assert main([*arguments[:3], str(tmp_path / 'in' / 'deep.mov'), *arguments[4:]]) == 0
+    assert '4 frames, ' in capsys.readouterr().out
 
 
 def test_files_of_frames_lie_in_a_folder_of_the_video(checkpoint, tmp_path):

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jvp, vmap
 
 from detkit.models.backbones import ResNet
+from detkit.models.layers import feedforward as feedforward_layers
 from detkit.models.layers import winograd_conv
 from detkit.models.layers.attention import MultiHeadAttention
 from detkit.models.layers.conv_module import ConvModule
+from detkit.models.layers.feedforward import feedforward
+from detkit.models.layers.linear import Linear
 from detkit.models.layers.plain_tensors import has_plain_gradients, is_plain
 from detkit.models.layers.recomputed import recomputed
 from detkit.models.layers.sparse_grad_conv import SparseGradConv2d
@@ -33,6 +37,17 @@ class Attending(nn.Module):
         return self.attention(tokens, tokens, tokens).float()
 
 
+class Fed(nn.Module):
+    """Two linear layers for each cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = Linear(4, 9), Linear(9, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return feedforward(self.first, F.gelu, self.last, x.flatten(2).transpose(1, 2))
+
+
 class Called(nn.Module):
     """A convolution, and a function behind it."""
 
@@ -50,11 +65,13 @@ PARTS = {
     'sparse gradient': lambda: SparseGradConv2d(4, 5, 3),
     'attention': Attending,
     'upsampling': lambda: Called(lambda x: upsample_nearest(x, (12, 10))),
+    'feed-forward': Fed,
     'recomputed': lambda: Called(lambda x: recomputed(torch.tanh, x)),
 }
 
 
 def part_and_input(name: str, monkeypatch) -> tuple[nn.Module, Tensor]:
+    monkeypatch.setattr(feedforward_layers, '_MIN_ROWS', 1)
     monkeypatch.setattr(winograd_conv, '_MIN_CELLS', 1)
     monkeypatch.setattr(winograd_conv, '_MIN_CHANNELS', 1)
     torch.manual_seed(0)

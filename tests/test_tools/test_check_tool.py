@@ -137,7 +137,7 @@ def test_classes_that_cannot_be_learnt_and_images_of_both_splits(data):
     for path in (data / 'labels/val').iterdir():
         path.write_text('5 0.5 0.5 0.4 0.4\n')
     found = check('yolov8/det_n_coco8.py', data)
-    assert 'val has objects of 1 classes that train has none of: bus' in found['warned']['classes']
+    assert 'val has objects of 1 class that train has none of: bus' in found['warned']['classes']
     found = check('yolov8/det_n_coco8.py', data, 'val_dataloader.dataset.images=images/train')
     assert '2 of 2 validation images are trained on too' in found['warned']['splits']
 

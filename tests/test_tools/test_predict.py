@@ -57,7 +57,7 @@ def test_unreadable_image_is_reported(checkpoint: Path, tmp_path: Path, monkeypa
     broken.write_bytes(b'\x89PNG\r\n\x1a\n' + bytes(50))
     code = run_predict(monkeypatch, checkpoint, tmp_path / 'images', tmp_path / 'out')
     printed = capsys.readouterr().out
-    assert code == 0 and f'skipped: {broken} ' in printed and '1 images, 1 could not be read' in printed
+    assert code == 0 and f'skipped: {broken} ' in printed and '1 image, 1 could not be read' in printed
     assert_drawn_on(read_pictures(tmp_path / 'out'), [good])
 
 

@@ -11,13 +11,14 @@ from detkit.analysis.data.dataset_pictures import (
     near_duplicate_caption,
     near_duplicate_picture,
 )
-from detkit.analysis.data.dataset_report import class_rows, counted, issue_lines, issue_rows, left_out_lines, split_rows
+from detkit.analysis.data.dataset_report import class_rows, issue_lines, issue_rows, left_out_lines, split_rows
 from detkit.analysis.data.dataset_stats import DatasetStats
 from detkit.analysis.data.disagreement_report import add_disagreements
 from detkit.analysis.data.label_issues import ISSUE_KINDS
 from detkit.analysis.data.near_duplicates import NearDuplicates
 from detkit.analysis.data.unusual_sizes import rare_classes
 from detkit.analysis.html_page import Cell, HtmlPage
+from detkit.utils.numbers import count_text
 
 _LISTED = 200  # rows of a list
 
@@ -145,7 +146,7 @@ def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None
         own = [(split, one) for split, issues in enumerate(stats.label_issues) for one in issues if one.kind == kind]
         if not own:
             continue
-        page.heading(f'{kind}: {counted(len(own), "label")}', 3)
+        page.heading(f'{kind}: {count_text(len(own), "label")}', 3)
         meaning = stats.limits.meaning(kind)
         page.text(f'{meaning[0].upper()}{meaning[1:]}.')
         own.sort(key=lambda one: -one[1].deviations)

@@ -18,6 +18,7 @@ from detkit.analysis.data.orientations import ORIENTATION_NAMES
 from detkit.analysis.html_page import Cell
 from detkit.datasets.skips import skip_lines
 from detkit.utils.errors import shorten
+from detkit.utils.numbers import count_text
 from detkit.utils.tables import text_table, write_csv
 
 _SHOWN_CLASSES = 20  # rows of the console's table
@@ -39,12 +40,12 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
     for table, unreadable in zip(stats.tables, stats.unreadable, strict=False):
         if len(unreadable):
             path = table.records[int(unreadable[0])].img_path
-            yield f'{table.name}: {counted(len(unreadable), "image")} cannot be read, such as {path}'
+            yield f'{table.name}: {count_text(len(unreadable), "image")} cannot be read, such as {path}'
     for table in stats.tables:
         yield from left_out_lines(table)
     for table, own in zip(stats.tables, stats.label_issues, strict=True):
         for kind, number in Counter(issue.kind for issue in own).items():
-            yield f'{table.name}: {counted(number, "label")} {kind}: {stats.limits.meaning(kind)}'
+            yield f'{table.name}: {count_text(number, "label")} {kind}: {stats.limits.meaning(kind)}'
     yield from _near_duplicate_lines(stats)
     for own in stats.disagreements:
         yield from disagreement_lines(own)
@@ -65,17 +66,17 @@ def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:
             own = [group for group in groups if bool(group.turned) == turned]
             if not own:
                 continue
-            images = counted(sum(len(group.members) for group in own), 'image')
+            images = count_text(sum(len(group.members) for group in own), 'image')
             yield (
-                f'{images} in {counted(len(own), "group")} {"across splits" if across else "within a split"} look the '
-                f'same{" once mirrored or rotated" * turned}, such as {_example(stats, own[0])}'
+                f'{images} in {count_text(len(own), "group")} {"across splits" if across else "within a split"} look '
+                f'the same{" once mirrored or rotated" * turned}, such as {_example(stats, own[0])}'
                 + '; evaluation is flattered by them'
                 * across
             )
     differing = [group for group in found if group.first_difference is not None]
     if differing:
         yield (
-            f'{counted(len(differing), "group")} of images that look the same have different labels, such as '
+            f'{count_text(len(differing), "group")} of images that look the same have different labels, such as '
             f'{difference_text(stats, differing[0])}'
         )
 
@@ -184,8 +185,3 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f'{value:.2f}'
     return f'{value:,}' if isinstance(value, int) else str(value)
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with what it counts, in the plural unless it is 1."""
-    return f'{number:,} {what}{"" if number == 1 else "s"}'

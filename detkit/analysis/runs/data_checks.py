@@ -17,6 +17,7 @@ from detkit.engine.start_notes import NEEDS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.sample import Sample
 from detkit.utils.errors import shorten
+from detkit.utils.numbers import count_text
 from detkit.utils.progress import track
 from detkit.utils.rng import keyed_rng
 
@@ -134,7 +135,8 @@ def check_splits(checks: CheckList, train: SplitTable, val: SplitTable) -> None:
         if unseen:
             checks.warned(
                 'classes',
-                f'val has objects of {len(unseen)} classes that train has none of: {shorten(unseen, 5)}',
+                f'val has objects of {count_text(len(unseen), "class", "classes")} that train has none of: '
+                f'{shorten(unseen, 5)}',
                 'they cannot be learnt, and lower the mean average precision',
             )
         else:

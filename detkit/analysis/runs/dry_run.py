@@ -42,6 +42,7 @@ from detkit.evaluation.headline import fitness, headline_names
 from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.utils.device import check_device
 from detkit.utils.errors import ConfigError, nearest, shorten
+from detkit.utils.numbers import count_text
 
 _FEWEST_STEPS, _MOST_STEPS = 2, 30  # timed ones
 _VAL_BATCHES = 2  # the first of which is not timed
@@ -127,7 +128,8 @@ class _DryRun:
             seed = (self.config.get('randomness') or {}).get('seed') or 0
             loader = build_dataloader(settings, seed, torch.device(self.config.device).type)
             dataset = loader.dataset
-            self.checks.passed(f'{split} data', f'{len(dataset):,} images in {len(loader):,} batches')
+            batches = count_text(len(loader), 'batch', 'batches')
+            self.checks.passed(f'{split} data', f'{count_text(len(dataset), "image")} in {batches}')
         if not section.succeeded:
             return None
         if not records_of(dataset):

@@ -26,7 +26,7 @@ class RunSummary:
         parameters: number of parameters of its model; None where no checkpoint says it.
         epochs: completed.
         seconds: duration of training and validation, those before a resume included.
-        best_epoch: the first epoch of the greatest fitness; None if nothing was validated.
+        best_epoch: the last epoch of the greatest fitness, that of ``best.pth``; None if nothing was validated.
         metrics: name, as in ``results.csv`` but without 'metrics/' -> epoch -> value.
     """
 
@@ -97,7 +97,7 @@ def summarize_run(folder: str | Path) -> RunSummary:
 
 
 def _best_epoch(metrics: dict[str, dict[int, float]], key: str) -> int | None:
-    """Return the epoch that the training loop takes for the best: the first of the greatest fitness."""
+    """Return the epoch whose weights are ``best.pth``: as in the training loop, the last of the greatest fitness."""
     by_epoch: dict[int, dict[str, float]] = {}
     for name, values in metrics.items():
         for epoch, value in values.items():
@@ -105,7 +105,7 @@ def _best_epoch(metrics: dict[str, dict[int, float]], key: str) -> int | None:
                 by_epoch.setdefault(epoch, {})[name] = value
     scores = {epoch: fitness(by_epoch[epoch], key) for epoch in sorted(by_epoch)}
     scores = {epoch: value for epoch, value in scores.items() if value is not None}
-    return max(scores, key=scores.__getitem__) if scores else None
+    return max(scores, key=lambda epoch: (scores[epoch], epoch)) if scores else None
 
 
 def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, markdown: bool = False) -> str:

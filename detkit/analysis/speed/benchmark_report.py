@@ -21,6 +21,7 @@ from detkit.engine.environment import cpu_name
 from detkit.evaluation.gathered_metric import is_defined
 from detkit.evaluation.headline import headline_names
 from detkit.utils.files import write_text
+from detkit.utils.numbers import count_text
 from detkit.utils.tables import text_table, write_csv
 
 # How many interquartile ranges above the upper quartile a time is far out (Tukey, Exploratory Data Analysis, 1977).
@@ -75,7 +76,7 @@ def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
 def _conditions(found: Benchmark) -> str:
     taken = next(iter(found.measurements[0].seconds.values()))
     count = len(found.measurements)
-    name = _gpu_name(found.device) or f'{cpu_name()}, {torch.get_num_threads()} threads'
+    name = _gpu_name(found.device) or f'{cpu_name()}, {count_text(torch.get_num_threads(), "thread")}'
     return (
         f'{found.device} ({name}), torch {torch.__version__}; '
         + (f'{count} variants in turns, ' if count > 1 else '')

@@ -17,6 +17,7 @@ from detkit.datasets.writers.new_folder import IMAGE_MODES, new_folder
 from detkit.datasets.writers.voc_writer import write_voc
 from detkit.datasets.writers.yolo_writer import YOLO_LABELS, write_yolo
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.numbers import count_text
 
 __all__ = ['WRITERS', 'Conversion', 'convert_dataset']
 
@@ -52,7 +53,7 @@ class Conversion:
     def lines(self) -> Iterator[str]:
         """Yield the report for a console: what was written, and a line a reason of what was not."""
         for split, (images, objects) in self.counts.items():
-            yield f'{split}: {images:,} images with {objects:,} objects read'
+            yield f'{split}: {count_text(images, "image")} with {count_text(objects, "object")} read'
         for title, skips in (('left out by the reader', self.unread), (f'not kept by {self.to}', self.lost)):
             if skips:
                 yield f'{title}:'

@@ -15,6 +15,7 @@ from detkit.engine.start_notes import start_notes
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
+from detkit.utils.numbers import count_text
 from detkit.utils.progress import duration_text
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ class ConsoleHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loop, console, wrapper = runner.train_loop, runner.console, runner.optim_wrapper
         dataset = loop.dataloader.dataset
-        text = f'data     train {len(dataset)} images in {loop.epoch_length} iterations, {len(runner.classes)} classes'
+        counts = count_text(len(dataset), 'image'), count_text(loop.epoch_length, 'iteration')
+        text = f'data     train {" in ".join(counts)}, {count_text(len(runner.classes), "class", "classes")}'
         if runner.val_loop is not None:
-            text += f'; val {len(runner.val_loop.dataloader.dataset)} images'
+            text += f'; val {count_text(len(runner.val_loop.dataloader.dataset), "image")}'
         console.line(text)
         batch_size = runner.batch_size
         optimizer = wrapper.optimizer
@@ -57,7 +59,7 @@ class ConsoleHook(Hook):
             f'optim    {type(optimizer).__name__}, lr {group["initial_lr"]:g}, weight decay '
             f'{group.get("weight_decay", 0):g}, batch {batch_size}'
             + (f' × {wrapper.accumulate} accumulated' if wrapper.accumulate > 1 else '')
-            + f', {loop.max_epochs} epochs, seed {runner.seed}'
+            + f', {count_text(loop.max_epochs, "epoch")}, seed {runner.seed}'
         )
         workers = f', {get_world_size()} processes' if get_world_size() > 1 else ''
         compiled = ', compiled network' if loop.compile else ''
@@ -67,7 +69,9 @@ class ConsoleHook(Hook):
         if loop.stop_reason:
             console.line(f'stopped  {loop.stop_reason}')
         elif loop.finished:
-            console.line(f'training is complete ({loop.epoch} epochs); raise train_cfg.max_epochs to go on')
+            console.line(
+                f'training is complete ({count_text(loop.epoch, "epoch")}); raise train_cfg.max_epochs to go on'
+            )
         self._train_began = time.perf_counter()
         self._first_position = loop.epoch + loop.batch / loop.epoch_length
 
@@ -129,7 +133,7 @@ class ConsoleHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         loop = runner.train_loop
-        runner.console.line(f'trained  {loop.epoch} epochs in {duration_text(loop.elapsed)}')
+        runner.console.line(f'trained  {count_text(loop.epoch, "epoch")} in {duration_text(loop.elapsed)}')
 
     @staticmethod
     def _title(runner: Runner) -> str:
@@ -172,7 +176,7 @@ class ProgressHook(Hook):
         runner.console.end_bar('test', self._text())
 
     def _text(self) -> str:
-        return f'{self._images} images, {self._images / (time.perf_counter() - self._began):.1f} images/s'
+        return f'{count_text(self._images, "image")}, {self._images / (time.perf_counter() - self._began):.1f} images/s'
 
 
 def metrics_text(metrics: dict[str, float]) -> str:

@@ -14,9 +14,8 @@ from detkit.utils.errors import ConfigError
 
 from ..base_module import BaseModule
 from ..layers import MultiHeadAttention
+from ..layers.feedforward import feedforward
 from ..layers.linear import Linear
-from ..layers.packed import activated
-from ..layers.recomputed import recomputed
 from .pretrained import load_backbone, read_weights
 
 # B images, h x w patches, C embed_dims, W = num_windows² windows, T tokens of a window: its patches and a class token.
@@ -243,13 +242,5 @@ class ViTBlock(nn.Module):
         normed = self.norm1(tokens).unflatten(0, (-1, together)).flatten(1, 2)  # (B * W / together, together * T, C)
         attended = self.attn(normed, normed, normed).unflatten(1, (together, -1)).flatten(0, 1)
         tokens = torch.addcmul(tokens, attended, self.scale1)
-        normed = self.norm2(tokens)
-        if torch.is_grad_enabled():  # what GELU makes are the largest tensors of a block
-            shrunk = recomputed(self._shrink, self.linear1(normed))
-        else:
-            shrunk = self.linear2(activated(self.linear1, F.gelu, normed))
+        shrunk = feedforward(self.linear1, F.gelu, self.linear2, self.norm2(tokens))
         return torch.addcmul(tokens, shrunk, self.scale2)
-
-    def _shrink(self, hidden: Tensor) -> Tensor:
-        """Return ``(B * W, T, C)`` of the MLP's hidden values."""
-        return self.linear2(F.gelu(hidden))

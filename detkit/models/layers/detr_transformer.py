@@ -13,10 +13,10 @@ from detkit.registry import LAYERS
 
 from .attention import MultiHeadAttention
 from .conv_module import Activation, build_activation
-from .keyed_dropout import KeyedDropout
+from .feedforward import feedforward
+from .keyed_dropout import KeyedDropout, drops_nothing
 from .linear import Linear
 from .normalization import build_vector_norm
-from .packed import activated
 from .swiglu import SwiGLU
 
 # B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.
@@ -129,9 +129,12 @@ class TransformerLayer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def feedforward(self, x: Tensor) -> Tensor:
-        # Not in place: the output of a linear layer is a view, whose gradient would be copied twice.
-        hidden = self.dropout(activated(self.linear1, F.relu if self.act is None else self.act, x))
-        return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
+        act = F.relu if self.act is None else self.act
+        if drops_nothing(self.dropout):
+            changed = feedforward(self.linear1, act, self.linear2, x)
+        else:
+            changed = self.linear2(self.dropout(act(self.linear1(x))))
+        return self.norm_ffn(x + self.dropout(changed))
 
 
 class EncoderLayer(TransformerLayer):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from detkit.utils.rng import keyed_rng
 
+from .norm_silu import has_hooks
+
 
 class _StepDraws:
     """Draws the masks and the noise of a training step, one after the other.
@@ -119,6 +121,11 @@ class KeyedDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f'p={self.p}'
+
+
+def drops_nothing(layer: nn.Module) -> bool:
+    """Return whether a call of a layer gives its input back, and nobody looks at it."""
+    return type(layer) is KeyedDropout and not (layer.training and layer.p) and not has_hooks(layer)
 
 
 def _mixed(*numbers: int) -> int:

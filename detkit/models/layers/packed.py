@@ -181,11 +181,18 @@ def forget_changed(model: nn.Module) -> None:
 def activated(layer: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``act(layer(x))``, in one pass where the layer is packed and nobody looks between the two."""
     if isinstance(layer, Packed) and layer.gains(x):
-        name = _ACTIVATIONS.get(type(act) if isinstance(act, nn.Module) else act)
+        name = activation_name(act)
         y = None if name is None or _are_watched(layer, act) else layer.product(x, name)
         if y is not None:
             return y
     return act(layer(x))
+
+
+def activation_name(act: Callable[[Tensor], Tensor]) -> str | None:
+    """Return oneDNN's name of an activation, None where it has none."""
+    if isinstance(act, nn.GELU) and act.approximate != 'none':
+        return None
+    return _ACTIVATIONS.get(type(act) if isinstance(act, nn.Module) else act)
 
 
 def norm_activated(layer: nn.Module, norm: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -199,8 +206,8 @@ def passes_on(layer: nn.Module) -> bool:
 
 
 def _are_watched(layer: nn.Module, act: Callable[[Tensor], Tensor]) -> bool:
-    """Return whether hooks see the layer's output, or the activation is an approximation."""
-    if _has_any_global_hook() or has_hooks(layer) or (isinstance(act, nn.GELU) and act.approximate != 'none'):
+    """Return whether hooks see the layer's output, or that of the activation."""
+    if _has_any_global_hook() or has_hooks(layer):
         return True
     return isinstance(act, nn.Module) and has_hooks(act)
 

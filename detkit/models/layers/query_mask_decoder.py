@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .feedforward import feedforward
 from .linear import Linear
 from .normalization import LayerNorm2d
-from .packed import activated
 
 # B images, Q queries, C embed_dims, L decoder layers.
 
@@ -59,7 +59,7 @@ class QueryMaskDecoder(nn.Module):
 
     def queries(self, queries: Tensor) -> Tensor:
         """Return the vectors of queries ``(..., C)``."""
-        hidden = self.linear2(activated(self.linear1, F.gelu, self.query_norm(queries)))
+        hidden = feedforward(self.linear1, F.gelu, self.linear2, self.query_norm(queries))
         return self.query_proj(queries + hidden)
 
 

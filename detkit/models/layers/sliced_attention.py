@@ -50,16 +50,20 @@ def sliced_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def _slices(queries: Tensor, keys: Tensor) -> Iterator[slice]:
-    """Yield slices of the N heads ``(N, Q, D)``, ``(N, S, D)``."""
-    threads = torch.get_num_threads()
-    step = -(-max(1, _SLICE // (queries.shape[1] * keys.shape[1])) // threads) * threads
-    for start in range(0, queries.shape[0], step):
+    """Yield slices of the N heads ``(N, Q, D)``, ``(N, S, D)``, of about equal size."""
+    heads, threads = len(queries), torch.get_num_threads()
+    count = max(1, round(heads * queries.shape[1] * keys.shape[1] / _SLICE))
+    step = -(-heads // (count * threads)) * threads
+    for start in range(0, heads, step):
         yield slice(start, start + step)
 
 
 def _weights(queries: Tensor, keys: Tensor) -> Tensor:
     """Return the weights ``(n, Q, S)`` of some heads, float32."""
-    return torch.bmm(queries.float() * queries.shape[-1] ** -0.5, keys.float().transpose(1, 2)).softmax(-1)
+    nothing = queries.new_empty(1, dtype=torch.float32)  # is not added
+    scale = queries.shape[-1] ** -0.5
+    logits = torch.baddbmm(nothing, queries.float(), keys.float().transpose(1, 2), beta=0, alpha=scale)
+    return torch.softmax(logits, -1, out=logits)
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -88,9 +92,8 @@ class _SlicedAttention(torch.autograd.Function):
             own = grad[part].contiguous()
             weights = _weights(queries[part], keys[part])
             torch.bmm(weights.to(values.dtype).transpose(1, 2), own, out=grads[2][part])
-            # The gradient of a softmax: w dw - w Σ w dw.
-            weighted = torch.bmm(own.float(), values[part].float().transpose(1, 2)).mul_(weights)
-            grad_logits = weighted.sub_(weights.mul_(weighted.sum(-1, keepdim=True))).mul_(scale).to(queries.dtype)
+            grad_weights = torch.bmm(own.float().mul_(scale), values[part].float().transpose(1, 2))
+            grad_logits = torch._softmax_backward_data(grad_weights, weights, -1, torch.float32).to(queries.dtype)
             torch.bmm(grad_logits, keys[part], out=grads[0][part])
             torch.bmm(grad_logits.transpose(1, 2), queries[part], out=grads[1][part])
         return tuple(grads)

@@ -9,7 +9,7 @@ from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.utils.errors import ConfigError, DataError
 
 HEADER = 'epoch,time,train/cls,train/top1,lr/weight,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
-ROWS = ('1,10.5,1.4,.3,.1,.4,1.5', '2,20,1.1,.5,.1,,', '3,30,1.0,.6,.1,.7,1.1', '4,75.9,.9,.8,.1,.7,.9')
+ROWS = ('1,10.5,1.4,.3,.1,.4,1.5', '2,20,1.1,.5,.1,,', '3,30,1.0,.6,.1,.7,1.1', '4,75.9,.9,.8,.1,.7,1.2')
 
 
 def write_run(folder: Path, rows: tuple[str, ...] = ROWS, **meta) -> Path:
@@ -27,13 +27,13 @@ def cells(table: str) -> list[list[str]]:
 
 def test_a_run_is_read(tmp_path):
     run = summarize_run(write_run(tmp_path / 'run'))
-    assert (run.name, run.epochs, run.seconds, run.best_epoch) == ('run', 4, 75.9, 3)  # the first of equals
+    assert (run.name, run.epochs, run.seconds, run.best_epoch) == ('run', 4, 75.9, 4)  # the last of equals
     assert run.best('accuracy/top1') == 0.7 and run.last('accuracy/top1') == 0.7
-    assert run.best('train/top1') == 0.6 and run.last('train/top1') == 0.8
+    assert run.best('train/top1') == 0.8 and run.last('train/top1') == 0.8
     assert run.best('nothing') is None and run.last('nothing') is None
     assert run.parameters == 250
     other = summarize_run(write_run(tmp_path / 'other', best_metric='accuracy/cross_entropy'))
-    assert other.best_epoch == 4  # of which smaller is better
+    assert other.best_epoch == 3  # of which smaller is better
 
 
 def test_a_run_without_a_checkpoint_and_with_a_hostile_config(tmp_path):
@@ -42,7 +42,7 @@ def test_a_run_without_a_checkpoint_and_with_a_hostile_config(tmp_path):
     (folder / 'train.log').touch()
     (folder / 'config.py').write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     run = summarize_run(folder)
-    assert run.parameters is None and run.best_epoch == 3 and cells(run_table([run]))[1][1] == ''
+    assert run.parameters is None and run.best_epoch == 4 and cells(run_table([run]))[1][1] == ''
     assert not (tmp_path / 'ran').exists()
 
 
