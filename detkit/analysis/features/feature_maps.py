@@ -39,16 +39,22 @@ def choose_modules(model: nn.Module, patterns: Sequence[str]) -> list[str]:
 
     Args:
         model: the network.
-        patterns: names such as 'backbone.stem', or patterns such as 'neck.*'; '*' also stands for dots.
+        patterns: names such as 'backbone.stem', or patterns: in 'neck.*', '*' stands for one level of a name, and '**'
+            for any number of levels.
 
     Raises:
         ConfigError: a pattern fits no module.
     """
     names = [name for name, _ in model.named_modules() if name]
     for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
+        if not any(_fits(name, pattern) for name in names):
             raise ConfigError(f'the network has no module {pattern!r}.{nearest(pattern, names)} --list shows them all')
-    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    return [name for name in names if any(_fits(name, pattern) for pattern in patterns)]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    # With as many dots on both sides, no '*' stands for one.
+    return fnmatch.fnmatchcase(name, pattern) and ('**' in pattern or name.count('.') == pattern.count('.'))
 
 
 @contextmanager

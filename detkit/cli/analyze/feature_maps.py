@@ -24,8 +24,8 @@ def add_arguments(parser: CommandParser) -> None:
         '--module',
         nargs='+',
         metavar='NAME',
-        help="modules whose output is drawn: one for a heat map, any number for feature maps, also as 'neck.*' "
-        '(default: the last one before the head)',
+        help="modules whose output is drawn: one for a heat map, any number for feature maps, also as 'neck.*', "
+        "or 'neck.**' for those inside them too (default: the last one before the head)",
     )
     parser.add_argument('--list', action='store_true', help='list the names of all modules')
     parser.add_argument(

@@ -13,8 +13,10 @@ from detkit.utils.errors import ConfigError
 def test_modules_by_name_and_pattern():
     model = nn.Sequential()
     model.add_module('stem', nn.Conv2d(3, 4, 3))
-    model.add_module('neck', nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True)))
+    model.add_module('neck', nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 1)), nn.ReLU(inplace=True)))
     assert choose_modules(model, ['neck.*', 'stem']) == ['stem', 'neck.0', 'neck.1']
+    assert choose_modules(model, ['neck*']) == ['neck']
+    assert choose_modules(model, ['neck.**']) == ['neck.0', 'neck.0.0', 'neck.1']
     with pytest.raises(ConfigError, match="no module 'stme'. Did you mean 'stem'"):
         choose_modules(model, ['stem', 'stme'])
 
