@@ -223,7 +223,10 @@ def _status_of(main: Callable[[], int | None]) -> int:
     """Return the exit status of a main function, see ``run_command``, after a line on what went wrong."""
     try:
         with at_the_command_line():
-            return main() or 0
+            try:
+                return main() or 0
+            finally:
+                sys.stdout.flush()  # where a reader that has gone is no error; at Python's end it is one
     except DetkitError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -91,8 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     escape_unencodable(sys.stdout)
     words = _with_known_command(list(sys.argv[1:] if argv is None else argv))
-    args = make_parser().parse_args(words or ['--help'])
-    return run_command(lambda: args.command.module.run(args), ends_process=argv is None)
+
+    def run() -> int | None:
+        args = make_parser().parse_args(words or ['--help'])
+        return args.command.module.run(args)
+
+    return run_command(run, ends_process=argv is None)
 
 
 def _as_help(summary: str) -> str:

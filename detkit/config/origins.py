@@ -6,6 +6,7 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import getitem
@@ -30,7 +31,8 @@ class Origin:
         file: None is the options of a command or a call.
         line: 0 is unknown.
         changed_by: the file, or the command line, that replaced a variable from which the value is computed.
-        expression: the source of the value, ``_base_.`` left out; empty where unknown.
+        expression: the source of the value, ``_base_.`` left out and private names replaced by their own; empty where
+            unknown.
         variable: the variable, where this is what replaced one; empty where several were replaced at once.
     """
 
@@ -141,8 +143,8 @@ class Origins:
     def cause(self, path: KeyPath, values: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
         """Return which of the variables that were changed the value at ``path`` is computed from.
 
-        It is the only one that its expression reads, or where it reads none, the only one of its value; empty where
-        that is not one.
+        It is the only one that its expression reads, or of several, or of all where it reads none, the only one of its
+        value; empty where that is not one.
 
         Args:
             path: where the value is.
@@ -153,7 +155,8 @@ class Origins:
         if len(found) > 1:
             value = reduce(getitem, path, values)
             equal = {name for name, new in changed.items() if type(new) is type(value) and new == value}
-            found = self.sources(path) & found or equal
+            found = self.sources(path) & found or found
+            found = found if len(found) == 1 else found & equal
         return found.pop() if len(found) == 1 else ''
 
     def expression(self, path: KeyPath) -> str:
@@ -195,7 +198,7 @@ def places_in(
             for name, value in _assigned_values(target, statement.value):
                 for path, node in _nodes_below(value, (name,), values):
                     line = statement.lineno if path == (name,) else node.lineno
-                    places[path] = (line, ast.unparse(node).replace('_base_.', ''))
+                    places[path] = (line, _source(node, values))
                     base_path = _base_path(node)
                     if base_path:
                         aliases[path] = base_path
@@ -230,6 +233,27 @@ def _nodes_below(node: ast.expr, path: KeyPath, values: dict[str, ast.expr]) -> 
                 yield below, inner
     for key, value in _items(node):
         yield from _nodes_below(value, (*path, key), values)
+
+
+def _source(node: ast.expr, values: dict[str, ast.expr]) -> str:
+    """Return the source of an expression in terms of names that other files have: no private ones, no ``_base_``."""
+    text = ast.unparse(node).replace('_base_.', '')
+    if not re.search(r'\b_[A-Za-z]', text):
+        return text
+    return ast.unparse(_PublicNames(values).visit(deepcopy(node))).replace('_base_.', '')
+
+
+class _PublicNames(ast.NodeTransformer):
+    """Puts the expressions of private names in their place."""
+
+    def __init__(self, values: dict[str, ast.expr]) -> None:
+        self.values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if not node.id.startswith('_') or node.id not in self.values:
+            return node
+        earlier = {name: value for name, value in self.values.items() if name != node.id}
+        return _PublicNames(earlier).visit(deepcopy(self.values[node.id]))
 
 
 def _base_path(node: ast.expr) -> KeyPath:

@@ -195,6 +195,10 @@ def _spread(node: ast.expr, indent: int) -> str:
     if len(text) + indent <= _WIDTH:
         return text
     margin = ' ' * (indent + 4)
+    if isinstance(node, ast.Starred) and isinstance(node.value, ast.Subscript):
+        return f'*{_spread(node.value, indent)}'
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call):
+        return f'{_spread(node.value, indent)}[{ast.unparse(node.slice)}]'
     if isinstance(node, ast.List):
         items, opening, closing = [_spread(item, indent + 4) for item in node.elts], '[', ']'
     elif isinstance(node, ast.Call) and not node.args:

@@ -264,3 +264,12 @@ def test_no_threads_are_no_number_of_threads(capsys):
 def test_per_cent_are_no_share(capsys):
     assert run('analyze', 'dataset-stats', 'yolov8/det_n_coco8', '--duplicate-iou', '90') == 2
     assert "argument --duplicate-iou: '90' is no number from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', [('--print-completion', 'bash'), ('train', '--help'), ('configs',)])
+def test_a_reader_of_the_output_that_has_gone_is_no_traceback(words):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, '-m', 'detkit', *words], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.stderr == b'' and done.returncode in (0, 1)  # argparse drops the error of a long help text

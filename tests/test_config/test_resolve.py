@@ -49,6 +49,26 @@ def test_variables_stay_where_they_give_the_value(tmp_path):
     assert resolved_text(again).splitlines()[1:] == lines[1:]
 
 
+PRIVATE = """
+size = 640
+kind = 'plain'
+_is_round = kind == 'round'
+_steps = dict(plain=[size, size // 2], round=[size, 64])
+train_cfg = dict(max_epochs=max([*_steps[kind], 64]) // 64, **(dict(val_interval=1) if _is_round else dict()))
+randomness = dict(seed=_steps[kind][1])
+find_unused_parameters = _is_round
+"""
+
+
+def test_variables_that_private_names_read_reach_the_same(tmp_path):
+    (tmp_path / 'root.py').write_text(PRIVATE)
+    again = rewritten(tmp_path, load_config(tmp_path / 'root.py'))
+    assert '_steps' not in again.read_text() and '_is_round' not in again.read_text()
+    for options in ([], ['size=128'], ['size=128', 'kind=round']):
+        assert keys_of(load_config(again, options)) == keys_of(load_config(tmp_path / 'root.py', options))
+    assert load_config(again, ['size=128']).randomness.seed == 64
+
+
 def test_options_and_changes_are_in_it(tmp_path):
     (tmp_path / 'root.py').write_text(ROOT)
     config = load_config(tmp_path / 'root.py', ['size=320', 'train_cfg.val_interval=9', 'pair=(3,8)'])
