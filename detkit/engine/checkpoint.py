@@ -259,6 +259,18 @@ def meta_of_run(folder: str | Path) -> dict[str, Any]:
     return {}
 
 
+def progress_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the epochs that a checkpoint has been trained for, and the iterations of the next one.
+
+    Iterations of the whole run would not do: those of an epoch change with the batch size, also where a run is resumed.
+    Weights alone may not say their epoch, which counts as 0 then.
+    """
+    loop = checkpoint.get('loop')
+    numbers = checkpoint['meta'].get('epoch'), loop.get('batch') if isinstance(loop, dict) else 0
+    epoch, batch = (number if type(number) is int else 0 for number in numbers)
+    return epoch, batch
+
+
 @dataclass(frozen=True)
 class Resumable:
     """The checkpoints of a run folder that a run can go on from.
@@ -287,8 +299,7 @@ def find_resumable(folder: str | Path) -> Resumable:
             damaged[path] = str(error)
             continue
         if 'loop' in checkpoint:
-            position = checkpoint['meta']['epoch'], checkpoint['meta']['iter'], path.name == 'last.pth'
-            resumable.append((position, path))
+            resumable.append(((*progress_of(checkpoint), path.name == 'last.pth'), path))
         else:
             weights.append(path)
     for _, path in sorted(resumable, reverse=True):

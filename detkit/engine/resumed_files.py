@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detkit.engine.checkpoint import copy_checkpoint, load_checkpoint
+from detkit.engine.checkpoint import copy_checkpoint, load_checkpoint, progress_of
 from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE, SCALARS_FILE, display_path
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import SaveError, save_error
@@ -124,13 +124,11 @@ def write_missing(runner: Runner, names: Sequence[str]) -> None:
 
 
 def _position(path: Path) -> tuple[int, int] | None:
-    """Return the epochs and iterations that a checkpoint has been trained for; None where it cannot be read."""
+    """Return how far a checkpoint has been trained, see ``progress_of``; None where it cannot be read."""
     try:
-        meta = load_checkpoint(path, mmap=True)['meta']
+        return progress_of(load_checkpoint(path, mmap=True))
     except CheckpointError:
         return None
-    position = meta.get('epoch'), meta.get('iter')  # weights alone may have none
-    return position if all(type(number) is int for number in position) else None
 
 
 def _epoch(path: Path) -> int | None:

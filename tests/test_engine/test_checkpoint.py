@@ -136,6 +136,16 @@ def test_find_resumable_takes_the_furthest_intact(tmp_path):
     assert [path.name for path in found.weights] == ['weights.pth']
 
 
+def test_the_furthest_is_that_of_the_epoch_whatever_its_length(tmp_path):
+    save_checkpoint(
+        {**a_checkpoint(5, loop={'batch': 0}), 'meta': {**a_checkpoint(5)['meta'], 'iter': 1000}}, tmp_path / 'best.pth'
+    )
+    save_checkpoint(
+        {**a_checkpoint(5, loop={'batch': 50}), 'meta': {**a_checkpoint(5)['meta'], 'iter': 550}}, tmp_path / 'last.pth'
+    )
+    assert find_resumable(tmp_path).path.name == 'last.pth'
+
+
 def test_a_hook_whose_state_cannot_be_saved(tmp_path):
     class Holder(Hook):
         def state_dict(self) -> dict:
