@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import detkit.models.layers.feedforward as module
 from detkit.models.layers import DETRTransformer
@@ -104,6 +105,9 @@ def test_layers_that_someone_looks_at_are_called(calls):
     assert seen == [1, 1, 1]  # once each, not again for the gradient
     feedforward(first, F.relu, _Adapted(HIDDEN, DIMS), x).sum().backward()
     feedforward(first, nn.GELU(approximate='tanh'), last, x).sum().backward()
+    with FlopCounterMode(display=False) as counter:
+        feedforward(first, F.relu, last, x)
+    assert counter.get_total_flops() == 2 * 2 * ROWS[0] * ROWS[1] * DIMS * HIDDEN
     feedforward(first.double(), F.relu, last.double(), x.double()).sum().backward()
     assert not calls
 

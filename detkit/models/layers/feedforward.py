@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C import _len_torch_dispatch_stack
 from torch.nn.modules.module import _has_any_global_hook
 
 from .linear import Linear, has_vectors
@@ -57,7 +58,7 @@ def _type_of_products(first: Linear, last: Linear, x: Tensor) -> torch.dtype | N
     """Return the type that ``_FeedForward`` computes in where it may stand for the layers; None elsewhere."""
     if not (is_plain(x) and x.device.type == 'cpu' and torch.backends.mkldnn.enabled and _has_products()):
         return None
-    if x.numel() < _MIN_ROWS * x.shape[-1] or x.shape[-1] != first.in_features:
+    if x.numel() < _MIN_ROWS * x.shape[-1] or x.shape[-1] != first.in_features or _len_torch_dispatch_stack():
         return None
     parameters = (first.weight, first.bias, last.weight, last.bias)
     if any(type(parameter) is not nn.Parameter or parameter.dtype != torch.float32 for parameter in parameters):
