@@ -144,6 +144,12 @@ def _is_begun(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CONFIG_FILE, LOG_FILE))
 
 
+def _is_for_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run, or holds nothing but checkpoints, so that it may become one."""
+    names = {path.name for path in _content(folder) if path.suffix != '.pth'}
+    return not names or not names.isdisjoint({CONFIG_FILE, LOG_FILE, RESULTS_FILE, SCALARS_FILE})
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text(errors='replace').splitlines() if path.is_file() else []
 
@@ -172,7 +178,8 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
         name: the config's name.
         resume: False for a new folder; True to go on in the latest of the run's folders that has a history, and where
             none has, to start anew in the first, should a run have been stopped early there; a checkpoint's path, or a
-            run's folder, to go on there, unless ``work_dir`` says otherwise.
+            run's folder, to go on there, unless ``work_dir`` says otherwise. From a checkpoint among other files, in
+            no run's folder, a run goes on in a new one.
 
     Raises:
         CheckpointError: the checkpoint to resume does not exist, or its run still trains.
@@ -207,7 +214,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
                 f'there is no run to resume in {display_path(parent)}, which holds other files. Give the folder of a '
                 f'run, a new or empty one by {argument("work_dir")}, or leave the path out.'
             )
-        if not is_given or parent == base:
+        if (not is_given or parent == base) and _is_for_run(parent):
             folder = parent
     elif resume:
         folder = newest_run(base) or next(filter(_is_begun, _numbered(base)), None)
@@ -220,7 +227,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
             f'{display_path(folder)} is in use: {holder} trains in it. Wait for that run, or stop it, before it is '
             f'resumed; without {resuming()}, another run of the config starts in a folder of its own.'
         )
-    if is_locked(folder):
+    if is_locked(folder) and _is_begun(folder):
         remove_leftovers(folder)  # of this run, which was killed
     return folder
 

@@ -267,6 +267,24 @@ def test_a_folder_that_cannot_be_made(tmp_path, parent):
         choose_run_folder(str(tmp_path / parent / 'run'), 'run', False)
 
 
+def test_a_checkpoint_among_other_files_goes_on_elsewhere(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'downloads'
+    folder.mkdir()
+    shutil.copy(run / 'last.pth', folder)
+    (folder / '.holiday.jpg.tmp').touch()
+    (folder / 'holiday.jpg').touch()
+    for work_dir in (None, str(folder)):
+        chosen = choose_run_folder(work_dir, 'run', str(folder / 'last.pth'))
+        assert chosen == (Path('work_dirs/run').absolute() if work_dir is None else folder.with_name('downloads-2'))
+        unlock_folder(chosen)
+    assert {path.name for path in folder.iterdir()} == {'last.pth', '.holiday.jpg.tmp', 'holiday.jpg'}
+    (folder / 'holiday.jpg').unlink()
+    (folder / '.holiday.jpg.tmp').unlink()
+    assert choose_run_folder(None, 'run', str(folder / 'last.pth')) == folder  # nothing but checkpoints
+    unlock_folder(folder)
+
+
 @pytest.mark.parametrize('name', ['disk', 'disk/runs/run'])
 def test_a_link_to_a_folder_that_is_gone(tmp_path, name):
     (tmp_path / 'disk').symlink_to(tmp_path / 'unmounted')
