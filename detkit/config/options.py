@@ -23,7 +23,9 @@ class Option:
 
     @property
     def path(self) -> KeyPath:
-        return tuple(int(part) if part.isdecimal() else part for part in self.key.split('.'))
+        # Python refuses to convert thousands of digits.
+        parts = self.key.split('.')
+        return tuple(int(part) if part.isdecimal() and len(part) < 19 else part for part in parts)
 
 
 def parse_options(

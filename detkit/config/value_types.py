@@ -33,7 +33,7 @@ RANGES: dict[str, tuple[float, float]] = {
             *('max_epochs', 'val_interval', 'log_interval', 'interval', 'interval_iters', 'save_period', 'patience'),
             *('size', 'img_size', 'depth', 'out_channels', 'reg_max', 'num_classes', 'num_queries'),
             *('num_groups', 'topk', 'nms_pre', 'max_per_img', 'num_trials', 'multi_scale_interval'),
-            *('in_channels', 'size_divisor', 'embed_dims', 'feedforward_dims', 'num_heads', 'cross_heads'),
+            *('in_channels', 'embed_dims', 'feedforward_dims', 'num_heads', 'cross_heads'),
             *('num_layers', 'num_decoder_layers', 'eval_layers', 'num_bbox_layers', 'num_position_layers'),
             *('num_points', 'num_windows', 'table_size', 'patch_size'),
         ),
@@ -64,7 +64,8 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(('expansion', 'mlp_ratio', 'temperature', 'up', 'reg_scale'), (0, _ANY)),
     'label_noise': (0, 2),
     'mask_stride': (1, 64),
-    'pad_value': (0, 255),
+    **dict.fromkeys(('pad_value', 'fill'), (0, 255)),
+    'size_divisor': (1, 4096),
     'seed': (0, 2**32 - 1),
 }
 # Arguments whose least value of 0 is itself excluded.

@@ -14,6 +14,8 @@ from detkit.structures.annotations import Annotations, coco_segmentations
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.render_plan import RenderPlan, stack_plans
+from detkit.utils.errors import ConfigError
+from detkit.utils.limits import MAX_PIXELS, PIXELS_VARIABLE
 
 __all__ = ['collate']
 
@@ -90,6 +92,11 @@ def _pad_optional(annotations: Sequence[Annotations], name: str, pad) -> Tensor 
 def _stack_images(images: list[Tensor], pad_value: int, size_divisor: int) -> tuple[Tensor, list[tuple[int, int]]]:
     img_shapes = [tuple(img.shape[1:]) for img in images]
     height, width = (-(-max(sides) // size_divisor) * size_divisor for sides in zip(*img_shapes, strict=True))
+    if height * width > MAX_PIXELS:
+        raise ConfigError(
+            f'images are padded to {height} x {width} by size_divisor={size_divisor}, more than {MAX_PIXELS:,} pixels: '
+            f'give a smaller divisor, or raise the limit by {PIXELS_VARIABLE}'
+        )
     # NumPy copies in this thread. PyTorch would share the few bytes with threads that wait for a core others use.
     batch = np.empty((len(images), height, width, 3), np.uint8)
     for slot, img, (h, w) in zip(batch, images, img_shapes, strict=True):

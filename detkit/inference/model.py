@@ -20,6 +20,7 @@ from detkit.engine.amp import resolve_amp
 from detkit.engine.checkpoint import check_weights, licence_of, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
+from detkit.inference.prediction_options import PredictionOptions
 from detkit.inference.steps import check_input_size, sizes_of, steps_of
 from detkit.models.detectors import ModelInfo, OpenVocabularyDetector
 from detkit.models.layers.fuse import fuse_conv_bn
@@ -208,12 +209,16 @@ def check_config_of_file(config: Mapping[str, Any], source: str) -> None:
         check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
         for step in steps_of(config):
             if (size := sizes_of(step).get('size')) is not None:
-                check_input_size(size, f'the size of {step["type"]} in {source}')
+                check_input_size(size, f'the size of {step["type"]}')
+        thresholds = config.get('predict_cfg')
+        if not isinstance(thresholds, Mapping | None):
+            raise ConfigError(f'predict_cfg is {thresholds!r}, but must hold thresholds by name, such as score_thr')
+        PredictionOptions().with_thresholds(thresholds or {})
     except ConfigError as error:
         names = [name for name in named_modules(config) if name.replace('.', '').isidentifier()]
         missing = [name for name in names if name not in sys.modules]
         if not missing:
-            raise
+            raise ConfigError(f'the config in {source} cannot be used: {error}') from error
         raise ConfigError(
             f'{error}. The config in {source} names {", ".join(missing)} in custom_imports, but nothing is imported '
             f'because of such a file: give the config file, or import it yourself, {importing(missing)}'

@@ -31,7 +31,7 @@ from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import check_input_size, input_size
 from detkit.inference.view_predictor import ViewPredictor
-from detkit.inference.vocabulary import has_open_vocabulary, names_of, why_fixed, with_vocabulary
+from detkit.inference.vocabulary import has_open_vocabulary, label_of, names_of, why_fixed, with_vocabulary
 from detkit.models.detectors import BaseDetector
 from detkit.models.layers.packed import forget_changed
 from detkit.structures.data_sample import DetDataSample
@@ -374,8 +374,8 @@ def _label_numbers(wanted: Sequence[str | int] | None, model: nn.Module) -> list
     for entry in wanted:
         if str(entry) in classes:
             numbers.append(list(classes).index(str(entry)))
-        elif str(entry).isdecimal() and int(entry) < len(classes):
-            numbers.append(int(entry))
+        elif (label := label_of(str(entry), classes)) is not None:
+            numbers.append(label)
         else:
             raise ConfigError(
                 f'there is no class {entry!r} among the {len(classes)} of the model ({shorten(classes)}); give classes '

@@ -11,6 +11,8 @@ from detkit.models.text_encoders import EmbeddingFile
 from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, shorten
 
+_MOST_DIGITS = 18  # of the number of a class
+
 
 def names_of(classes: Sequence[str | int] | None, known: Sequence[str]) -> list[str] | None:
     """Return the names that ``classes`` are; None where all are numbers, or where there are none.
@@ -27,15 +29,23 @@ def names_of(classes: Sequence[str | int] | None, known: Sequence[str]) -> list[
     return [_name(str(entry), known) for entry in classes]
 
 
+def label_of(entry: str, known: Sequence[str]) -> int | None:
+    """Return the label that a text is the number of; None where it is no number, or that of no class."""
+    # Python refuses to convert thousands of digits.
+    label = int(entry) if entry.isdecimal() and len(entry) <= _MOST_DIGITS else len(known)
+    return label if label < len(known) else None
+
+
 def _name(entry: str, known: Sequence[str]) -> str:
     if entry in known or not entry.removeprefix('-').isdecimal():
         return entry
-    if not 0 <= int(entry) < len(known):
+    label = label_of(entry, known)
+    if label is None:
         raise ConfigError(
             f'there is no class {entry} among the {len(known)} of the model ({shorten(known)}), whose numbers are from '
             f'0 to {len(known) - 1}; write what to look for in words'
         )
-    return known[int(entry)]
+    return known[label]
 
 
 def has_open_vocabulary(model: nn.Module) -> bool:
@@ -47,7 +57,9 @@ def why_fixed(model: nn.Module) -> str:
     """Return a sentence for a model of an open vocabulary that runs as an exported file; nothing for any other."""
     kind = (model.info.config.get('model') or {}).get('type')
     factory = DETECTORS.get(kind) if isinstance(kind, str) else kind
-    if has_open_vocabulary(model) or not (isinstance(factory, type) and issubclass(factory, OpenVocabularyDetector)):
+    if isinstance(model, OpenVocabularyDetector) or not (
+        isinstance(factory, type) and issubclass(factory, OpenVocabularyDetector)
+    ):
         return ''
     return ' It runs as an exported file, whose classes are fixed: others need the checkpoint, without a runtime.'
 

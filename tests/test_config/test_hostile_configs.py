@@ -12,6 +12,7 @@ from small_models import make_config, write_checkpoint
 
 from detkit import registry
 from detkit.config import check_config, load_config
+from detkit.datasets.collate import collate
 from detkit.engine import load_checkpoint, save_checkpoint
 from detkit.engine.runner import Runner
 from detkit.inference import Predictor
@@ -213,11 +214,51 @@ def test_a_checkpoint_config_asks_for_no_more_bins_than_its_head_has(tmp_path: P
 def test_a_checkpoint_config_raises_no_limit_of_images(tmp_path: Path):
     image = np.zeros((40, 60, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'a.png'), image)
-    steps = [{'type': 'LoadImageFromFile', 'max_pixels': 1 << 60}, {'type': 'LetterBox', 'size': 1 << 17}]
+    resize = {'type': 'ResizeShortestEdge', 'size': 16000, 'max_size': 1 << 17}
+    steps = [{'type': 'LoadImageFromFile', 'max_pixels': 1 << 60}, resize]
     steps += [{'type': 'Render'}, {'type': 'PackInputs'}]
     dataset = {'type': 'YoloTxtDataset', 'data_root': '', 'images': '', 'pipeline': steps}
     config = {**make_config(), 'test_dataloader': {'batch_size': 1, 'dataset': dataset}}
     predictor = Predictor(None, _checkpoint_with(tmp_path, config))
     assert predictor._preparation.max_pixels == MAX_PIXELS
     (sample,) = predictor(str(tmp_path / 'a.png'))
-    assert '131072x' in sample.skipped and 'pixels in the pipeline, more than 268,435,456' in sample.skipped
+    assert '24000' in sample.skipped and 'pixels in the pipeline, more than 268,435,456' in sample.skipped
+
+
+@pytest.mark.parametrize(
+    ('step', 'values', 'message'),
+    [
+        (dict(size=10**6), {}, 'the size of LetterBox is 1000000, but .* DETKIT_MAX_PIXELS'),
+        (dict(size=(64, 10**6)), {}, r'the size of LetterBox is \(64, 1000000\)'),
+        (dict(size_divisor=10**6), {}, 'LetterBox takes size_divisor from 1 to 4096; found 1000000'),
+        ({}, dict(fill=1000), 'Render takes fill from 0 to 255; found 1000'),
+        ({}, dict(predict_cfg=5), 'predict_cfg is 5, but must hold thresholds by name'),
+        ({}, dict(predict_cfg=dict(score_thr=7)), 'score_thr is 7'),
+        ({}, dict(predict_cfg=dict(max_per_img='all')), "max_per_img is 'all'"),
+    ],
+    ids=str,
+)
+def test_values_of_a_checkpoint_s_config_are_refused_by_its_name(tmp_path, step, values, message):
+    path = write_checkpoint(tmp_path / 'x.pth', 'det', narrow=True)
+    content = load_checkpoint(path)
+    fill = {'fill': values['fill']} if 'fill' in values else {}
+    steps = [dict(type='LoadImageFromFile'), dict(type='LetterBox', **step), dict(type='Render', **fill)]
+    dataset = dict(type='CocoDataset', ann_file='x.json', pipeline=[*steps, dict(type='PackInputs')])
+    content['meta']['config'] += f'test_dataloader = {dict(dataset=dataset)!r}\n'
+    if 'predict_cfg' in values:
+        content['meta']['config'] += f'predict_cfg = {values["predict_cfg"]!r}\n'
+    save_checkpoint(content, path)
+    with pytest.raises(ConfigError, match=rf'(?s)x\.pth cannot be used: .*{message}'):
+        Predictor(None, path, device='cpu')
+
+
+def test_a_call_s_size_beyond_any_image_is_refused(tmp_path):
+    path = write_checkpoint(tmp_path / 'x.pth', 'det', narrow=True)
+    with pytest.raises(ConfigError, match='img_size is 1000000, but 1000000 x 1000000 are more than'):
+        Predictor(None, path, device='cpu', img_size=10**6)
+
+
+def test_padding_to_multiples_has_the_limit_of_images():
+    sample = dict(inputs=torch.zeros(3, 4, 4, dtype=torch.uint8))
+    with pytest.raises(ConfigError, match=r'padded to 32768 x 32768 by size_divisor=32768'):
+        collate([sample], size_divisor=1 << 15)

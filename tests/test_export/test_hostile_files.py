@@ -168,7 +168,10 @@ def with_huge_letterbox(model, description):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (with_huge_letterbox, 'the size of LetterBox in .* is 1000000, but .* more than 268,435,456 pixels'),
+        (
+            with_huge_letterbox,
+            'cannot be used: the size of LetterBox is 1000000, but .* more than 268,435,456 pixels',
+        ),
         (lambda model, d: 'x' * (MAX_DESCRIPTION + 1), 'characters, more than'),
         (lambda model, d: '[' * 100_000, 'cannot be read'),
         (lambda model, d: '{"kind": "detkit export"', 'cannot be read'),

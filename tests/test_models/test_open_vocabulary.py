@@ -13,7 +13,7 @@ from builders import build_model, model_config
 from detkit.engine.eval_loops import ValLoop
 from detkit.engine.finetune import load_weights
 from detkit.evaluation.evaluator import Evaluator
-from detkit.inference.vocabulary import names_of
+from detkit.inference.vocabulary import label_of, names_of
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers import ImagePoolingAttention
 from detkit.models.layers.fuse import fuse_conv_bn
@@ -190,6 +190,9 @@ def test_numbers_among_names_are_those_of_the_model():
         names_of(['pin', 3], NAMES)
     with pytest.raises(ConfigError, match='no class -1 among the 3'):  # no word that anybody looks for
         names_of(['-1'], NAMES)
+    with pytest.raises(ConfigError, match='no class 99999'):  # more digits than Python converts
+        names_of(['9' * 5000, 'pin'], NAMES)
+    assert [label_of(entry, NAMES) for entry in ('2', '3', '9' * 5000, '-1', '²', 'nut')] == [2, *[None] * 5]
 
 
 @pytest.mark.parametrize('found', [torch.rand(2, 512), torch.full((1, 512), float('nan')), [[0.0] * 512]])

@@ -39,8 +39,9 @@ def test_a_request_names_its_classes(served, picture):
     answer = served.post(picture, f'{SMALL}&score_thr=0&max_per_img=20&classes=washer,1')
     assert answer.status == 200
     assert {found['name'] for found in answer.json['results'][0]['objects']} <= {'washer', 'nut'}
-    for names in ('washer,washer', '%20a,%20'):
-        assert served.post(picture, f'{SMALL}&classes={names}').status == 422
+    for names in ('washer,washer', '%20a,%20', '9' * 5000, f'washer,{"9" * 5000}', '7'):
+        answer = served.post(picture, f'{SMALL}&classes={names}')
+        assert answer.status == 422 and 'exported' not in answer.error
 
 
 @pytest.mark.parametrize('error', [MissingPackageError, CheckpointError])
