@@ -13,7 +13,7 @@ from detkit.config import located
 from detkit.export.description import Description, parse_description
 from detkit.export.detector import ExportedDetector
 from detkit.export.format import ExportFormat, Session, format_of
-from detkit.inference.model import check_config_of_file, config_of_text
+from detkit.inference.model import check_config_of_file, config_of_text, naming
 from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.registry import DETECTORS, EXPORTED_MODELS
@@ -109,7 +109,9 @@ def exported_detector(
         info_config = copy.deepcopy(info_config)
         info_config['predict_cfg'] = {**(info_config.get('predict_cfg') or {}), **thresholds}
     info = ModelInfo(info_config, description.classes, description.keypoints, description.licence)
-    return ExportedDetector(_template(own, description), session, description, info)
+    with naming(str(path)):
+        template = _template(own, description)
+    return ExportedDetector(template, session, description, info)
 
 
 def _template(config: Mapping[str, Any], description: Description) -> BaseDetector:

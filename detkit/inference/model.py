@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from detkit.utils.device import check_device
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.front_end import importing
 from detkit.utils.limits import MAX_PIXELS
+from detkit.utils.printable import printable
 from detkit.utils.without_memory import without_initial_values
 
 # The keys of a config whose components a prediction may build.
@@ -132,7 +133,8 @@ def _build(
             f'lies beside it in its run folder'
         )
     own = content['state_dict'] if content is not None else None
-    with located(config):
+    is_own = own is not None and config.filename is None
+    with located(config), naming(f'checkpoint {checkpoint}') if is_own else nullcontext():
         model = DETECTORS.build(model_cfg) if own is None else _build_to_be_filled(model_cfg, own, str(checkpoint))
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))
@@ -199,6 +201,17 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
         raise CheckpointError(f'the config in {source} cannot be read ({reason}); give the config file too') from error
 
 
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Name the file whose config the block uses in every ``ConfigError`` that it raises."""
+    try:
+        yield
+    except ConfigError as error:
+        if printable(source) in str(error):
+            raise
+        raise ConfigError(f'the config in {source} cannot be used: {error}') from error
+
+
 def check_config_of_file(config: Mapping[str, Any], source: str) -> None:
     """Check what prediction needs of the config that a checkpoint or an exported file holds.
 
@@ -206,23 +219,28 @@ def check_config_of_file(config: Mapping[str, Any], source: str) -> None:
         ConfigError: it is wrong, or names a component whose module is not imported, as nothing is because of a file.
     """
     try:
-        check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
-        for step in steps_of(config):
-            if (size := sizes_of(step).get('size')) is not None:
-                check_input_size(size, f'the size of {step["type"]}')
-        thresholds = config.get('predict_cfg')
-        if not isinstance(thresholds, Mapping | None):
-            raise ConfigError(f'predict_cfg is {thresholds!r}, but must hold thresholds by name, such as score_thr')
-        PredictionOptions().with_thresholds(thresholds or {})
+        _check_prediction(config)
     except ConfigError as error:
         names = [name for name in named_modules(config) if name.replace('.', '').isidentifier()]
         missing = [name for name in names if name not in sys.modules]
         if not missing:
-            raise ConfigError(f'the config in {source} cannot be used: {error}') from error
+            with naming(source):
+                raise
         raise ConfigError(
             f'{error}. The config in {source} names {", ".join(missing)} in custom_imports, but nothing is imported '
             f'because of such a file: give the config file, or import it yourself, {importing(missing)}'
         ) from error
+
+
+def _check_prediction(config: Mapping[str, Any]) -> None:
+    check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
+    for step in steps_of(config):
+        if (size := sizes_of(step).get('size')) is not None:
+            check_input_size(size, f'the size of {step["type"]}')
+    thresholds = config.get('predict_cfg')
+    if not isinstance(thresholds, Mapping | None):
+        raise ConfigError(f'predict_cfg is {thresholds!r}, but must hold thresholds by name, such as score_thr')
+    PredictionOptions().with_thresholds(thresholds or {})
 
 
 def _with_limits(value: Any) -> Any:

@@ -252,6 +252,15 @@ def test_values_of_a_checkpoint_s_config_are_refused_by_its_name(tmp_path, step,
         Predictor(None, path, device='cpu')
 
 
+def test_a_model_that_cannot_be_built_names_its_checkpoint(tmp_path):
+    path = write_checkpoint(tmp_path / 'x.pth', 'det', narrow=True)
+    content = load_checkpoint(path)
+    content['meta']['config'] = content['meta']['config'].replace("'head': {", "'head': {'in_channels': (1, 2, 3), ")
+    save_checkpoint(content, path)
+    with pytest.raises(ConfigError, match=r'x\.pth cannot be used: .*in_channels'):
+        Predictor(None, path, device='cpu')
+
+
 def test_a_call_s_size_beyond_any_image_is_refused(tmp_path):
     path = write_checkpoint(tmp_path / 'x.pth', 'det', narrow=True)
     with pytest.raises(ConfigError, match='img_size is 1000000, but 1000000 x 1000000 are more than'):
