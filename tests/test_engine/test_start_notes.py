@@ -110,6 +110,13 @@ def test_schedules_that_do_not_fit_the_run_are_noted(tmp_path, capsys):
     )
 
 
+def test_a_run_that_is_complete_names_the_variable_to_raise(tmp_path, capsys):
+    start(tmp_path, 1, 1)
+    capsys.readouterr()
+    start(tmp_path, 1, 1, resume=True)
+    assert 'training is complete (1 epoch); raise max_epochs to go on' in capsys.readouterr().out
+
+
 def test_a_short_run_of_deim_without_its_augmentation_is_noted(tmp_path, capsys):
     small = {'model.head.num_queries': 3, 'model.head.num_denoising': 2, 'size': 'atto', 'max_epochs': 3}
     start(tmp_path, 1, 1, config='deimv2/det_custom.py', **small)

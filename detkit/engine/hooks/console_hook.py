@@ -69,9 +69,9 @@ class ConsoleHook(Hook):
         if loop.stop_reason:
             console.line(f'stopped  {loop.stop_reason}')
         elif loop.finished:
-            console.line(
-                f'training is complete ({count_text(loop.epoch, "epoch")}); raise train_cfg.max_epochs to go on'
-            )
+            # The variable, where there is one: schedules and hooks are built from it, too.
+            name = 'max_epochs' if 'max_epochs' in runner.cfg else 'train_cfg.max_epochs'
+            console.line(f'training is complete ({count_text(loop.epoch, "epoch")}); raise {name} to go on')
         self._train_began = time.perf_counter()
         self._first_position = loop.epoch + loop.batch / loop.epoch_length
 
