@@ -250,7 +250,7 @@ class _PublicNames(ast.NodeTransformer):
         self.values = values
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        if not node.id.startswith('_') or node.id not in self.values:
+        if not node.id.startswith('_') or node.id == '_base_' or node.id not in self.values:
             return node
         earlier = {name: value for name, value in self.values.items() if name != node.id}
         return _PublicNames(earlier).visit(deepcopy(self.values[node.id]))

@@ -147,6 +147,9 @@ class _Writer:
         expression = self.expression(value, path)
         if expression:
             return _spread(ast.parse(expression, mode='eval').body, indent)
+        changed = self.changed(value, path, indent)
+        if changed:
+            return changed
         items = list(self.items(value, path, indent))
         if not items:
             return repr(value)
@@ -172,21 +175,40 @@ class _Writer:
     def expression(self, value: Any, path: KeyPath) -> str:
         """Return the expression of variables that the files give the value by; empty if it does not give it."""
         text = self.origins.expression(path)
-        if not text:
-            return ''
-        names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-        reads = [name for name in self.values if name in names]
-        if not reads or any(name in self.begun for name in reads):
-            return ''
-        try:
-            given = eval(text, {'__builtins__': self.functions, **{name: self.values[name] for name in reads}})
-        except Exception:  # it names a function or a private value of the file, which this one does not have
-            return ''
-        if given != value or type(given) is not type(value):
+        reads, given = self.evaluate(text)
+        if not reads or given != value or type(given) is not type(value):
             return ''
         for name in reads:
             self.write(name)
         return text
+
+    def changed(self, value: Any, path: KeyPath, indent: int) -> str:
+        """Return an expression that takes in a dict (``**name``), and what the value has otherwise than it gives.
+
+        The keys of the dict that is taken in depend on variables, so that they cannot be written one by one.
+        """
+        text = self.origins.expression(path)
+        node = ast.parse(text, mode='eval').body if text and isinstance(value, dict) else None
+        if not isinstance(node, ast.Call) or all(item.arg for item in node.keywords):
+            return ''
+        reads, given = self.evaluate(text)
+        if not reads or not isinstance(given, dict) or not set(given) <= set(value):
+            return ''
+        for name in reads:
+            self.write(name)
+        others = {key: item for key, item in value.items() if key not in given or given[key] != item}
+        return f'{text} | dict({", ".join(self.items(others, path, indent))})'
+
+    def evaluate(self, text: str) -> tuple[list[str], Any]:
+        """Return the variables that an expression reads, and its value; none where it cannot stand in this file."""
+        names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+        reads = [name for name in self.values if name in names]
+        if not reads or any(name in self.begun for name in reads):
+            return [], None
+        try:
+            return reads, eval(text, {'__builtins__': self.functions, **{name: self.values[name] for name in reads}})
+        except Exception:  # it names a function or a private value of the file, which this one does not have
+            return [], None
 
 
 def _spread(node: ast.expr, indent: int) -> str:

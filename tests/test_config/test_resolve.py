@@ -69,6 +69,18 @@ def test_variables_that_private_names_read_reach_the_same(tmp_path):
     assert load_config(again, ['size=128']).randomness.seed == 64
 
 
+def test_a_dict_that_takes_in_another_and_is_changed_by_a_child_follows_the_variable(tmp_path):
+    (tmp_path / 'base.py').write_text(
+        "kinds = dict(a=dict(max_epochs=1), b=dict(max_epochs=2, val_begin=2))\nkind = 'a'\nsettings = kinds[kind]\n"
+        'train_cfg = dict(log_interval=5, **settings)\n'
+    )
+    (tmp_path / 'child.py').write_text("_base_ = 'base.py'\ntrain_cfg = dict(val_interval=3, log_interval=6)\n")
+    again = rewritten(tmp_path, load_config(tmp_path / 'child.py'))
+    for options in ([], ['kind=b']):
+        assert keys_of(load_config(again, options)) == keys_of(load_config(tmp_path / 'child.py', options))
+    assert load_config(again, ['kind=b']).train_cfg.val_begin == 2
+
+
 def test_options_and_changes_are_in_it(tmp_path):
     (tmp_path / 'root.py').write_text(ROOT)
     config = load_config(tmp_path / 'root.py', ['size=320', 'train_cfg.val_interval=9', 'pair=(3,8)'])
