@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detkit.engine.checkpoint import copy_checkpoint, load_checkpoint, progress_of
-from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE, SCALARS_FILE, display_path
+from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE, SCALARS_FILE, display_path, is_same_folder
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import SaveError, save_error
 
@@ -73,7 +73,7 @@ def begin_branch(runner: Runner, source: Path) -> None:
     outcome: tuple[Path | None, bool] | SaveError = (None, True)
     if runner.rank == 0:
         try:
-            is_own = source.absolute().parent.resolve() == folder.resolve()
+            is_own = is_same_folder(source.absolute().parent, folder)
             aside = set_aside_later(folder, source) if is_own else None
             outcome = aside, (is_own and aside is None) or _bring_best(runner, source)
         except SaveError as error:

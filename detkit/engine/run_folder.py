@@ -162,6 +162,11 @@ def folder_number(base: Path, folder: Path) -> int:
     return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdecimal() else 0
 
 
+def is_same_folder(one: Path, other: Path) -> bool:
+    """Return whether two paths, relative ones or through links, lead to one folder."""
+    return one.resolve() == other.resolve()
+
+
 def display_path(path: str | Path) -> str:
     """Return a path for messages: relative where it lies below the working folder."""
     path = Path(path).absolute()
@@ -214,7 +219,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
                 f'there is no run to resume in {display_path(parent)}, which holds other files. Give the folder of a '
                 f'run, a new or empty one by {argument("work_dir")}, or leave the path out.'
             )
-        if (not is_given or parent == base) and _is_for_run(parent):
+        if (not is_given or is_same_folder(parent, base)) and _is_for_run(parent):
             folder = parent
     elif resume:
         folder = newest_run(base) or next(filter(_is_begun, _numbered(base)), None)

@@ -13,7 +13,14 @@ from detkit.config.options import Option, parse_options
 from detkit.config.source import read_source
 from detkit.config.start import edit_lines, edits, start_of
 from detkit.engine.hooks import Hook
-from detkit.engine.run_folder import CONFIG_FILE, display_path, newest_run, run_name, run_of_config
+from detkit.engine.run_folder import (
+    CONFIG_FILE,
+    display_path,
+    is_same_folder,
+    newest_run,
+    run_name,
+    run_of_config,
+)
 from detkit.engine.runner import Runner
 from detkit.utils.errors import ConfigError
 from detkit.utils.front_end import argument, changing, resuming
@@ -99,7 +106,7 @@ def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Optio
     stored = folder / CONFIG_FILE
     if not stored.is_file() or run_of_config(stored) is None:
         return path, options
-    is_other = run is None or run != stored.parent
+    is_other = run is None or not is_same_folder(run, stored.parent)
     if is_other:
         _check_origin(stored, path)
     _check_weights_unused(stored, given)

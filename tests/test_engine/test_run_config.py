@@ -142,6 +142,14 @@ def test_a_moved_folder_is_still_that_run(run, repo, tmp_path):
     assert epochs(folder) == 2 and not run.exists()
 
 
+def test_a_folder_by_other_paths_is_still_that_run(run, repo, tmp_path):
+    (tmp_path / 'link').symlink_to(tmp_path / 'work_dirs')
+    train(repo, 'max_epochs=2', path='work_dirs/det_custom/config.py', resume='work_dirs/det_custom')
+    train(repo, 'max_epochs=3', path='link/det_custom/config.py', resume=str(run / 'last.pth'))
+    train(repo, 'max_epochs=4', work_dir='link/det_custom', resume=str(run / 'last.pth'))
+    assert epochs(run) == 4 and [path.name for path in run.parent.iterdir()] == ['det_custom']
+
+
 def test_the_repeated_command_stays_with_its_run(run, repo, tmp_path):
     """It goes on in a numbered folder, which it was given because another run or foreign files are in the first."""
     numbered = tmp_path / 'a-2'
