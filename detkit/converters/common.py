@@ -17,6 +17,7 @@ from detkit.config import config_name, load_config
 from detkit.config.top_level import datasets_in
 from detkit.converters.inert_pickle import TorchArchive
 from detkit.engine.checkpoint import describe_model, save_checkpoint
+from detkit.engine.checkpoint_content import MAX_CONFIG
 from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
@@ -290,9 +291,18 @@ class Conversion:
     keypoints: dict[str, Any] = field(default_factory=dict)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return the content of the checkpoint, as training writes it."""
+        """Return the content of the checkpoint, as training writes it.
+
+        Raises:
+            CheckpointError: its config would be larger than that of any checkpoint.
+        """
         classes, task = (self.config['classes'], self.config['task']) if self.config else ((), None)
         meta = describe_model(self.config, self.config_file, classes, task, self.keypoints)
+        if len(meta.get('config') or '') > MAX_CONFIG:
+            raise CheckpointError(
+                f'{self.origin["file"]} has class names of {sum(map(len, classes)):,} characters, with which no '
+                'checkpoint is read; give shorter ones.'
+            )
         return {'meta': {**meta, 'converted_from': self.origin}, 'state_dict': self.state}
 
     def save(self, target: Path) -> list[str]:

@@ -18,11 +18,13 @@ from torch import Tensor
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.utils.errors import CheckpointError
 from detkit.utils.limits import MAX_PIXELS
+from detkit.utils.printable import one_line
 
 # A layer's class, and the layers that it takes (-1: the one before).
 Layer = tuple[str, int | list[int]]
 STRIDES = [8, 16, 32]
 _MOST_MODULES = 10_000
+_LONGEST_LINE = 200  # of a version and a licence
 # Attributes that decide the outputs but do not show in shapes.
 _ATTRIBUTES = {'Upsample': {'scale_factor': 2, 'mode': 'nearest'}, 'Concat': {'d': 1}}
 
@@ -241,8 +243,8 @@ class ModelFile:
                 )
 
     def text(self, entry: str) -> str:
-        """Return a string that the file holds beside the model, an empty one where there is none."""
-        return text_or_empty(self._archive.content.get(entry))
+        """Return a line that the file holds beside the model, an empty one where there is none."""
+        return one_line(text_or_empty(self._archive.content.get(entry))[:_LONGEST_LINE])
 
 
 def _find_model(content: Any, path: Path, expected: str) -> tuple[str, StandIn]:

@@ -298,11 +298,13 @@ class WorldModel(UltralyticsModel):
     def read_layout(cls, file: ModelFile) -> dict[str, Any]:
         texts = file.tensor('txt_feats')
         texts = texts[0] if texts is not None and texts.ndim == 3 and len(texts) == 1 else texts
-        if texts is None or texts.ndim != 2 or not texts.is_floating_point() or not texts.isfinite().all():
+        texts = texts.float() if texts is not None and texts.is_floating_point() and texts.ndim == 2 else None
+        if texts is None or not texts.isfinite().all() or not texts.any(1).all():
             raise CheckpointError(
-                f"{file.path} has no embeddings of its classes' names (txt_feats); set its classes, and save it again."
+                f"{file.path} has no embeddings of its classes' names (txt_feats), or some that are zero or not "
+                'finite; set its classes, and save it again.'
             )
-        return dict(texts=texts.float())
+        return dict(texts=texts)
 
     def size_options(self, scale: Scale) -> dict[str, Any]:
         return {**scale.options('s'), **({'version': 1} if self.number == 1 else {})}

@@ -124,6 +124,17 @@ def test_the_size_that_training_used_is_kept(write_narrow):
         assert predictor.img_size == expected
 
 
+def test_a_version_and_a_licence_are_a_line(write_narrow):
+    source = write_narrow(more={'license': 'free\n\x1b[2J' * 1000, 'version': 'v' * 10**6})
+    _, report = convert(source)
+    assert len(report) < 2000 and '\x1b' not in report and 'licence  free\\n' in report
+
+
+def test_names_that_no_checkpoint_holds_are_refused(write_narrow):
+    source = write_narrow(names={0: 'x' * 3_000_000, 1: 'y', 2: 'z'})
+    assert 'in.pt has class names of 3,000,002 characters' in error_of(source)
+
+
 def test_a_classifier_keeps_its_epsilon(write_narrow):
     for name, changed, eps in (('a.pt', None, 1e-5), ('b.pt', set_epsilon(1e-3), 1e-3)):
         source = write_narrow(name, task='cls', change=changed)

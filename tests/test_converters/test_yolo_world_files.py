@@ -69,6 +69,12 @@ def test_names_go_there_and_back(recorded, version):
     [
         (None, {'txt_feats': None}, "has no embeddings of its classes' names"),
         (None, {'txt_feats': torch.full((1, 3, 512), float('nan'))}, "has no embeddings of its classes' names"),
+        (
+            None,
+            {'txt_feats': torch.eye(3, 512)[None] * torch.tensor([[1], [1], [0]])},
+            'some that are zero or not finite',
+        ),
+        (None, {'txt_feats': torch.full((1, 3, 512), 1e300, dtype=torch.float64)}, 'some that are zero or not finite'),
         (None, {'txt_feats': torch.rand(1, 4, 512)}, 'names 3 classes, but has 4 embeddings'),
         (None, {'txt_feats': torch.rand(1, 3, 100)}, 'embeddings of 100 numbers, where YOLO-World has 512'),
         (set_attribute('model.12.attn', 'scale', 2.0), {}, 'model.12.attn (MaxSigmoidAttnBlock) has scale 2.0'),
@@ -78,7 +84,7 @@ def test_names_go_there_and_back(recorded, version):
             'layer 22 is a Detect, where YOLO-World has WorldDetect',
         ),
     ],
-    ids=['none', 'nan', 'too many', 'too short', 'scale', 'head'],
+    ids=['none', 'nan', 'zero', 'too large', 'too many', 'too short', 'scale', 'head'],
 )
 def test_another_model_is_one_clear_sentence(recorded, tmp_path, change, attributes, expected):
     layout = copy.deepcopy(recorded['layouts']['v2'])
