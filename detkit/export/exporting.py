@@ -19,7 +19,7 @@ from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
 from detkit.export.plan import Plan, make_plan
 from detkit.export.quantization import ADVISED_IMAGES, LEAST_IMAGES, MOST_IMAGES, calibration_inputs
-from detkit.export.repetition import changing_part
+from detkit.export.repetition import changing_part, gives_numbers
 from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
@@ -171,6 +171,8 @@ def _differences(
         _move(plan.format, draft, failed)
         part = changing_part(model, plan.size)
         why = '' if part is None else f'. The results of its {part} change from call to call: let eval() end that'
+        if not gives_numbers(model, plan.size):
+            why = '. The model itself computes values that are not a number: its weights are of no use'
         why = why or _why_less_precise(model, plan, settings.tolerance, description, pictures)
         raise ExportError(
             f'the exported network differs from PyTorch: {"; ".join(failures)}{why}. The file is kept as {failed} for '

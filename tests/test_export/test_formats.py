@@ -103,6 +103,16 @@ def test_a_part_whose_results_change_from_call_to_call_is_named(checkpoint, imag
         export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
 
 
+def test_a_model_whose_values_are_no_numbers_is_named(checkpoint, images, tmp_path):
+    pytest.importorskip('onnxruntime')
+    model = init_detector(None, checkpoint, 'cpu')
+    with torch.no_grad():
+        next(model.backbone.parameters()).fill_(torch.nan)
+    assert changing_part(model, (64, 64)) is None
+    with pytest.raises(ExportError, match='model itself computes values that are not a number: its weights are of no'):
+        export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
+
+
 @pytest.mark.parametrize('name', ['yolov8 det', 'rtdetr det'])
 def test_half_precision_that_is_too_coarse_says_why_and_what_to_do(name, images, tmp_path):
     pytest.importorskip('openvino')
