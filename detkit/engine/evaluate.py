@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -249,14 +250,16 @@ def _with_pipeline(dataset: Mapping[str, Any], pipeline: list[dict]) -> dict:
 def metrics_table(metrics: dict[str, float]) -> str:
     """Return results named ``prefix/kind_name`` or ``prefix/name`` as a table, a row for each kind or prefix.
 
-    Others follow, one a line.
+    What stands before the '_' is a kind where it has several results, or another one has a result of the same name:
+    'cross_entropy' is a name. Others follow, one a line.
     """
     rows: dict[str, dict[str, float]] = {}
     others = []
-    for name, value in metrics.items():
+    halves = [name.rpartition('/')[2].partition('_') for name in metrics]
+    kinds, columns_of_all = (Counter(half[i] for half in halves if half[1]) for i in (0, 2))
+    for (name, value), (kind, underscore, column) in zip(metrics.items(), halves, strict=True):
         prefix, _, last = name.rpartition('/')
-        kind, underscore, column = last.partition('_')
-        if not underscore:
+        if not underscore or kinds[kind] == columns_of_all[column] == 1:
             kind, column = prefix, last
         if kind:
             rows.setdefault(kind, {})[column] = value

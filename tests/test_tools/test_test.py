@@ -127,6 +127,11 @@ def test_metrics_table():
     text = metrics_table({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.25, 'accuracy': 0.125})
     assert '| bbox | 0.5000 |' in text and '| segm | 0.2500 |' in text and text.endswith('accuracy 0.1250')
     assert text.count(' - |') == 2
+    classified = metrics_table({'accuracy/top1': 0.5, 'accuracy/cross_entropy': 1.25})
+    assert [line.split() for line in classified.splitlines() if '|' in line] == [
+        ['|', '|', 'top1', '|', 'cross', 'entropy', '|'],
+        ['|', 'accuracy', '|', '0.5000', '|', '1.2500', '|'],
+    ]
     assert metrics_table({'accuracy': 0.5}) == 'accuracy 0.5000'
 
 
