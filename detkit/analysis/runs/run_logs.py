@@ -204,9 +204,13 @@ def is_metric(name: str) -> bool:
 
 
 def best_index(name: str, y: np.ndarray) -> int:
-    """Return the index of the first best value: the least of losses, the greatest of other metrics."""
+    """Return the index of the best value, the least of losses and the greatest of other metrics; the last of equals.
+
+    So does the training loop choose the epoch of ``best.pth``.
+    """
     loss = name.startswith(('train/', 'val/')) or not higher_is_better(name)
-    return int(y.argmin() if loss else y.argmax())
+    backwards = y[::-1]
+    return len(y) - 1 - int(backwards.argmin() if loss else backwards.argmax())
 
 
 def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch') -> str:
