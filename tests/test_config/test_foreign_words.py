@@ -145,7 +145,7 @@ def test_schedule_1x_has_the_keys_that_stand_for_mmdetection_s():
     config = load_config(path, ['warmup_iters=0'], need_classes=False)
     assert config.optim_wrapper.clip_grad_norm is None  # not the wrapper's default
     assert [scheduler.type for scheduler in config.param_scheduler] == ['MultiStepLR']
-    assert 'size_divisor at least 1; found 0' in error_of('size_divisor=0', path=path)
+    assert 'size_divisor from 1 to 4096; found 0' in error_of('size_divisor=0', path=path)
 
 
 def test_a_number_is_not_offered_for_a_dict():

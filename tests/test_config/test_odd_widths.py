@@ -53,7 +53,7 @@ DFINE, RFDETR, DEIM = 'dfine/seg_n_coco8', 'rfdetr/seg_tiny_coco8', 'deimv2/det_
         (RFDETR, '+model.neck.out_strides=[0]', 'MultiScaleProjector: out_strides must ascend and be at least 1'),
         (RFDETR, '+model.backbone.mlp_ratio=0', 'WindowedViT takes mlp_ratio above 0; found 0'),
         (RFDETR, '+model.backbone.mlp_ratio=0.001', 'and so no values: what its width is computed from'),
-        (RFDETR, '+model.data_preprocessor.size_divisor=0', 'takes size_divisor at least 1; found 0'),
+        (RFDETR, '+model.data_preprocessor.size_divisor=0', 'takes size_divisor from 1 to 4096; found 0'),
     ],
 )
 @pytest.mark.filterwarnings('ignore:Initializing zero-element tensors')
