@@ -9,7 +9,8 @@ from fuzz_strategies import AMOUNTS, damaged, encoded, odd_words, replaced, run_
 from hypothesis import strategies as st
 
 from detkit.analysis.runs.run_logs import choose_names, logs_table, read_run
-from detkit.engine.hooks.scalar_log_hook import _append_rows, _keep_lines
+from detkit.engine.hooks.scalar_log_hook import _append_rows
+from detkit.utils.files import keep_lines
 from detkit.utils.tables import read_table
 
 ROW = {'epoch': 1, 'iter': 10, 'time': 1.5, 'lr/weight': 0.01, 'train/loss_box': 0.5, 'coco/bbox_mAP': 0.25}
@@ -63,8 +64,8 @@ def test_a_resumed_run_goes_on_in_them(tmp_path, cases):
     def check(drawn: tuple[bytes, bytes]) -> None:
         log.write_bytes(drawn[0])
         table.write_bytes(drawn[1])
-        _keep_lines(log, lambda line: json.loads(line)['iter'] <= 5)
-        _keep_lines(table, lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= 2)
+        keep_lines(log, lambda line: json.loads(line)['iter'] <= 5)
+        keep_lines(table, lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= 2)
         assert log.read_bytes()[-1:] in (b'', b'\n')
         _append_rows(table, [{'epoch': 7, 'new': '0.5'}])
         columns, found = read_table(table)
@@ -76,7 +77,7 @@ def test_a_resumed_run_goes_on_in_them(tmp_path, cases):
 def test_a_name_with_an_odd_line_end_is_kept_by_a_resumed_run(tmp_path):
     text = 'epoch,train/\x0bbox\u2028,c\n1,0.5,1\n2,0.4,1\n3,0.'
     (tmp_path / 'results.csv').write_bytes(text.encode())
-    _keep_lines(tmp_path / 'results.csv', lambda line: not line[:1].isdigit() or int(line[:1]) <= 1)
+    keep_lines(tmp_path / 'results.csv', lambda line: not line[:1].isdigit() or int(line[:1]) <= 1)
     assert (tmp_path / 'results.csv').read_bytes().decode() == text[: text.index('2,0.4')]
 
 

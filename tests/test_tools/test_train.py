@@ -64,20 +64,40 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
 
 
 def test_the_same_command_resumes_whatever_variables_it_gives(train, repo, tiny_data, tmp_path):
-    """A run's own config holds what is built from some of its variables, and not the variables themselves."""
+    """A run's own config holds its variables, of the base configs too, with the values that the options gave them."""
     config = repo / 'configs' / 'yolov8' / 'seg_n_coco8.py'
     command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, max_epochs=1)]
     code, out, err = train(*command, 'mixup_prob=0.3', 'degrees=10')
     assert code == 0, err
     own = (tmp_path / 'run' / 'config.py').read_text().splitlines()
-    assert not any('mixup_prob' in line for line in own if not line.startswith('#'))  # but as an option it is noted
+    assert 'mixup_prob = 0.3' in own
     longer = [*command, 'max_epochs=2', 'degrees=10']
     code, out, err = train(*longer, 'mixup_prob=0.3')
     assert code == 0, err
     assert 'epoch 2, iteration 1' in out
     assert len((tmp_path / 'run' / 'results.csv').read_text().splitlines()) == 3  # a header, two epochs
-    code, _, err = train(*longer, 'mixup_prob=0.4')
-    assert code == 2 and 'mixup_prob' in err and 'differs from' in err and 'train_dataloader' in err
+    code, _, err = train(*command, 'max_epochs=3', 'mixup_prob=0.4')
+    assert code == 0, err
+    assert 'mixup_prob = 0.4' in (tmp_path / 'run' / 'config.py').read_text().splitlines()
+
+
+def test_a_variable_that_a_run_s_config_cannot_hold_keeps_its_value(train, repo, tiny_data, tmp_path):
+    base = repo / 'configs' / 'yolov8' / 'seg_n_coco8.py'
+    config = tmp_path / 'own.py'
+    lines = [
+        'import math',
+        f'_base_ = {str(base)!r}',
+        'factor = 4',
+        'optim_wrapper = dict(optimizer=dict(lr=0.01 / math.sqrt(factor)))',
+    ]
+    config.write_text('\n'.join(lines))
+    command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, max_epochs=1)]
+    code, _, err = train(*command, 'factor=9')
+    assert code == 0, err
+    code, _, err = train(*command, 'max_epochs=2', 'factor=16')
+    assert code == 2 and 'factor' in err and 'differs from' in err and 'optim_wrapper' in err
+    code, out, err = train(*command, 'max_epochs=2', 'factor=9')
+    assert code == 0 and 'epoch 2, iteration 1' in out, err
 
 
 @pytest.mark.parametrize(
