@@ -19,6 +19,7 @@ RFDETR_PEER = 'rfdetr'  # that of RF-DETR's authors
 FAMILIES = {
     'rtdetr': ('rtdetr/det_coco.py', 'r18', 640, 80),
     'dfine': ('dfine/det_coco.py', 'n', 640, 80),
+    'deimv2': ('deimv2/det_coco.py', 'pico', 640, 80),
     'rfdetr': ('rfdetr/det_coco.py', 'n', 384, 91),
     'yolox': ('yolox/det_coco.py', 's', 640, 80),
 }
@@ -92,6 +93,51 @@ def peer_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
             tie_word_embeddings=False,
         )
         return hf.DFineForObjectDetection(config), hf.RTDetrImageProcessor()
+    if args.family == 'deimv2':
+        widths = [64, 256, 512]
+        backbone = hf.HGNetV2Config(
+            out_features=['stage3'],
+            use_learnable_affine_block=True,
+            embedding_size=16,
+            hidden_sizes=widths,
+            depths=[1, 1, 2],
+            stem_channels=[3, 16, 16],
+            stage_in_channels=[16, 64, 256],
+            stage_mid_channels=[16, 32, 64],
+            stage_out_channels=widths,
+            stage_num_blocks=[1, 1, 2],
+            stage_downsample=[False, True, True],
+            stage_light_block=[False, False, True],
+            stage_kernel_size=[3, 3, 5],
+            stage_numb_of_layers=[3, 3, 3],
+        )
+        config = hf.Deimv2Config(
+            backbone_config=backbone,
+            freeze_backbone_batch_norms=False,
+            encoder_type='lite',
+            encoder_layers=0,
+            encoder_in_channels=widths[-1:],
+            feat_strides=[16],
+            num_feature_levels=2,
+            encoder_hidden_dim=112,
+            hidden_expansion=0.34,
+            depth_mult=0.5,
+            decoder_in_channels=[112, 112],
+            d_model=112,
+            head_dim=14,
+            decoder_ffn_dim=320,
+            decoder_layers=3,
+            decoder_n_points=[4, 2],
+            num_queries=200,
+            num_labels=classes,
+            use_gateway=False,
+            share_bbox_head=True,
+            use_dense_one_to_one=False,
+            tie_word_embeddings=False,
+        )
+        model = hf.Deimv2ForObjectDetection(config)
+        model.model.enc_output = nn.Identity()  # which the authors' network does not have
+        return model, hf.RTDetrImageProcessor()
     backbone = hf.RfDetrDinov2Config(
         hidden_size=384,
         num_attention_heads=6,

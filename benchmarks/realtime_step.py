@@ -3,12 +3,12 @@
     pip install transformers pydfine pixeltable-yolox
     python benchmarks/realtime_step.py --family rtdetr --job train --amp
 
-``--family``: RT-DETR r18 ('rtdetr'), D-FINE-N ('dfine') or RF-DETR N ('rfdetr'), each with the parameters and settings
-of its paper on both sides, at 640 pixels (RF-DETR: 384). A training step is the forward pass with denoising or groups
-of queries, all losses, the backward pass, clipping at .1 and AdamW. transformers has another loss of D-FINE than the
-authors', so that the peer's is theirs, from pydfine. A prediction begins with the batch's bytes and ends with 300
-detections of each image; detkit folds batch normalisation, as its predictor does. Both in float32, or with ``--amp`` in
-bf16 autocast.
+``--family``: RT-DETR r18 ('rtdetr'), D-FINE-N ('dfine'), DEIMv2 Pico ('deimv2') or RF-DETR N ('rfdetr'), each with the
+parameters and settings of its paper on both sides, at 640 pixels (RF-DETR: 384). A training step is the forward pass
+with denoising or groups of queries, all losses, the backward pass, clipping at .1 and AdamW. transformers has another
+loss of D-FINE than the authors', so that the peer's is theirs, from pydfine. A prediction begins with the batch's bytes
+and ends with 300 detections of each image; detkit folds batch normalisation, as its predictor does. Both in float32, or
+with ``--amp`` in bf16 autocast.
 
 YOLOX s ('yolox') has the authors' code as its peer, pixeltable-yolox; it trains with SGD, without clipping and the L1
 loss of the last epochs. A prediction ends with suppression; the coarsest cells of untrained networks, 400 an image, are
@@ -129,9 +129,10 @@ def model_config(args: argparse.Namespace) -> Config:
     from detkit.inference.model import PREDICTION_KEYS
 
     name, size, _, _ = FAMILIES[args.family]
-    options = {'size': size, 'model.data_preprocessor.multi_scale': None, 'optim_wrapper.accumulate': 1}
+    options = {'size': size, 'optim_wrapper.accumulate': 1}
     checked = PREDICTION_KEYS if args.job == 'predict' else None  # as a predictor loads it
     cfg = load_config(ROOT / 'configs' / name, options, checked=checked)
+    cfg.model.data_preprocessor.multi_scale = None
     if args.family == 'rfdetr':
         cfg.model.backbone.table_size = args.img_size // 16
     return cfg
@@ -225,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             subprocess.run([sys.executable, __file__, *argv, '--side', 'export'], check=True)
         found = answers(__file__, argv, args.rounds, peer=peer)
     check_sizes({side: int(own[0][-1]) for side, own in found.items()})
-    name = dict(rtdetr='RT-DETR', dfine='D-FINE', rfdetr='RF-DETR', yolox='YOLOX')[args.family]
+    name = dict(rtdetr='RT-DETR', dfine='D-FINE', deimv2='DEIMv2', rfdetr='RF-DETR', yolox='YOLOX')[args.family]
     kind = ('bf16' if args.amp else 'float32') + ('' if args.runtime == 'torch' else f', {args.runtime}')
     title = f'{name} {size}, batch {args.batch_size}, {args.img_size} px, {kind}'
     job = 'training step' if args.job == 'train' else 'prediction'

@@ -402,6 +402,8 @@ def test_gpus_are_measured_by_the_trainings_and_predictions_of_the_other_scripts
     [
         ('rtdetr', 'predict'),
         ('dfine', 'train'),
+        pytest.param('deimv2', 'train', marks=pytest.mark.slow),
+        pytest.param('deimv2', 'predict', marks=pytest.mark.slow),
         ('yolox', 'train'),
         pytest.param('rfdetr', 'train', marks=pytest.mark.slow),
         pytest.param('rfdetr', 'predict', marks=pytest.mark.slow),
