@@ -60,23 +60,11 @@ def peer_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
         )
         return hf.RTDetrForObjectDetection(config), hf.RTDetrImageProcessor()
     if args.family == 'dfine':
-        widths = [64, 256, 512, 1024]
-        backbone = hf.HGNetV2Config(
-            out_features=['stage3', 'stage4'],
-            use_learnable_affine_block=True,
-            embedding_size=16,
-            hidden_sizes=widths,
-            stem_channels=[3, 16, 16],
-            stage_in_channels=[16, 64, 256, 512],
-            stage_mid_channels=[16, 32, 64, 128],
-            stage_out_channels=widths,
-            stage_num_blocks=[1, 1, 2, 1],
-            stage_numb_of_layers=[3, 3, 3, 3],
-        )
+        backbone = hgnet_b0(4, ['stage3', 'stage4'])
         config = hf.DFineConfig(
             backbone_config=backbone,
             freeze_backbone_batch_norms=False,
-            encoder_in_channels=widths[-2:],
+            encoder_in_channels=backbone.stage_out_channels[-2:],
             feat_strides=[16, 32],
             num_feature_levels=2,
             encode_proj_layers=[1],
@@ -94,29 +82,13 @@ def peer_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
         )
         return hf.DFineForObjectDetection(config), hf.RTDetrImageProcessor()
     if args.family == 'deimv2':
-        widths = [64, 256, 512]
-        backbone = hf.HGNetV2Config(
-            out_features=['stage3'],
-            use_learnable_affine_block=True,
-            embedding_size=16,
-            hidden_sizes=widths,
-            depths=[1, 1, 2],
-            stem_channels=[3, 16, 16],
-            stage_in_channels=[16, 64, 256],
-            stage_mid_channels=[16, 32, 64],
-            stage_out_channels=widths,
-            stage_num_blocks=[1, 1, 2],
-            stage_downsample=[False, True, True],
-            stage_light_block=[False, False, True],
-            stage_kernel_size=[3, 3, 5],
-            stage_numb_of_layers=[3, 3, 3],
-        )
+        backbone = hgnet_b0(3, ['stage3'])
         config = hf.Deimv2Config(
             backbone_config=backbone,
             freeze_backbone_batch_norms=False,
             encoder_type='lite',
             encoder_layers=0,
-            encoder_in_channels=widths[-1:],
+            encoder_in_channels=backbone.stage_out_channels[-1:],
             feat_strides=[16],
             num_feature_levels=2,
             encoder_hidden_dim=112,
@@ -150,6 +122,29 @@ def peer_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
         backbone_config=backbone, decoder_layers=2, decoder_n_points=2, dropout=0.0, num_labels=classes
     )
     return hf.RfDetrForObjectDetection(config), hf.RfDetrImageProcessor()
+
+
+def hgnet_b0(stages: int, outputs: list[str]) -> Any:
+    """Return transformers' config of the first stages of HGNetV2-B0, of 4, with the maps that it returns."""
+    from transformers import HGNetV2Config
+
+    widths = [64, 256, 512, 1024][:stages]
+    return HGNetV2Config(
+        out_features=outputs,
+        use_learnable_affine_block=True,
+        embedding_size=16,
+        hidden_sizes=widths,
+        depths=[1, 1, 2, 1][:stages],
+        stem_channels=[3, 16, 16],
+        stage_in_channels=[16, *widths[:-1]],
+        stage_mid_channels=[16, 32, 64, 128][:stages],
+        stage_out_channels=widths,
+        stage_num_blocks=[1, 1, 2, 1][:stages],
+        stage_downsample=[False, True, True, True][:stages],
+        stage_light_block=[False, False, True, True][:stages],
+        stage_kernel_size=[3, 3, 5, 5][:stages],
+        stage_numb_of_layers=[3] * stages,
+    )
 
 
 def yolox_side(args: argparse.Namespace) -> tuple[nn.Module, Callable[[], float]]:

@@ -1,4 +1,4 @@
-"""What the Hugging Face Hub's ``config.json`` beside weights says about their model."""
+"""The Hugging Face Hub's ``config.json``, which lies beside a file of weights and describes its model."""
 
 from __future__ import annotations
 

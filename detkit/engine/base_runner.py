@@ -296,7 +296,7 @@ class BaseRunner(Elsewhere):
 
     @cached_property
     def data_state(self) -> dict[str, dict[str, Any]]:
-        """What checkpoints say of the training and validation data, see ``data_changes``."""
+        """The ``data_state`` of the training and of the validation data, by name, which checkpoints keep."""
         loops = {'training': self.train_loop, 'validation': self.val_loop}
         return {name: data_state(loop.dataloader.dataset) for name, loop in loops.items() if loop is not None}
 

@@ -1,4 +1,4 @@
-"""What is known of the data of a run, by which a resumed run, and the processes of one, notice other data."""
+"""Digests of a run's data, by which a resumed run and the processes of a run notice that their data differ."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .test_resume import kill_after, train
 
 
 def loader(split: str, **changes) -> dict:
-    """Return the loader of a split with other values, of its data set too."""
+    """Return the config of a split's data loader with some values replaced; ``size`` is that of its dataset."""
     own = dummy_config('')[f'{split}_dataloader']
     size = changes.pop('size', own['dataset'].get('size', 12))
     return {f'{split}_dataloader': {**own, 'dataset': dict(type='DummyDataset', size=size), **changes}}

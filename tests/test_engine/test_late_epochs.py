@@ -17,7 +17,7 @@ from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.utils.errors import ConfigError
 
 from .dummy import dummy_config
-from .test_resume import Killed, assert_same_end
+from .test_resume import assert_same_end, train_until_killed
 
 EPOCHS = 6
 HOOKS = dict(
@@ -87,16 +87,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, iterations):
     straight = fitness_by_epoch(Runner(config(tmp_path / 'a')), values)
     straight.train()
     killed = fitness_by_epoch(Runner(config(tmp_path / 'b')), values)
-    original = killed.call_hook
-
-    def call_hook(name: str, **kwargs) -> None:
-        original(name, **kwargs)
-        if name == 'after_fit_iter' and killed.iter == iterations:
-            raise Killed
-
-    killed.call_hook = call_hook
-    with pytest.raises(Killed):
-        killed.train()
+    train_until_killed(killed, 'after_fit_iter', lambda: killed.iter == iterations)
     resumed = fitness_by_epoch(Runner(config(tmp_path / 'b', resume=True)), values)
     resumed.train()
     ends = [load_checkpoint(tmp_path / name / 'last.pth') for name in 'ab']

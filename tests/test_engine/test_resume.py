@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,18 +39,23 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of the runner handles it."""
 
 
-def kill_after(work_dir: Path, iterations: int, **changes) -> None:
-    runner = Runner(dummy_config(work_dir, **changes))
+def train_until_killed(runner: Runner, hook: str, is_due: Callable[[], bool]) -> None:
+    """Train, and die after the hooks of a name where it is due."""
     original = runner.call_hook
 
     def call_hook(name: str, **kwargs) -> None:
         original(name, **kwargs)
-        if name == 'after_fit_iter' and runner.iter == iterations:
+        if name == hook and is_due():
             raise Killed
 
     runner.call_hook = call_hook
     with pytest.raises(Killed):
         runner.train()
+
+
+def kill_after(work_dir: Path, iterations: int, **changes) -> None:
+    runner = Runner(dummy_config(work_dir, **changes))
+    train_until_killed(runner, 'after_fit_iter', lambda: runner.iter == iterations)
 
 
 @pytest.fixture(scope='module')

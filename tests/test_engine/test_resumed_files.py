@@ -16,7 +16,7 @@ from detkit.utils.files import SaveError, keep_lines
 from .dummy import dummy_config
 from .test_late_epochs import config as late_config
 from .test_late_epochs import fitness_by_epoch
-from .test_resume import Killed, assert_same_end
+from .test_resume import Killed, assert_same_end, train_until_killed
 
 VALUES = [0.1, 0.5, 0.2, 0.6]
 HOOKS = dict(checkpoint=dict(type='CheckpointHook', save_period=1, background=False))
@@ -29,16 +29,7 @@ def prepared(work_dir: Path, values: list[float] = VALUES, **changes) -> Runner:
 
 def kill(runner: Runner, epoch: int) -> None:
     """Kill a run when an epoch, its validation and its checkpoints are done."""
-    original = runner.call_hook
-
-    def call_hook(name: str, **kwargs) -> None:
-        original(name, **kwargs)
-        if name == 'after_fit_epoch' and runner.epoch == epoch:
-            raise Killed
-
-    runner.call_hook = call_hook
-    with pytest.raises(Killed):
-        runner.train()
+    train_until_killed(runner, 'after_fit_epoch', lambda: runner.epoch == epoch)
 
 
 def checkpoints(folder: Path) -> dict[str, int]:

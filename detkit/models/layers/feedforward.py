@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._C import _len_torch_dispatch_stack
-from torch.nn.modules.module import _has_any_global_hook
 
-from .linear import Linear, has_vectors
-from .norm_silu import has_hooks
-from .packed import activated, activation_name
+from .linear import Linear
+from .packed import activated, activation_name, are_watched, can_pack, computes_in
 from .plain_tensors import is_plain
 from .precision import autocast_type
 from .recomputed import recomputed
@@ -22,7 +19,7 @@ from .recomputed import recomputed
 # R vectors, C channels before and after, H channels between the two layers.
 
 _MIN_ROWS = 256  # fewer do not repay the function's own work
-_OPERATIONS = ('_linear_pointwise', '_is_mkldnn_bf16_supported')
+_FUNCTIONS = {'relu': F.relu, 'gelu': F.gelu}
 
 
 def feedforward(first: nn.Module, act: Callable[[Tensor], Tensor], last: nn.Module, x: Tensor) -> Tensor:
@@ -50,30 +47,20 @@ def feedforward(first: nn.Module, act: Callable[[Tensor], Tensor], last: nn.Modu
 
 def _are_plain(first: nn.Module, act: Callable[[Tensor], Tensor], last: nn.Module) -> bool:
     """Return whether the layers are this package's own, and nobody looks at what passes between them."""
-    parts = [first, last, act] if isinstance(act, nn.Module) else [first, last]
-    return type(first) is type(last) is Linear and not _has_any_global_hook() and not any(map(has_hooks, parts))
+    return type(first) is type(last) is Linear and not are_watched(first, act, last)
 
 
 def _type_of_products(first: Linear, last: Linear, x: Tensor) -> torch.dtype | None:
     """Return the type that ``_FeedForward`` computes in where it may stand for the layers; None elsewhere."""
-    if not (is_plain(x) and x.device.type == 'cpu' and torch.backends.mkldnn.enabled and _has_products()):
+    if not (is_plain(x) and x.device.type == 'cpu' and torch.backends.mkldnn.enabled and can_pack()):
         return None
     if x.numel() < _MIN_ROWS * x.shape[-1] or x.shape[-1] != first.in_features or _len_torch_dispatch_stack():
         return None
     parameters = (first.weight, first.bias, last.weight, last.bias)
     if any(type(parameter) is not nn.Parameter or parameter.dtype != torch.float32 for parameter in parameters):
         return None
-    half = autocast_type('cpu')
-    if half is None:
-        return torch.float32 if x.dtype == torch.float32 else None
-    fits = half == torch.bfloat16 and x.dtype in (torch.float32, half) and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return half if fits else None
-
-
-@cache
-def _has_products() -> bool:
-    """Return whether this PyTorch has oneDNN's products for this processor's vectors."""
-    return has_vectors() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
+    dtype = autocast_type('cpu') or torch.float32
+    return dtype if computes_in(dtype) and x.dtype in (torch.float32, dtype) else None
 
 
 class _FeedForward(torch.autograd.Function):
@@ -93,7 +80,7 @@ class _FeedForward(torch.autograd.Function):
         x, weight1, bias1, weight2, bias2, kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradients are to be differentiated: those of PyTorch's operations can be
             inputs = (x, weight1, bias1, weight2, bias2)
-            y = F.linear(getattr(F, ctx.act)(F.linear(x, weight1, bias1)), weight2, bias2)
+            y = F.linear(_FUNCTIONS[ctx.act](F.linear(x, weight1, bias1)), weight2, bias2)
             wanted = [each for each in inputs if each.requires_grad]
             found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
             return *(next(found) if each.requires_grad else None for each in inputs), None

@@ -182,7 +182,7 @@ def activated(layer: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> T
     """Return ``act(layer(x))``, in one pass where the layer is packed and nobody looks between the two."""
     if isinstance(layer, Packed) and layer.gains(x):
         name = activation_name(act)
-        y = None if name is None or _are_watched(layer, act) else layer.product(x, name)
+        y = None if name is None or are_watched(layer, act) else layer.product(x, name)
         if y is not None:
             return y
     return act(layer(x))
@@ -205,11 +205,9 @@ def passes_on(layer: nn.Module) -> bool:
     return type(layer) is nn.Identity and not has_hooks(layer)
 
 
-def _are_watched(layer: nn.Module, act: Callable[[Tensor], Tensor]) -> bool:
-    """Return whether hooks see the layer's output, or that of the activation."""
-    if _has_any_global_hook() or has_hooks(layer):
-        return True
-    return isinstance(act, nn.Module) and has_hooks(act)
+def are_watched(*parts: Callable[..., Tensor]) -> bool:
+    """Return whether hooks see what modules among the parts of a network take or return."""
+    return _has_any_global_hook() or any(isinstance(part, nn.Module) and has_hooks(part) for part in parts)
 
 
 class _Weights(NamedTuple):
@@ -253,7 +251,7 @@ def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
     """Return the type that a layer computes in where packed weights may stand for its own; None elsewhere."""
     half = autocast_type('cpu')
     dtype = half or x.dtype
-    if not _computes_in(dtype):
+    if not computes_in(dtype):
         return None
     fitting = (dtype,) if half is None else (torch.float32, half)
     if x.dtype not in fitting or weight.dtype not in fitting:
@@ -265,7 +263,7 @@ def _type_of_product(x: Tensor, weight: Tensor) -> torch.dtype | None:
 
 
 @cache
-def _computes_in(dtype: torch.dtype) -> bool:
+def computes_in(dtype: torch.dtype) -> bool:
     """Return whether oneDNN has products of a type for this processor."""
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
