@@ -13,6 +13,7 @@ from detkit.export.check import batches
 from detkit.export.detector import ExportedDetector
 from detkit.export.format import whole_array
 from detkit.export.plan import Plan
+from detkit.export.usage_data import import_silently, without_usage_data
 from detkit.inference import Predictor, SourceImage
 from detkit.utils.errors import ConfigError, first_line
 
@@ -103,16 +104,16 @@ def quantised(network: Any, inputs: Sequence[dict[str, Any]], kept: Collection[s
     Raises:
         ConfigError: NNCF cannot quantise it.
     """
-    import nncf
-
+    nncf = import_silently('nncf')
     nncf.set_log_level('ERROR')
     try:
-        return nncf.quantize(
-            network,
-            nncf.Dataset(inputs),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
-        )
+        with without_usage_data():
+            return nncf.quantize(
+                network,
+                nncf.Dataset(inputs),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(inputs),
+                ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
+            )
     except Exception as error:  # its errors have no common class of their own
         raise ConfigError(f'NNCF cannot quantise this network: {first_line(error)}') from error

@@ -93,6 +93,7 @@ class OnnxSession:
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # which its builds for Windows send
         self._origin = (path, threads)
         self.runtime = f'onnxruntime {onnxruntime.__version__}'
         options = onnxruntime.SessionOptions()

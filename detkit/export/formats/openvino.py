@@ -15,6 +15,7 @@ from torch import Tensor
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.formats.onnx import OnnxFormat
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
+from detkit.export.usage_data import import_silently, without_usage_data
 from detkit.models.layers.precision import autocast_type
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
@@ -42,14 +43,15 @@ class OpenVinoFormat(ExportFormat):
 
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> Any:
         """Return the ``openvino.Model``, and whether its weights are written in half precision."""
-        import openvino
+        openvino = import_silently('openvino')
 
         network = OnnxFormat().convert(graph, example, plan)
         with TemporaryDirectory() as folder:
             path = Path(folder) / 'network.onnx'
             OnnxFormat().write(network, '', path)
             try:
-                model = openvino.convert_model(str(path))
+                with without_usage_data():
+                    model = openvino.convert_model(str(path))
             except Exception as error:  # its errors have no common class of their own
                 raise ConfigError(f'OpenVINO cannot convert this network: {_first_line(error)}') from error
         return model, plan.half
@@ -59,7 +61,7 @@ class OpenVinoFormat(ExportFormat):
         return quantised(model, inputs, [*_float_nodes(model, _nodes(model)), *_padded_means(model)]), half
 
     def write(self, network: Any, description: str, path: Path) -> None:
-        import openvino
+        openvino = import_silently('openvino')
 
         model, half = network
         model.set_rt_info(description, META_KEY)
@@ -85,7 +87,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino
+        openvino = import_silently('openvino')
 
         self._origin = (path, threads)
         self.runtime = f'openvino {openvino.__version__.split("-")[0]}'
@@ -116,7 +118,7 @@ class OpenVinoSession:
             return self._compiled[precision]
 
     def _compile(self, precision: str) -> Any:
-        import openvino
+        openvino = import_silently('openvino')
 
         path, threads = self._origin
         settings = {
@@ -203,7 +205,7 @@ def _read(path: Path, weights: Path | None = None) -> Any:
     Raises:
         CheckpointError: it is no such file, or its weights are not beside it.
     """
-    import openvino
+    openvino = import_silently('openvino')
 
     weights = weights or path.with_suffix('.bin')
     if not weights.is_file():
