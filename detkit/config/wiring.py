@@ -3,7 +3,7 @@
 No data format is known here: each dataset class has a method ``peek`` that returns the metainfo of its config.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detkit.config.keys import LOADER_KEYS
@@ -13,10 +13,13 @@ from detkit.config.top_level import dataset_paths, head_takes, takes_image_size
 from detkit.datasets.class_map import peek_dataset
 from detkit.datasets.class_names import refuse_repeated
 from detkit.registry import DETECTORS, HEADS
-from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.errors import ConfigError, DataError, shorten
 
 _HEAD = ('model', 'head')
 _CLASSES = (*_HEAD, 'num_classes')
+# The number of names that an error shows, and of those that it lists as the remedy.
+_SHOWN = 5
+_MOST_LISTED = 20
 
 
 def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool = True) -> None:
@@ -125,18 +128,18 @@ def _check_classes(classes: Any, path: KeyPath, origins: Origins, is_given: bool
 
 
 def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:
-    counts = [(path[:1], len(metainfo['classes'])) for path, metainfo in known if metainfo.get('classes')]
-    if not counts and values.get('classes'):
-        counts = [(('classes',), len(values['classes']))]
-    if not counts:
+    named = [(path[:1], tuple(metainfo['classes'])) for path, metainfo in known if metainfo.get('classes')]
+    if not named and values.get('classes'):
+        named = [(('classes',), tuple(values['classes']))]
+    if not named:
         return
-    source, count = counts[0]
-    for other, other_count in counts[1:]:
-        if other_count != count:
+    source, classes = named[0]
+    count = len(classes)
+    for other, other_classes in named[1:]:
+        if other_classes != classes:
             raise ConfigError(
-                f'{origins.find(other)}: {dotted(other)} has {other_count} classes, but {dotted(source)} '
-                f'({origins.find(source)}) has {count}'
-                '; write the same classes in both'
+                f'{origins.find(other)}: {_compare_classes(dotted(other), other_classes, dotted(source), classes)} '
+                f'({dotted(source)} is of {origins.find(source)})'
             )
     if not counts_classes(values):
         return
@@ -149,6 +152,33 @@ def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], ori
             f'{origins.find(_CLASSES)}: {dotted(_CLASSES)} is {head["num_classes"]}, but {dotted(source)} '
             f'({origins.find(source)}) names {count} classes; leave num_classes out, so that it follows the data'
         )
+
+
+def _compare_classes(name: str, classes: Sequence[str], other: str, other_classes: Sequence[str]) -> str:
+    """Return how the classes of a loader's data differ from another's, and what to write."""
+    whole = tuple(dict.fromkeys((*other_classes, *classes)))
+    more, fewer = (
+        [own for own in whole if own in these and own not in those]
+        for these, those in ((classes, other_classes), (other_classes, classes))
+    )
+    if more or fewer:
+        parts = [f'adds {shorten(map(repr, more), _SHOWN)}'] if more else []
+        parts += [f'lacks {shorten(map(repr, fewer), _SHOWN)}'] if fewer else []
+        found = f'has {len(classes)} classes, but {other} has {len(other_classes)}'
+        if len(classes) == len(other_classes):
+            found = f'has other classes than {other}'
+        found += f': it {" and ".join(parts)}'
+    else:
+        label = next(i for i, (own, theirs) in enumerate(zip(classes, other_classes, strict=True)) if own != theirs)
+        found = (
+            f'has the classes of {other} in another order: class {label} is {classes[label]!r} here and '
+            f'{other_classes[label]!r} there'
+        )
+    listed = f'{list(whole)}' if len(whole) <= _MOST_LISTED else '[...]'
+    return (
+        f'{name} {found}; write the same classes in both: classes={listed} where the config has this variable, else '
+        'metainfo=dict(classes=[...]) of each dataset'
+    )
 
 
 def _wire_class_names(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:

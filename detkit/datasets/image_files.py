@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +59,8 @@ HEADER_ERRORS = (
 _EXIF_ORIENTATION = 274
 # Files a thread reads at a time: headers are small, so the cost to spread is the latency of a disk or a network.
 _BLOCK = 256
+# Folders below the data's that are looked through for an image that is not where it should be.
+_MOST_FOLDERS = 2000
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:
@@ -108,6 +111,25 @@ def files_below(folder: str | os.PathLike) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
         found += [os.path.join(parent, name) for name in names if not name.startswith('.')]
     return sorted(found)
+
+
+def image_folder_remedy(key: str, data_root: str, missing: str) -> str:
+    """Return what to correct in a dataset's config where its images are not in the folder that the config names.
+
+    Args:
+        key: the key of that folder.
+        data_root: the folder of all data.
+        missing: the name of an image, with or without suffix, which is looked for below ``data_root``.
+    """
+    name, root = os.path.basename(missing.replace('\\', '/')), data_root or '.'
+    where = ''
+    for folder, folders, files in islice(os.walk(root), _MOST_FOLDERS):
+        folders.sort()
+        alike = [file for file in sorted(files) if name in (file, os.path.splitext(file)[0]) and is_image_name(file)]
+        if alike:
+            where = f'; {alike[0]!r} is in {os.path.relpath(folder, root)!r}'
+            break
+    return f'Correct {key}, relative to data_root={data_root!r}, in the config of the dataset{where}.'
 
 
 def is_image_name(name: str) -> bool:

@@ -14,6 +14,9 @@ _SHOWN = 5
 # Entries of one reason that are listed one by one where a dataset may have millions of them.
 MOST_LISTED = 100
 
+# The kind of a skip that stands for an image that an annotation names, but that is not there.
+MISSING_IMAGE = 'an image that does not exist'
+
 Entry = TypeVar('Entry')
 
 
@@ -69,7 +72,13 @@ def skip_lines(skips: Iterable[Skip]) -> Iterator[str]:
         yield f'{count:,} × {printable(kind)}, such as {first[kind].location()}'
 
 
-def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, source: str) -> None:
+def check_skips(
+    skipped: Sequence[Skip],
+    num_entries: int,
+    max_skipped: float,
+    source: str,
+    folder_remedy: Callable[[], str] | None = None,
+) -> None:
     """Refuse a dataset of which too much had to be left out.
 
     A single bad entry never stops a run, however small the dataset.
@@ -79,6 +88,7 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
         num_entries: how many objects and images there were, the skipped ones included.
         max_skipped: the share of them that may be left out.
         source: the name of the dataset in the message.
+        folder_remedy: returns what to correct where most of the entries are ``MISSING_IMAGE``.
 
     Raises:
         DataError: more than ``max_skipped`` of the entries were left out.
@@ -91,9 +101,12 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
         by_file[printable(str(skip.path))] += skip.count
     worst = [f'{file} ({number})' for file, number in by_file.most_common(_SHOWN)]
     more = f' and {len(by_file) - _SHOWN} more files' if len(by_file) > _SHOWN else ''
+    remedy = 'Correct the files, or set max_skipped in the config of the dataset to the share you accept.'
+    if folder_remedy is not None and 2 * sum(skip.count for skip in skipped if skip.kind == MISSING_IMAGE) > count:
+        remedy = f'Most are images that do not exist. {folder_remedy()}'
     raise DataError(
         f'{count} of {num_entries} images and objects in {source} cannot be used, which is more than '
         f'max_skipped={max_skipped:g} of them. They are in {", ".join(worst)}{more}. The first ones:\n  '
         + '\n  '.join(f'{skip.location()}: {printable(skip.reason)}' for skip in skipped[:_SHOWN])
-        + '\nCorrect the files, or set max_skipped in the config of the dataset to the share you accept.'
+        + f'\n{remedy}'
     )

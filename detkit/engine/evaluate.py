@@ -316,4 +316,9 @@ def _check_classes(trained: Sequence[str], tested: Sequence[str], checkpoint: st
         )
     for label, (ours, theirs) in enumerate(zip(trained, tested, strict=True)):
         if ours != theirs:
-            raise ConfigError(f"{checkpoint} calls class {label} '{ours}', but the test data call it '{theirs}'")
+            order = ' in that order' if sorted(trained) == sorted(tested) else ''
+            raise ConfigError(
+                f'{checkpoint} calls class {label} {ours!r}, but the test data call it {theirs!r}; give the data the '
+                f"checkpoint's classes{order}, by metainfo=dict(classes=...) of the dataset or, for YOLO's text files, "
+                'by names of the data.yaml'
+            )

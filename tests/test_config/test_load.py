@@ -175,8 +175,20 @@ def test_class_counts_that_differ(toy):
         toy.read_text() + "val_dataloader = dict(dataset=dict(type='ToyDataset', data_root='x', "
         "metainfo=dict(classes=('cat',))))"
     )
-    with pytest.raises(ConfigError, match='val_dataloader has 1 classes, but train_dataloader'):
+    with pytest.raises(ConfigError, match="val_dataloader has 1 classes, but train_dataloader has 2: it lacks 'dog'"):
         load_config(toy)
+
+
+def test_classes_of_other_names_or_order(toy):
+    text = toy.read_text()
+    for classes, reason in (
+        ("('cat', 'cow')", r"has other classes than train_dataloader: it adds 'cow' and lacks 'dog'; .*'dog', 'cow'\]"),
+        ("('dog', 'cat')", "the classes of train_dataloader in another order: class 0 is 'dog' here and 'cat' there"),
+    ):
+        val = f"val_dataloader = dict(dataset=dict(type='ToyDataset', data_root='x', metainfo=dict(classes={classes})))"
+        toy.write_text(text + val)
+        with pytest.raises(ConfigError, match=reason):
+            load_config(toy)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from format_helpers import write_image
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
-from detkit.datasets import CocoDataset
+from detkit.datasets import CocoDataset, VOCDataset
 from detkit.datasets.formats import coco_images, coco_json
 from detkit.datasets.formats.coco_rle import measure_rles
 from detkit.datasets.formats.coco_segmentations import read_rings
@@ -466,3 +467,24 @@ def test_reported_files(real_data, name):
     assert sum(counts(dataset)) == 8 - broken and all(record.ori_shape == (96, 128) for record in dataset.records)
     content = json.loads(Path(folder / 'train.json').read_text(encoding='utf-8-sig'))
     assert [record.img_id for record in dataset.records] == [image['id'] for image in content['images']]
+
+
+@pytest.mark.parametrize('kind', ['coco', 'voc'])
+def test_the_folder_of_images_is_what_to_correct_where_none_is_there(tmp_path, kind):
+    for name in ('a.jpg', 'b.jpg'):
+        write_image(tmp_path / 'pictures/2024' / name, 20, 10)
+    (tmp_path / 'JPEGImages').mkdir()
+    if kind == 'coco':
+        images = [dict(id=i, file_name=f'{name}.jpg', width=20, height=10) for i, name in enumerate('ab')]
+        content = dict(images=images, annotations=[], categories=[dict(id=1, name='nut')])
+        (tmp_path / 'a.json').write_text(json.dumps(content))
+        make = partial(CocoDataset, 'a.json', 'JPEGImages')
+    else:
+        (tmp_path / 'Annotations').mkdir()
+        for name in 'ab':
+            (tmp_path / 'Annotations' / f'{name}.xml').write_text('<annotation><object/></annotation>')
+        make = VOCDataset
+    key = 'img_prefix .in most configs train_images or val_images.' if kind == 'coco' else 'images'
+    reason = f"Most are images that do not exist. Correct {key}, .*'a.jpg' is in 'pictures/2024'"
+    with pytest.raises(DataError, match=reason):
+        make(data_root=str(tmp_path))

@@ -109,6 +109,47 @@ def test_skeletons_are_keypoints(tmp_path):
         read(tmp_path, POLYGON, keypoints=True)
 
 
+def grouped(group, points, label='bolt'):
+    return f'<polygon label="{label}" group_id="{group}" points="{points}"/>'
+
+
+def test_outlines_of_one_group_and_label_are_parts_of_one_object(tmp_path):
+    left, right = '0,0;2,0;2,2;0,2', '10,0;14,0;14,5;10,5'
+    mask = '<mask label="bolt" group_id="9" rle="0, 4" left="16" top="6" width="2" height="2"/>'
+    content = grouped(7, left) + grouped(8, '4,4;6,4;6,6') + grouped(7, right) + grouped(7, right, 'nut')
+    content += box(1, 6, 5, 9, group_id=4) + box(6, 6, 9, 9, group_id=4) + grouped(0, left) + grouped(0, right)
+    _, annotations = read(tmp_path, content)
+    corners = [[0, 0, 14, 5], [4, 4, 6, 6], [10, 0, 14, 5], [1, 6, 5, 9], [6, 6, 9, 9], [0, 0, 2, 2], [10, 0, 14, 5]]
+    assert annotations.bboxes.tolist() == corners and annotations.areas[0] == 24
+    assert annotations.polygons.ring_owners.tolist() == [0, 0, 1, 2, 5, 6]
+    # A box of the group is the object's box, and a bitmap makes the others bitmaps.
+    _, annotations = read(tmp_path, grouped(7, left) + box(0, 0, 15, 6, label='bolt', group_id=7) + grouped(7, right))
+    assert annotations.bboxes.tolist() == [[0, 0, 15, 6]] and annotations.areas.tolist() == [24]
+    _, annotations = read(tmp_path, grouped(9, left) + mask)
+    assert annotations.bboxes.tolist() == [[0, 0, 18, 8]] and annotations.areas.tolist() == [8]
+
+
+def test_a_bitmap_has_a_rotated_box_of_its_own(tmp_path):
+    rows = ['10000', '11000', '01100', '00110', '00011', '00001']  # a bar that runs down to the right
+    runs, previous = [0], '0'
+    for pixel in ''.join(rows):
+        if pixel != previous:
+            runs, previous = [*runs, 0], pixel
+        runs[-1] += 1
+    mask = f'<mask label="nut" rle="{", ".join(map(str, runs))}" left="3" top="2" width="5" height="6"/>'
+    _, annotations = read(tmp_path, mask, rotated=True)
+    ((cx, cy, w, h, angle),) = annotations.rbboxes.tolist()
+    assert abs(cx - 5.5) < 1e-4 and abs(cy - 5) < 1e-4 and w > 2 * h and abs(angle - np.pi / 4) < 0.1
+
+
+def test_a_folder_without_the_images_is_named(tmp_path):
+    write_image(tmp_path / 'deep/er/photos/a.png', 20, 10)
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'annotations.xml').write_text(xml(image(POLYGON), image(POLYGON, 'b.png')))
+    with pytest.raises(DataError, match="Correct images, relative to data_root=.*'a.png' is in 'deep/er/photos'"):
+        CvatDataset(data_root=str(tmp_path), images='images')
+
+
 @pytest.mark.parametrize(
     ('element', 'reason'),
     [

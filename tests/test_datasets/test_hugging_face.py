@@ -263,3 +263,20 @@ def test_labels_of_one_name_are_refused(tmp_path, stand_in):
     for options in ({}, {'metainfo': {'classes': ('nut', 'bolt')}}):
         with pytest.raises(DataError, match="the ClassLabel of the objects names the class 'nut' more than once"):
             read(tmp_path, row(picture(tmp_path)), features=features, **options)
+
+
+def test_images_of_two_splits_or_datasets_are_files_of_their_own(tmp_path, stand_in):
+    data = [picture(tmp_path, name) for name in ('a.png', 'b.png')]
+    data[1] = data[1] + b'\0'  # other contents, and another length
+    swapped = bytearray(data[0])
+    swapped[-1] ^= 1  # the same length
+    found = [read(tmp_path, row(own, path=None))[0] for own in (*data, bytes(swapped), data[0])]
+    paths = [Path(dataset.records[0].img_path) for dataset in found]
+    assert [path.read_bytes() for path in paths[:3]] == [*data, bytes(swapped)] and paths[3] == paths[0]
+    assert not any('no annotation names' in reason for own in found for reason in reasons(own.unused))
+    root = str(tmp_path / 'set')
+    stand_in.on_disk[root] = {split: Rows([row(own)], NAMED) for split, own in zip(('train', 'v/l'), data, strict=True)}
+    for split, own in zip(('train', 'v/l'), data, strict=True):
+        dataset = HuggingFaceDataset('xywh', split=split, data_root=root)
+        path = Path(dataset.records[0].img_path)
+        assert path.read_bytes() == own and path.parent == Path(root, 'detkit_images', split.replace('/', '_'))

@@ -93,7 +93,10 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
     for arguments, text in (
         ((tmp_path / 'none.pth',), 'does not exist'),
         ((truncated,), 'truncated'),
-        ((other,), "calls class 0 'toothbrush'"),
+        (
+            (other,),
+            "class 0 'toothbrush', but the test data call it 'person'; give the data the checkpoint's classes in that",
+        ),
         ((boxes,), 'are missing from it'),
         ((fewer,), 'on 3 classes, but tested on 80'),
     ):

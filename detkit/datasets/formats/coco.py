@@ -16,8 +16,9 @@ from detkit.datasets.formats.coco_annotations import CocoObjects, select_objects
 from detkit.datasets.formats.coco_cache import read_annotations
 from detkit.datasets.formats.coco_images import CocoImages, find_images, read_images
 from detkit.datasets.formats.coco_json import check_categories, read_categories
+from detkit.datasets.image_files import image_folder_remedy
 from detkit.datasets.records import Records
-from detkit.datasets.skips import Skip, check_skips, list_skips
+from detkit.datasets.skips import MISSING_IMAGE, Skip, check_skips, list_skips
 from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.render import Render
 from detkit.registry import DATASETS
@@ -143,6 +144,12 @@ class CocoFileDataset(DetDataset):
         self.unused += images.unused
         return images
 
+    def _correct_folder(self) -> str:
+        """Return what to correct where most images do not exist."""
+        key = 'img_prefix (in most configs train_images or val_images)'
+        missing = next(skip.path for skip in self.skipped if skip.kind == MISSING_IMAGE)
+        return image_folder_remedy(key, self.data_root, missing)
+
 
 @DATASETS.register_module()
 class CocoDataset(CocoFileDataset):
@@ -208,7 +215,7 @@ class CocoDataset(CocoFileDataset):
         objects = select_objects(parts, images, labels_by_category, ann_file, num_keypoints)
         self.skipped += objects.skipped
         self.unused += objects.unused
-        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        check_skips(self.skipped, num_entries, self.max_skipped, ann_file, self._correct_folder)
         names = {category['id']: category['name'] for category in categories}
         self._settle_shared_names(names, objects.counts, ann_file)
         self._note_unused(objects, names, images.ids, ann_file)

@@ -13,7 +13,7 @@ import numpy as np
 from detkit.datasets.formats.coco_json import CocoImage, is_id, show
 from detkit.datasets.image_files import read_image_sizes, unreadable
 from detkit.datasets.path_finder import PathFinder
-from detkit.datasets.skips import Skip
+from detkit.datasets.skips import MISSING_IMAGE, Skip
 from detkit.datasets.transforms.loading import size_mismatch
 from detkit.utils.errors import DataError
 
@@ -113,7 +113,7 @@ def find_images(images: CocoImages, folder: Path, ann_file: str) -> CocoImages:
         if path is None:
             reason = f'the image {image_id} of {ann_file} does not exist'
             path = os.path.join(folder, name)
-            found.skipped.append(Skip(path, None, reason, 'an image that does not exist'))
+            found.skipped.append(Skip(path, None, reason, MISSING_IMAGE))
         elif (key := os.path.normpath(path)) in first_ids:
             repeats.append((image_id, first_ids[key]))
             reason = f'lists the file of image {first_ids[key]} again: its objects are added to that image'

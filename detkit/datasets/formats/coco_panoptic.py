@@ -77,7 +77,7 @@ class CocoPanopticDataset(CocoFileDataset):
                 annotations, ids = self._read_segments(segments, image_id, shape, labels, ann_file)
                 records.append(Record(path, image_id, shape, annotations, segments=SegmentFile(png, ids)))
         num_entries = len(content['images']) + sum(len(segments) for segments, _ in entries.values())
-        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        check_skips(self.skipped, num_entries, self.max_skipped, ann_file, self._correct_folder)
         self._settle_shared_names(self._names, self._counts, ann_file)
         self.note_other_classes(self._others, self.metainfo['classes'], ann_file)
         return records

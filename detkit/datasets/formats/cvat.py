@@ -17,6 +17,7 @@ from detkit.datasets.formats.shapes import (
     check_canvas,
     crop_to_rle,
     ellipse_ring,
+    join_shapes,
     number,
     points_of,
     turn,
@@ -42,13 +43,15 @@ class CvatDataset(ShapeDataset):
     Boxes, turned ones included, polygons, ellipses, masks and skeletons are read. The classes are those of the file's
     labels, in its order. A turned box has its four corners as outline. The points of a skeleton are its keypoints,
     hidden where they are ``occluded``, unlabelled where they are ``outside``, and its box is the one around them.
+    Polygons, ellipses and masks of one label and one group (``group_id``) are parts of one object, as in CVAT's own
+    exports to COCO, and an upright box among them is its box. Groups of boxes alone are objects of their own.
 
     Args:
         ann_file: the xml, relative to ``data_root``, or several.
         images: the folder of the images, relative to ``data_root``.
         image_subset: take the images of this subset of the project alone, such as 'Train'; None: all.
         keypoints: read the points of skeletons as keypoints.
-        rotated: objects are rotated boxes, the rectangle of least area around each outline.
+        rotated: objects are rotated boxes, the rectangle of least area around each outline or bitmap.
         check_size: leave out images that have another size than the xml states.
         **kwargs: see ``DetDataset``.
     """
@@ -99,13 +102,20 @@ class CvatDataset(ShapeDataset):
         return ', '.join(str(Path(self.data_root) / file) for file in files)
 
     def read_shapes(self, image: ListedImage, shape: tuple[int, int]) -> list[Shape]:
-        shapes = []
+        groups: dict[tuple[str, ...], list[Shape]] = {}
         for place, element in enumerate(image.entry, 1):
             if element.tag == 'attribute':  # of the image
                 continue
             where = f'{element.tag} {place}'
             with self.leaving_out(image, where):
-                shapes.append(_read_shape(element, where, shape))
+                drawn = _read_shape(element, where, shape)
+                group = (element.get('group_id') or '0').strip()
+                alone = group == '0' or element.tag == 'skeleton'
+                groups.setdefault((where,) if alone else (drawn.name, group), []).append(drawn)
+        shapes = []
+        for members in groups.values():
+            with self.leaving_out(image, members[0].where):
+                shapes += _join_group(members, shape)
         return shapes
 
 
@@ -198,6 +208,20 @@ def _read_shape(element: Element, where: str, size: tuple[int, int]) -> Shape:
     else:
         drawn.keypoints = _read_keypoints(element)
     return drawn
+
+
+def _join_group(members: list[Shape], size: tuple[int, int]) -> list[Shape]:
+    """Return the objects of an image of (h, w) that a group is: one where it has an outline, else each of its boxes."""
+    outlined = [drawn for drawn in members if drawn.bbox is None]
+    if not outlined or len(members) == 1:
+        return members
+    whole, *parts = outlined
+    for part in parts:
+        join_shapes(whole, part, size)
+    boxes = np.array([drawn.hull() for drawn in members if drawn.bbox is not None]).reshape(-1, 4)
+    if len(boxes):
+        whole.bbox = (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
+    return [whole]
 
 
 def _numbers(element: Element, *names: str) -> list[float]:

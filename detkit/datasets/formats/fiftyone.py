@@ -42,7 +42,7 @@ class FiftyOneDataset(ShapeDataset):
         label_field: the field that holds the objects.
         tag: take the samples with this tag alone, such as 'train'; None: all.
         keypoints: read keypoints; their names are those of the dataset's skeleton, else their numbers.
-        rotated: objects are rotated boxes, the rectangle of least area around each outline.
+        rotated: objects are rotated boxes, the rectangle of least area around each outline or bitmap.
         check_size: leave out images that have another size than the sample's metadata state.
         **kwargs: see ``DetDataset``.
     """

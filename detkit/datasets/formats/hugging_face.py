@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from detkit.datasets.class_names import refuse_repeated
 from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
 from detkit.datasets.formats.shapes import EntryError, Shape, number
 from detkit.datasets.image_files import HEADER_ERRORS, is_image_name, open_image
-from detkit.datasets.skips import Skip
+from detkit.datasets.skips import MISSING_IMAGE, Skip
 from detkit.registry import DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 from detkit.utils.files import draft_folder
@@ -35,7 +36,7 @@ class HuggingFaceDataset(ShapeDataset):
     The column of objects holds the lists ``bbox`` and ``category`` (or ``label``, ...). Objects with ``iscrowd`` are
     ``ignored``; other keys (``id``, ``area``, ``segmentation``) are not read. Labels are names, or numbers that the
     column's ``ClassLabel``, else ``metainfo['classes']``, names. Images that are stored in the dataset are written to a
-    folder once, byte for byte.
+    folder once, byte for byte, those of a split to a folder of its name in it.
 
     Args:
         bbox_format: what the numbers of a box are: 'xywh' (left, top, width, height, as in COCO), 'xyxy' or 'cxcywh'.
@@ -114,16 +115,21 @@ class HuggingFaceDataset(ShapeDataset):
         named = isinstance(path, str) and bool(path)
         if not isinstance(data, bytes):
             if not named or not os.path.isfile(path):
-                raise EntryError(f'there is no image {path!r}', 'an image that does not exist')
+                raise EntryError(f'there is no image {path!r}', MISSING_IMAGE)
             return path
-        name = re.sub(r'[^\w.-]', '_', os.path.basename(path.replace('\\', '/'))) if named else ''
+        name = _plain(os.path.basename(path.replace('\\', '/'))) if named else ''
         if not is_image_name(f'0{name}'):
             try:
                 with open_image(BytesIO(data)) as opened:
                     name += f'.{opened.format.lower()}'
             except (OSError, *HEADER_ERRORS) as error:
                 raise EntryError(f'an image that cannot be read: {error}', 'an image that cannot be read') from error
-        return _write_once(Path(self.image_folder) / f'{place:08d}-{name[-100:]}', data)
+        return _write_once(
+            Path(self.image_folder, _plain(self.split or '').strip('.')), f'{place:08d}-{name[-100:]}', data
+        )
+
+    def _note_unused_images(self, images: Sequence[ListedImage]) -> None:
+        """Note nothing: the folder holds what was written to it, also for other datasets."""
 
     def read_shapes(self, image: ListedImage, shape: tuple[int, int]) -> list[Shape]:
         shapes = []
@@ -243,14 +249,26 @@ def _objects_of(entry: Any) -> Iterator[tuple[Any, Any, Any]]:
         yield bbox, label if isinstance(label, str | int) else None, crowd
 
 
-def _write_once(path: Path, data: bytes) -> str:
-    """Write a file that is not there yet, whole or not at all, and return its path."""
+def _plain(name: str) -> str:
+    """Return a name of letters, digits, '_', '.' and '-' alone."""
+    return re.sub(r'[^\w.-]', '_', name)
+
+
+def _write_once(folder: Path, name: str, data: bytes) -> str:
+    """Write a file that is not there yet, whole or not at all, and return its path.
+
+    Where another file has the name, as of another dataset in the same folder, the name gets a digest of the data.
+    """
+    path = folder / name
     try:
-        if not path.is_file() or path.stat().st_size != len(data):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with draft_folder(path.parent) as folder:
-                (folder / path.name).write_bytes(data)
-                os.replace(folder / path.name, path)
+        if path.is_file() and path.read_bytes() != data:
+            stem, suffix = os.path.splitext(name)
+            path = folder / f'{stem}-{hashlib.blake2b(data, digest_size=8).hexdigest()}{suffix}'
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with draft_folder(folder) as draft:
+                (draft / path.name).write_bytes(data)
+                os.replace(draft / path.name, path)
     except OSError as error:
         raise DataError(
             f'the image {str(path)!r} of the dataset cannot be written: {error.strerror}. Set images to a folder that '

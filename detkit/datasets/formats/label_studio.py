@@ -52,7 +52,7 @@ class LabelStudioDataset(ShapeDataset):
         images: the folder of the images, relative to ``data_root``.
         image_key: the key of a task's data that names the image; None: the only one that does.
         keypoints: read keypoints that are drawn as parts of a region (``parentID``).
-        rotated: objects are rotated boxes, the rectangle of least area around each outline.
+        rotated: objects are rotated boxes, the rectangle of least area around each outline or bitmap.
         check_size: leave out images that have another size than the export states.
         **kwargs: see ``DetDataset``.
     """

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
 from detkit.datasets.formats.shapes import (
@@ -20,9 +19,9 @@ from detkit.datasets.formats.shapes import (
     check_canvas,
     crop_to_rle,
     ellipse_ring,
+    join_shapes,
     number,
     points_of,
-    rings_to_rle,
 )
 from detkit.datasets.image_files import HEADER_ERRORS, files_below, is_image_name, open_image
 from detkit.datasets.path_finder import PathFinder
@@ -50,7 +49,7 @@ class LabelmeDataset(ShapeDataset):
         annotations: the folder of the json files, relative to ``data_root``; folders in it count.
         images: the folder of the images, relative to ``data_root``, where they do not lie beside the json files; None:
             they do.
-        rotated: objects are rotated boxes, the rectangle of least area around each outline.
+        rotated: objects are rotated boxes, the rectangle of least area around each outline or bitmap.
         check_size: leave out images that have another size than their json states.
         **kwargs: see ``DetDataset``.
     """
@@ -102,7 +101,7 @@ class LabelmeDataset(ShapeDataset):
                 else:
                     first = groups.setdefault((drawn.name, str(group)), drawn)
                     if first is not drawn:
-                        _join(first, drawn, shape)
+                        join_shapes(first, drawn, shape)
         return [*single, *groups.values()]
 
 
@@ -213,21 +212,3 @@ def _read_mask(entry: dict, size: tuple[int, int]) -> dict:
     except (OSError, TypeError, binascii.Error, *HEADER_ERRORS) as error:
         raise EntryError(f'a bitmap that cannot be read: {error}', 'a bitmap that cannot be read') from error
     return crop_to_rle(crop, left, top, size)
-
-
-def _join(first: Shape, part: Shape, size: tuple[int, int]) -> None:
-    """Add another part to an object."""
-    first.ignored |= part.ignored
-    if first.rle is None and part.rle is None:
-        first.rings = _outlines(first) + _outlines(part)
-        first.bbox = None
-        return
-    rles = [drawn.rle or rings_to_rle(_outlines(drawn), size) for drawn in (first, part)]
-    first.rle, first.rings, first.bbox = coco_mask.merge(rles), [], None
-
-
-def _outlines(drawn: Shape) -> list[np.ndarray]:
-    if drawn.bbox is None:
-        return drawn.rings
-    x0, y0, x1, y1 = drawn.bbox
-    return [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)]

@@ -15,6 +15,7 @@ from detkit.datasets.base import DetDataset
 from detkit.datasets.formats.shapes import EntryError, Shape, draw, rbboxes_of, rings_left
 from detkit.datasets.image_files import (
     files_below,
+    image_folder_remedy,
     is_image_name,
     read_image_sizes,
     unread_images,
@@ -22,7 +23,7 @@ from detkit.datasets.image_files import (
     with_unique_ids,
 )
 from detkit.datasets.path_finder import PathFinder
-from detkit.datasets.skips import Skip, check_skips, list_skips
+from detkit.datasets.skips import MISSING_IMAGE, Skip, check_skips, list_skips
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
 from detkit.utils.errors import DataError
@@ -80,7 +81,7 @@ class ShapeDataset(DetDataset):
     Args:
         images: the folder of the images, relative to ``data_root``.
         keypoints: read keypoints; their names are ``metainfo['keypoint_names']``, or those in the files.
-        rotated: objects are rotated boxes: the rectangle of least area around each outline, in place of it.
+        rotated: objects are rotated boxes: the rectangle of least area around each outline or bitmap, in place of it.
         check_size: leave out images that have another size than their annotation file states.
         **kwargs: see ``DetDataset``.
     """
@@ -97,6 +98,7 @@ class ShapeDataset(DetDataset):
         self.keypoints = keypoints
         self.rotated = rotated
         self.check_size = check_size
+        self._missing = ''  # the name of the first image that does not exist
         super().__init__(**kwargs)
 
     @classmethod
@@ -157,7 +159,7 @@ class ShapeDataset(DetDataset):
             others.update(drawn.name for drawn in shapes if drawn.name not in label_of and not self.single_class)
             stem = os.path.splitext(os.path.basename(image.path))[0]
             records.append(Record(image.path, stem, shape, self._annotations(wanted, shape, label_of, image)))
-        check_skips(self.skipped, num_entries, self.max_skipped, self.source)
+        check_skips(self.skipped, num_entries, self.max_skipped, self.source, self._correct_folder)
         self._note_unused_images(images)
         self.note_other_classes(others, present, self.source)
         return with_unique_ids(records)
@@ -189,8 +191,13 @@ class ShapeDataset(DetDataset):
             reason = (
                 f'there is no image {names[0] if names else "(not named)"!r} in {", ".join(map(repr, finder.roots))}'
             )
-            self.skipped.append(Skip(source, where, reason, 'an image that does not exist'))
+            self.skipped.append(Skip(source, where, reason, MISSING_IMAGE))
+            self._missing = self._missing or (names[0] if names else '')
         return path
+
+    def _correct_folder(self) -> str:
+        """Return what to correct where most images do not exist."""
+        return image_folder_remedy('images', self.data_root, self._missing)
 
     def _describe_keypoints(self, names: Sequence[str]) -> None:
         if not names:

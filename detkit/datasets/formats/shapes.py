@@ -24,6 +24,7 @@ __all__ = [
     'crop_to_rle',
     'draw',
     'ellipse_ring',
+    'join_shapes',
     'number',
     'points_of',
     'rbboxes_of',
@@ -156,6 +157,28 @@ def rings_to_rle(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> dict:
     return coco_mask.merge(coco_mask.frPyObjects(flat, *shape)) if flat else coco_mask.encode(empty)
 
 
+def join_shapes(first: Shape, part: Shape, size: tuple[int, int]) -> None:
+    """Add another part to the object ``first`` on an image of (h, w); a box counts as the outline of four corners.
+
+    Raises:
+        EntryError: see ``check_canvas``.
+    """
+    if first.rle is None and part.rle is None:
+        rings = _outlines(first) + _outlines(part)
+        first.rings, first.bbox = rings, None
+    else:
+        rles = [drawn.rle or rings_to_rle(_outlines(drawn), size) for drawn in (first, part)]
+        first.rle, first.rings, first.bbox = coco_mask.merge(rles), [], None
+    first.ignored |= part.ignored
+
+
+def _outlines(drawn: Shape) -> list[np.ndarray]:
+    if drawn.bbox is None:
+        return drawn.rings
+    x0, y0, x1, y1 = drawn.bbox
+    return [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)]
+
+
 def crop_to_rle(crop: np.ndarray, left: int, top: int, shape: tuple[int, int]) -> dict:
     """Return the COCO RLE of the size ``shape`` (h, w) of a bitmap whose first pixel lies at (left, top).
 
@@ -206,7 +229,7 @@ def rings_left(shapes: Sequence[Shape], shape: tuple[int, int]) -> np.ndarray:
 
 
 def rbboxes_of(shapes: Sequence[Shape], bboxes: np.ndarray) -> np.ndarray:
-    """Return ``(N, 5)`` float32, the rectangle of least area around each object's outline, else its box ``(N, 4)``."""
+    """Return ``(N, 5)`` float32, the rectangle of least area around each outline or bitmap, else its box ``(N, 4)``."""
     rbboxes = [_rbbox(drawn, own) for drawn, own in zip(shapes, bboxes, strict=True)]
     return np.array(rbboxes, np.float32).reshape(-1, 5)
 
@@ -225,10 +248,17 @@ def _clip_rings(rings: Sequence[np.ndarray], owners: Sequence[int], shape: tuple
 
 
 def _rbbox(drawn: Shape, bbox: np.ndarray) -> np.ndarray:
-    """Return ``(5,)``, the rectangle of least area around an object's outline, else its box."""
-    if not drawn.rings:
+    """Return ``(5,)``, the rectangle of least area around an object's outline or bitmap, else its box."""
+    if not drawn.rings and drawn.rle is None:
         return corners_to_rbboxes(bbox_corners(bbox[None]))[0]
-    points = np.concatenate(drawn.rings)
+    points = np.concatenate(drawn.rings) if drawn.rings else _ends_of_rows(coco_mask.decode(drawn.rle))
     if len(points) > 4:  # of many points the hull's are enough
         points = cv2.convexHull(points.astype(np.float32))[:, 0].astype(np.float64)
     return corners_to_rbboxes(points[None])[0]
+
+
+def _ends_of_rows(mask: np.ndarray) -> np.ndarray:
+    """Return ``(4 R, 2)`` float64, the outer corners of the first and last pixel of each row of a bitmap ``(h, w)``."""
+    rows = np.flatnonzero(mask.any(1))
+    left, right = mask[rows].argmax(1), mask.shape[1] - mask[rows, ::-1].argmax(1)
+    return np.concatenate([np.stack([x, y], 1) for x in (left, right) for y in (rows, rows + 1)]).astype(np.float64)

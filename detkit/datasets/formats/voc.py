@@ -17,6 +17,7 @@ from detkit.datasets.formats.voc_xml import VocObjects, names_of, try_to_read_vo
 from detkit.datasets.image_files import (
     files_below,
     has_image_suffix,
+    image_folder_remedy,
     images_below,
     read_image_sizes,
     unread_images,
@@ -25,7 +26,7 @@ from detkit.datasets.image_files import (
 )
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.shares import ALL_SHARES, are_shares
-from detkit.datasets.skips import Skip, check_skips, list_skips
+from detkit.datasets.skips import MISSING_IMAGE, Skip, check_skips, list_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
@@ -169,12 +170,17 @@ class VOCDataset(DetDataset):
             else:
                 stem = os.path.splitext(os.path.basename(path))[0]
                 records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
-        check_skips(self.skipped, num_entries, self.max_skipped, self.data_root)
+        check_skips(self.skipped, num_entries, self.max_skipped, self.data_root, self._correct_folder)
         if self._other_classes:
             present = {name for image in found for name in image.objects.names}
             self._check_any(records, label_of)
             self.note_other_classes(self._other_classes, present, self.data_root)
         return with_unique_ids(records)
+
+    def _correct_folder(self) -> str:
+        """Return what to correct where most images do not exist."""
+        missing = next(skip.path for skip in self.skipped if skip.kind == MISSING_IMAGE)
+        return image_folder_remedy('images', self.data_root, missing)
 
     def _read_objects(self, xml: str) -> VocObjects | DataError:
         if xml not in self._objects:
@@ -247,7 +253,7 @@ class VOCDataset(DetDataset):
             # Some tools name the image in the file alone.
             path = finder.find(objects.filename) if image is None else str(folder / image)
             if path is None or not has_image_suffix(path):
-                self.skipped.append(Skip(str(folder / name), None, 'there is no image of this name'))
+                self.skipped.append(Skip(str(folder / name), None, 'there is no image of this name', MISSING_IMAGE))
             else:
                 found.append(VocImage(path, xml, objects, image is not None))
         if self.splits is None:
