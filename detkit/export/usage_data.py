@@ -1,4 +1,4 @@
-"""OpenVINO and NNCF without their reports: each import and each use goes to an analytics service by itself."""
+"""ONNX Runtime, OpenVINO and NNCF without their reports: each import, and each use, goes to an analytics service."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-# The variable by which both are told that nobody uses them by hand, see ``openvino_telemetry``.
-_VARIABLE = 'CI'
+# OpenVINO and NNCF send nothing where this says that nobody uses them by hand, see ``openvino_telemetry``. ONNX Runtime
+# has a variable of its own, read once, when it is imported; ``disable_telemetry_events`` comes too late for what that
+# starts.
+_VARIABLES = {'CI': 'true', 'ORT_DISABLE_TELEMETRY': '1'}
 
 
 @contextmanager
 def without_usage_data() -> Iterator[None]:
-    """Keep OpenVINO and NNCF from sending usage data, and from writing an identifier into the user's home folder.
+    """Keep these packages from sending usage data, and from writing an identifier into the user's home folder.
 
     They ask nobody. Importing them decides it, and so does each conversion.
     """
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = 'true'
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ.update(_VARIABLES)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def import_silently(name: str) -> ModuleType:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
+from detkit.export.usage_data import import_silently
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
@@ -91,9 +92,9 @@ class OnnxSession:
     """A file in ONNX Runtime, see ``Session``."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
+        onnxruntime = import_silently('onnxruntime')
 
-        onnxruntime.disable_telemetry_events()  # which its builds for Windows send
+        onnxruntime.disable_telemetry_events()  # where something else had imported it
         self._origin = (path, threads)
         self.runtime = f'onnxruntime {onnxruntime.__version__}'
         options = onnxruntime.SessionOptions()
