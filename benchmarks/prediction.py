@@ -6,9 +6,9 @@
 
 A prediction is what a user gets from a list of pictures: reading, decoding, letterboxing, the network, suppression, and
 the masks, which detkit computes when they are asked for: those of the original image, while ultralytics' are those of
-the network's input, unless ``--retina-masks`` asks it for the same. Each side lives in its own process; the two take
-turns picture list by picture list. The weights are random, with the bias of the classes raised until there is something
-to find, or those of ``--weights``; detkit converts them.
+the network's input, unless ``--retina-masks`` asks it for the same. A classifier finds a class in each picture. Each
+side lives in its own process; the two take turns picture list by picture list. The weights are random, with the bias of
+the classes raised until there is something to find, or those of ``--weights``; detkit converts them.
 
 With ``--pictures`` both also write a picture of each image with what was found, as JPEG, as ``detkit predict`` and
 ultralytics' ``save=True`` do.
@@ -71,6 +71,9 @@ def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
 
     torch.manual_seed(0)
     model = YOLO(their_config(args), task=None, verbose=False)
+    if args.task == 'cls':  # an image always has a class
+        model.save(path)
+        return
     image = torch.from_numpy(cv2.resize(cv2.imread(str(picture)), (args.img_size, args.img_size)))
     image = image.permute(2, 0, 1)[None].flip(1).float() / 255
     head = model.model.model[-1]
@@ -162,7 +165,7 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
         results = model(pictures, stream=True, **options)
         found = 0
         for result in results:
-            found += len(result)
+            found += 1 if args.task == 'cls' else len(result)
             if result.instance_masks is not None and not args.without_masks:
                 result.instance_masks.crops  # noqa: B018 computed when they are asked for
         return found
@@ -212,7 +215,7 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
             project=args.pictures and str(Path(args.source).parent / 'drawn'),
             exist_ok=True,
         )
-        return sum(len(result) for result in results)
+        return sum(1 if args.task == 'cls' else len(result) for result in results)
 
     return predict
 

@@ -26,7 +26,7 @@ class Family(NamedTuple):
 
     Attributes:
         name: in titles, before the size.
-        config: its config for COCO8, without the task.
+        config: its config for COCO8, without the task; see ``_CONFIGS``.
         theirs: the name of ultralytics' file, without the task's ending.
         sizes: all sizes; the first is the default.
         tasks: likewise.
@@ -39,10 +39,13 @@ class Family(NamedTuple):
     tasks: tuple[str, ...] = ('seg', 'det')
 
 
+_ALL = ('seg', 'det', 'pose', 'obb', 'cls')
+# Of tasks whose objects COCO8 does not have.
+_CONFIGS = {'obb': 'n_dota8', 'cls': 'n_weather'}
 FAMILIES = {
-    'yolov8': Family('YOLOv8', 'n_coco8', 'yolov8{}'),
-    'yolo11': Family('YOLO11', 'n_coco8', 'yolo11{}'),
-    'yolo26': Family('YOLO26', 'n_coco8', 'yolo26{}'),
+    'yolov8': Family('YOLOv8', 'n_coco8', 'yolov8{}', tasks=_ALL),
+    'yolo11': Family('YOLO11', 'n_coco8', 'yolo11{}', tasks=_ALL),
+    'yolo26': Family('YOLO26', 'n_coco8', 'yolo26{}', tasks=_ALL),
     'yolov10': Family('YOLOv10', 'n_coco8', 'yolov10{}', 'nsmblx', ('det',)),
     'yolo_world': Family('YOLO-World-', 's_coco8', 'yolov8{}-worldv2', 'smlx', ('det',)),
 }
@@ -98,7 +101,7 @@ def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentPars
     """Return a parser of what the comparisons with ultralytics have in common."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--family', choices=list(FAMILIES), default='yolov8')
-    parser.add_argument('--task', choices=['det', 'seg'], help='seg by default, where the family has it')
+    parser.add_argument('--task', choices=_ALL, help='seg by default, where the family has it')
     parser.add_argument('--size', choices=list('nsmblx'), help='the smallest by default')
     parser.add_argument('--batch-size', type=positive, default=batch_size)
     parser.add_argument('--img-size', type=image_side, default=640)
@@ -123,12 +126,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
 
 def config_name(args: argparse.Namespace) -> str:
     """Return the config of the model that the arguments of ``parser_of`` choose."""
-    return f'{args.family}/{args.task}_{FAMILIES[args.family].config}'
+    return f'{args.family}/{args.task}_{_CONFIGS.get(args.task, FAMILIES[args.family].config)}'
 
 
 def their_config(args: argparse.Namespace) -> str:
     """Return the file of ultralytics that describes the same model."""
-    return f'{FAMILIES[args.family].theirs.format(args.size)}{"-seg" if args.task == "seg" else ""}.yaml'
+    return f'{FAMILIES[args.family].theirs.format(args.size)}{"" if args.task == "det" else f"-{args.task}"}.yaml'
 
 
 def model_name(args: argparse.Namespace) -> str:

@@ -18,7 +18,8 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from arguments import positive, run
@@ -36,12 +37,20 @@ from sides import (
     their_config,
 )
 
-NUM_CLASSES = 80
+if TYPE_CHECKING:
+    import torch
+
 OBJECTS_PER_IMAGE = 10
+NUM_KEYPOINTS = 17
 
 
-def synthetic_batch(batch_size: int, img_size: int) -> dict[str, np.ndarray]:
-    """Return random images (B, 3, H, W) uint8 with rectangular objects: xyxy boxes in pixels, overlap index masks."""
+def synthetic_batch(batch_size: int, img_size: int, num_classes: int) -> dict[str, np.ndarray]:
+    """Return random images with rectangular objects, the annotations of all tasks, in pixels.
+
+    Returns:
+        images ``(B, 3, H, W)`` uint8; of each object bboxes xyxy, rbboxes cxcywh and an angle in radians, keypoints with
+        their visibility, labels; masks, overlap index maps; class_labels ``(B,)``.
+    """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, 3, img_size, img_size), dtype=np.uint8)
     centres = rng.uniform(0.2, 0.8, (batch_size, OBJECTS_PER_IMAGE, 2))
@@ -53,38 +62,44 @@ def synthetic_batch(batch_size: int, img_size: int) -> dict[str, np.ndarray]:
     for image, boxes in enumerate((bboxes / 4).round().astype(int)):
         for number, (x0, y0, x1, y1) in enumerate(boxes):
             masks[image, y0:y1, x0:x1] = number + 1
-    labels = rng.integers(0, NUM_CLASSES, (batch_size, OBJECTS_PER_IMAGE))
-    return dict(images=images, bboxes=bboxes.astype(np.float32), masks=masks, labels=labels)
+    labels = rng.integers(0, num_classes, (batch_size, OBJECTS_PER_IMAGE))
+    angles = rng.uniform(0, np.pi / 2, (batch_size, OBJECTS_PER_IMAGE, 1))
+    rbboxes = np.concatenate([centres * img_size, 2 * halves * img_size, angles], -1)
+    places = rng.uniform(-1, 1, (batch_size, OBJECTS_PER_IMAGE, NUM_KEYPOINTS, 2))
+    points = (centres[..., None, :] + halves[..., None, :] * places) * img_size
+    keypoints = np.concatenate([points, np.full((*points.shape[:-1], 1), 2.0)], -1)
+    return dict(
+        images=images,
+        bboxes=bboxes.astype(np.float32),
+        rbboxes=rbboxes.astype(np.float32),
+        keypoints=keypoints.astype(np.float32),
+        masks=masks,
+        labels=labels,
+        class_labels=rng.integers(0, num_classes, batch_size),
+    )
 
 
 def ultralytics_step(args: argparse.Namespace):
     """Return a function that does one training step of ultralytics' network as its trainer does."""
     import torch
     from ultralytics.cfg import get_cfg
-    from ultralytics.nn.tasks import DetectionModel, SegmentationModel, WorldModel
+    from ultralytics.nn import tasks
     from ultralytics.utils.torch_utils import ModelEMA, select_device
 
     if args.as_shipped:
         select_device('cpu')  # its trainer's first act, which also sets the number of threads
     else:
         torch.set_num_threads(args.threads)
-    cls = SegmentationModel if args.task == 'seg' else DetectionModel
-    if args.family == 'yolo_world':
-        cls = WorldModel
-    model = cls(their_config(args), ch=3, nc=NUM_CLASSES, verbose=False).train()
+    prefix = dict(det='Detection', seg='Segmentation', pose='Pose', obb='OBB', cls='Classification')[args.task]
+    cls = getattr(tasks, 'WorldModel' if args.family == 'yolo_world' else f'{prefix}Model')
+    num_classes = number_of_classes(args)
+    model = cls(their_config(args), ch=3, nc=num_classes, verbose=False).train()
     model.args = get_cfg()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     ema = ModelEMA(model)
-    data = synthetic_batch(args.batch_size, args.img_size)
-    bboxes = data['bboxes'].reshape(-1, 4) / args.img_size
-    bboxes = np.concatenate([(bboxes[:, :2] + bboxes[:, 2:]) / 2, bboxes[:, 2:] - bboxes[:, :2]], 1)
+    data = synthetic_batch(args.batch_size, args.img_size, num_classes)
+    batch = ultralytics_batch(data, args)
     images = torch.from_numpy(data['images'])
-    batch = dict(
-        batch_idx=torch.arange(args.batch_size).repeat_interleave(OBJECTS_PER_IMAGE).float(),
-        cls=torch.from_numpy(data['labels']).reshape(-1, 1).float(),
-        bboxes=torch.from_numpy(bboxes).float(),
-        masks=torch.from_numpy(data['masks']).float(),
-    )
     if args.family == 'yolo_world':  # random embeddings of a text a class, as detkit's
         batch['txt_feats'] = model.txt_feats.expand(args.batch_size, -1, -1)
 
@@ -98,6 +113,26 @@ def ultralytics_step(args: argparse.Namespace):
         return float(loss.detach().sum())
 
     return step
+
+
+def ultralytics_batch(data: Mapping[str, np.ndarray], args: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Return the annotations as ultralytics takes them: of all objects of the batch, in shares of the image."""
+    import torch
+
+    if args.task == 'cls':
+        return dict(cls=torch.from_numpy(data['class_labels']))
+    x0, y0, x1, y1 = np.moveaxis(data['bboxes'].reshape(-1, 4) / args.img_size, -1, 0)
+    bboxes = np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1)
+    if args.task == 'obb':
+        bboxes = data['rbboxes'].reshape(-1, 5) / np.float32([args.img_size] * 4 + [1])
+    keypoints = data['keypoints'].reshape(-1, NUM_KEYPOINTS, 3) / np.float32([args.img_size, args.img_size, 1])
+    return dict(
+        batch_idx=torch.arange(args.batch_size).repeat_interleave(OBJECTS_PER_IMAGE).float(),
+        cls=torch.from_numpy(data['labels']).reshape(-1, 1).float(),
+        bboxes=torch.from_numpy(bboxes).float(),
+        masks=torch.from_numpy(data['masks']).float(),
+        keypoints=torch.from_numpy(keypoints).float(),
+    )
 
 
 def detkit_step(args: argparse.Namespace):
@@ -120,7 +155,7 @@ def detkit_step(args: argparse.Namespace):
         dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg)
     )(model)
     ema = ModelEMA(model)
-    data = synthetic_batch(args.batch_size, args.img_size)
+    data = synthetic_batch(args.batch_size, args.img_size, number_of_classes(args))
     valid = torch.ones(args.batch_size, OBJECTS_PER_IMAGE, dtype=torch.bool)
     gt = GtBatch(
         labels=torch.from_numpy(data['labels']),
@@ -128,6 +163,9 @@ def detkit_step(args: argparse.Namespace):
         valid=valid,
         flat_index=torch.arange(valid.numel()),
         masks=torch.from_numpy(data['masks']) if args.task == 'seg' else None,
+        keypoints=torch.from_numpy(data['keypoints']) if args.task == 'pose' else None,
+        rbboxes=torch.from_numpy(data['rbboxes']) if args.task == 'obb' else None,
+        class_labels=torch.from_numpy(data['class_labels']) if args.task == 'cls' else None,
         img_shapes=torch.full((args.batch_size, 2), args.img_size),
     )
     batch = dict(inputs=torch.from_numpy(data['images']), gt=gt, data_samples=None)
@@ -138,6 +176,13 @@ def detkit_step(args: argparse.Namespace):
         return float(losses['loss'].detach())
 
     return step
+
+
+def number_of_classes(args: argparse.Namespace) -> int:
+    """Return the number of classes of detkit's config, which both sides learn."""
+    from detkit.config import load_config
+
+    return load_config(ROOT / f'configs/{config_name(args)}.py').model.head.num_classes
 
 
 def serve(args: argparse.Namespace) -> None:

@@ -266,6 +266,9 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
         pytest.param('--no-amp', 'yolo26', 'YOLO26n det', marks=pytest.mark.slow),
         ('--no-amp', 'yolo_world', 'YOLO-World-s det'),
         pytest.param('--no-amp', 'yolov10', 'YOLOv10n det', marks=pytest.mark.slow),
+        pytest.param('--no-amp', 'yolo11', 'YOLO11n pose', marks=pytest.mark.slow),
+        ('--amp', 'yolo11', 'YOLO11n obb'),
+        ('--no-amp', 'yolov8', 'YOLOv8n cls'),
     ],
 )
 def test_training_steps_are_timed(in_this_process, amp, family, name):
@@ -287,8 +290,10 @@ def test_training_steps_are_timed(in_this_process, amp, family, name):
         pytest.param(['--family', 'yolo26', '--task', 'det'], marks=pytest.mark.slow),
         ['--family', 'yolo_world'],
         pytest.param(['--family', 'yolov10'], marks=pytest.mark.slow),
+        pytest.param(['--family', 'yolo26', '--task', 'obb'], marks=pytest.mark.slow),
+        ['--task', 'cls'],
     ],
-    ids=['float32', 'bf16', 'yolo26', 'yolo_world', 'yolov10'],
+    ids=['float32', 'bf16', 'yolo26', 'yolo_world', 'yolov10', 'rotated', 'classes'],
 )
 def test_predictions_are_timed(in_this_process, options):
     import prediction
