@@ -48,8 +48,8 @@ def synthetic_batch(batch_size: int, img_size: int, num_classes: int) -> dict[st
     """Return random images with rectangular objects, the annotations of all tasks, in pixels.
 
     Returns:
-        images ``(B, 3, H, W)`` uint8; of each object bboxes xyxy, rbboxes cxcywh and an angle in radians, keypoints with
-        their visibility, labels; masks, overlap index maps; class_labels ``(B,)``.
+        images ``(B, 3, H, W)`` uint8; of each object bboxes xyxy, rbboxes cxcywh and an angle in radians, keypoints
+        with their visibility, and labels; masks, overlap index maps; class_labels ``(B,)``.
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, 3, img_size, img_size), dtype=np.uint8)

@@ -279,7 +279,7 @@ def test_training_steps_are_timed(in_this_process, amp, family, name):
     step, memory = train_step.main([*ALONE, '--steps', '1', '--threads', '1', amp, *model])
     assert name in step.what
     assert len(served) == 3 and step.own == [served[2][0]] and memory.own == [served[2][2]]
-    assert step.work > 1e8 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
+    assert step.work > 5e7 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
 
 
 @pytest.mark.parametrize(
