@@ -17,7 +17,7 @@ from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.source import read_source
 from detkit.datasets import build_dataloader
 from detkit.engine.optim_constructor import resolve_optimizer
-from detkit.registry import DATASETS, DETECTORS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
+from detkit.registry import DATASETS, DETECTORS, HEADS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError
 from detkit.utils.without_memory import without_memory
 
@@ -170,6 +170,16 @@ def test_config_loads_strictly(path):
     cfg = load_default(path)
     assert tuple(cfg.get('sizes', ())) == sizes_of(path)
     assert cfg.model.type in DETECTORS and cfg.task == ('det' if 'det_' in path.stem else path.stem.split('_')[0])
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_gradients_are_combined_as_the_losses_of_the_head_are(path):
+    """Otherwise a step depends on the number of batches and processes; ultralytics' classifiers are made so."""
+    cfg = load_default(path)
+    reduction = HEADS.get(cfg.model.head.type).loss_reduction
+    if cfg.task == 'cls' and path.parent.name != 'yolov5':
+        reduction = 'sum'
+    assert cfg.optim_wrapper.get('reduction', 'sum') == reduction
 
 
 def every_size():

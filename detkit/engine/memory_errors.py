@@ -53,7 +53,7 @@ def _text(runner: Runner, error: BaseException) -> str:
         settings = runner.cfg.get('optim_wrapper') or {}
         accumulate = round((settings.get('accumulate') or 1) * batch_size / smaller)
         same_step = (
-            'the gradients of a step are still summed over as many images'
+            'a step still has the gradients of as many images'
             if settings.get('nominal_batch_size')
             else f'optim_wrapper.accumulate={accumulate} keeps the images of a step'
         )

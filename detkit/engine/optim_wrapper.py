@@ -1,4 +1,4 @@
-"""The optimiser step: mixed precision, summed gradients, clipping."""
+"""The optimiser step: mixed precision, accumulated gradients, clipping."""
 
 import math
 from collections.abc import Iterator
@@ -19,10 +19,11 @@ from detkit.utils.ranks import common_step
 
 @OPTIM_WRAPPERS.register_module()
 class AccumulatingOptimWrapper:
-    """Sums the gradients of ``accumulate`` batches, clips their norm, and steps; nothing waits for the device.
+    """Combines the gradients of ``accumulate`` batches, clips their norm, and steps; nothing waits for the device.
 
-    Losses here are sums over a batch (each detector loss is × batch size), so gradients are summed over accumulated
-    batches and over processes, and a step means the same however the images were divided.
+    A step means the same however its images were divided into batches and among processes, where ``reduction`` is the
+    ``loss_reduction`` of the head: the gradients of losses that are sums over a batch's images are summed, those of
+    losses that are means are averaged.
 
     Args:
         optimizer: built by the constructor from a config; ``dict(type='auto')`` picks optimiser and learning rate.
@@ -31,7 +32,7 @@ class AccumulatingOptimWrapper:
         accumulate: number of batches a step, in place of ``nominal_batch_size``.
         amp: True, False, 'bf16' or 'fp16', see ``detkit.engine.amp``.
         clip_grad_norm: largest norm of all gradients together, None for no limit.
-        reduction: 'sum' or 'mean' over processes.
+        reduction: 'sum' or 'mean', of the gradients of processes and of accumulated batches.
 
     Attributes:
         current_accumulate: batches a step at this iteration; the schedule sets it.
@@ -113,6 +114,8 @@ class AccumulatingOptimWrapper:
         """Clip and step."""
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
+        if self.reduction == 'mean' and self.pending > 1:
+            torch._foreach_div_([param.grad for param in self.parameters() if param.grad is not None], self.pending)
         if self.clip_grad_norm is not None:
             self.grad_norm = clip_grad_norm(self.parameters(), self.clip_grad_norm)
         if self.scaler:

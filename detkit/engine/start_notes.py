@@ -64,7 +64,7 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     if steps >= (_FEW_STEPS if _starts_from_weights(runner) else from_random):
         return None
     made_of = f'{count_text(loop.max_epochs, "epoch")} of {count_text(loop.epoch_length, "batch", "batches")}'
-    made_of += f', the gradients of {summed} summed,' if summed > 1 else ''
+    made_of += f', the gradients of {summed} together,' if summed > 1 else ''
     remedy = 'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1)
     if not _starts_from_weights(runner):
         remedy += ', or load_from=PATH (or a name of `detkit zoo list`) to start from trained weights'

@@ -101,6 +101,17 @@ def shared_divisor(total: Tensor | float, like: Tensor, at_least: float = 1) -> 
     return total.clamp_(min=at_least) / ranks
 
 
+def any_rank_has(count: int, like: Tensor) -> Tensor | bool:
+    """Return whether ``count`` is above 0 in any process or part, which each must ask for in the same order.
+
+    Args:
+        count: this process's number of objects or the like, at least 0.
+        like: a tensor on the device that the result has where there are several processes.
+    """
+    half = 0.5  # between no object and one
+    return shared_divisor(count, like, half) * num_ranks() > half
+
+
 def shared_maximum(count: int) -> int:
     """Return the largest ``count`` of all processes, which each must ask for in the same order.
 

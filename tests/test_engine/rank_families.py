@@ -75,6 +75,7 @@ FAMILIES = {
     'yolov8_seg': _dense('YOLOv8SegmentHead', num_protos=4),
     'yolov8_pose': _dense('YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'yolov8_obb': _dense('YOLOv8OBBHead'),
+    'yolo26_seg': _dense('YOLO26SegmentHead', num_protos=4),
     'yolov8_cls': _classifier(_BACKBONE, type='YOLOv8ClassifyHead', dropout=0.3),
     'yolov5_det': _dense('YOLOv5Head', _V5, anchors=_ANCHORS),
     'yolox_det': _dense('YOLOXHead', _V5, loss_l1=dict(type='L1Loss'))._replace(reduction='mean'),

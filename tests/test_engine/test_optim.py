@@ -51,20 +51,27 @@ def test_groups():
         GroupOptimConstructor(dict(optimizer=SGD))(model.requires_grad_(False))
 
 
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
 @pytest.mark.parametrize('optimizer', [SGD, dict(type='AdamW', lr=0.01, weight_decay=0.01)])
-def test_accumulated_step_equals_one_of_the_whole_batch(optimizer):
+def test_accumulated_step_equals_one_of_the_whole_batch(optimizer, reduction):
     images = torch.randn(6, 3, 8, 8)
     results = []
     for parts in ([images], images.split(2)):
         model = small_model().eval()  # batch statistics would differ
         wrapper = GroupOptimConstructor(
-            dict(optimizer=dict(optimizer), accumulate=len(parts), amp=False, clip_grad_norm=1.0)
+            dict(
+                optimizer=dict(optimizer),
+                accumulate=len(parts),
+                amp=False,
+                clip_grad_norm=1.0,
+                reduction=reduction,
+            )
         )(model)
         for _ in range(2):
             for i, part in enumerate(parts):
                 with wrapper.optim_context(model):
-                    loss = model(part).square().sum()
-                wrapper.update_params(loss)
+                    squares = model(part).square()
+                wrapper.update_params(squares.sum() if reduction == 'sum' else squares.mean())
                 assert wrapper.stepped == (i == len(parts) - 1)
         assert wrapper.num_steps == 2
         results.append([p.detach().clone() for p in model.parameters()])

@@ -178,6 +178,11 @@ def test_distribution_focal_loss_of_nothing():
     assert loss == 0 and logits.grad.shape == (0, 4, 16)
 
 
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf])
+def test_distribution_focal_loss_of_a_target_that_is_no_number(value):
+    assert not DistributionFocalLoss()(draw(2, 4, 16), torch.full((2, 4), value)).isfinite()
+
+
 def test_distribution_focal_loss_is_cross_entropy_with_two_bins():
     logits, weight = draw(6, 4, 16), torch.rand(6, dtype=torch.float64)
     targets = torch.rand(6, 4, dtype=torch.float64) * 14.99

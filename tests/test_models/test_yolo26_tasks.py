@@ -84,6 +84,18 @@ def test_masks_decide_between_equal_boxes(monkeypatch):
         assert all(torch.equal(first, second) for first, second in zip(found, other, strict=True))
 
 
+@pytest.mark.parametrize('bbox', [[-60.0, -60, -9, -3], [70, 80, 90, 99], [80, 8, 20, 3], [30, 70, 60, 20]])
+def test_predicted_boxes_outside_of_the_image_overlap_with_no_mask(bbox):
+    """Distances may be negative, so that a box can also be inside out."""
+    priors, preds = candidates(80)
+    protos = torch.ones(1, 3, 16, 16)
+    preds = preds._replace(
+        bboxes=torch.tensor(bbox).float().expand(1, 80, 4), masks=PrototypeMasks(torch.ones(1, 80, 3), protos)
+    )
+    found = MaskTaskAlignedAssigner(topk=10)(preds, priors, truth(masks=masks_of_boxes()[0]))
+    assert found.valid.any() and not found.scores.any()
+
+
 def test_keypoints_decide_and_coarse_points_are_for_large_objects():
     priors, preds = candidates(80)
     keypoints = torch.tensor([[[[10.0, 10, 2], [40, 30, 1]], [[50, 50, 2], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]])

@@ -1,7 +1,7 @@
 """DETR's schedule on COCO: 300 epochs, AdamW at 1e-4 with a tenth of that for the backbone, × .1 from epoch 200 on.
 
 Published for 16 images a step. Each process takes a step with its ``batch_size`` images; with fewer GPUs than the
-published 8, ``optim_wrapper.accumulate=8`` sums the gradients of 8 batches.
+published 8, ``optim_wrapper.accumulate=8`` averages the gradients of 8 batches.
 """
 
 max_epochs = 300

@@ -1,7 +1,7 @@
 """D-FINE's schedule (https://arxiv.org/abs/2410.13842): AdamW at a flat rate, strong augmentation until near the end.
 
 Published for 32 images a step, 128 in N. Each process takes a step with its ``batch_size`` images;
-``optim_wrapper.accumulate=8`` sums the gradients of 8 batches. A leaf chooses the ``recipe`` of its size.
+``optim_wrapper.accumulate=8`` averages the gradients of 8 batches. A leaf chooses the ``recipe`` of its size.
 """
 
 # By size: the rate, the backbone's share of it, weight decay, epochs, and those of them without strong augmentation.

@@ -2,7 +2,7 @@
 
 The rate is for 16 images a step and rises over the first ``warmup_iters``, of which a small dataset wants fewer. Each
 process takes a step with its ``batch_size`` images; with fewer GPUs than the usual 8, ``optim_wrapper.accumulate=8``
-sums the gradients of 8 batches.
+averages the gradients of 8 batches.
 """
 
 max_epochs = 12

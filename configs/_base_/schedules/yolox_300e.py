@@ -20,7 +20,8 @@ optim_wrapper = dict(
     type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4),
-    nominal_batch_size=64,  # gradients are summed over batches until about this many images
+    reduction='mean',  # the losses are means over the objects of all processes
+    nominal_batch_size=64,  # gradients are averaged over batches until about this many images
     accumulate=None,  # or that many batches
     clip_grad_norm=None,
     amp=True,  # False, 'bf16' or 'fp16'

@@ -165,7 +165,7 @@ def plan_text(plan: SchedulePlan) -> str:
     lines = [
         f'{plan.label}: {plan.num_images:,} images in batches of {plan.batch_size} are {plan.epoch_length:,} '
         f'iterations an epoch; {plan.max_epochs:,} epochs, {plan.max_iters:,} iterations',
-        f'{plan.optimizer}, about {plan.steps:,} steps; a step sums the gradients of {final} '
+        f'{plan.optimizer}, about {plan.steps:,} steps; a step has the gradients of {final} '
         f'batch{"es" if final > 1 else ""}, {final * plan.batch_size} images',
         f'warm-up {plan.warmup:,} iterations{epochs}' if plan.warmup else 'no warm-up',
     ]

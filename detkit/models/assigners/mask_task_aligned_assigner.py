@@ -65,9 +65,9 @@ def _mask_overlaps(
     for slots, (rows, columns), targets in groups(bboxes, valid, gt.masks[image]):
         x0, y0, x1, y1 = bboxes[slots].T.unsqueeze(-1)  # (n, 1) each
         window = protos[:, rows, columns]  # (D, h', w')
-        positive = preds.masks.coeffs[image, points[slots]] @ window.flatten(1) > 0
+        positive = preds.masks.coeffs[image, points[slots]] @ window.flatten(1) > 0  # (n, h' * w')
         across, down = (x[columns] >= x0) & (x[columns] < x1), (y[rows] >= y0) & (y[rows] < y1)
-        masks = positive.view(-1, *window.shape[1:]) & across.unsqueeze(1) & down.unsqueeze(2)
+        masks = positive.view(len(slots), *window.shape[1:]) & across.unsqueeze(1) & down.unsqueeze(2)
         shared = (masks & targets[:, rows, columns]).sum((1, 2))
         union = masks.sum((1, 2)) + targets.sum((1, 2)) - shared
         found[slots] = shared.to(found.dtype) / (union + EPS)

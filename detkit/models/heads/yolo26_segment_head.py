@@ -12,6 +12,7 @@ from detkit.protocols import MaskPointAssigner, PixelMaskLoss
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import AssignResult, Candidates, PrototypeMasks
+from detkit.utils.ranks import any_rank_has
 
 from ..layers import ConvModule
 from ..postprocess.top_k import TOP_KEYS
@@ -93,7 +94,8 @@ class DirectSegmentHead(YOLOv8SegmentHead, DirectHead):
     ) -> dict[str, Tensor]:
         """Return the losses of ``YOLOv8SegmentHead`` and ``DirectHead``, and ``loss_sem``.
 
-        As in ultralytics, a batch without objects gives no ``loss_sem``; images without them in other batches do.
+        As in ultralytics, a batch without objects gives no ``loss_sem``; images without them in other batches do. The
+        batch is that of all processes.
         """
         losses = super()._losses(flat, priors, assigned, gt)
         logits = flat['semantic_logits']
@@ -101,7 +103,7 @@ class DirectSegmentHead(YOLOv8SegmentHead, DirectHead):
         # A mask for each class of each image: (B, C, h, w) -> (B * C, h * w)
         logits, targets = logits.flatten(0, 1).flatten(1), targets.flatten(0, 1).flatten(1)
         loss_sem = self.loss_semantic(logits, targets) + self.loss_semantic_dice(logits, targets)
-        return dict(**losses, loss_sem=loss_sem * bool(gt.num_instances))
+        return dict(**losses, loss_sem=loss_sem * any_rank_has(gt.num_instances, logits))
 
 
 @HEADS.register_module()
