@@ -1,4 +1,4 @@
-"""A step of every head on batches that are rare: without objects, of tiny or too many ones, of a network gone astray."""
+"""A step of every head on rare batches: without objects, of tiny or too many ones, of a network gone astray."""
 
 import math
 
