@@ -4,7 +4,8 @@ Strong augmentation begins in the fifth epoch. Mosaics and averaged images end a
 and all of it some epochs before the end, where training goes on from the best weights.
 
 Published for 32 images a step (16 on RT-DETRv2, 128 in N and in DEIMv2). Each process takes a step with its
-``batch_size`` images; ``optim_wrapper.accumulate=8`` averages the gradients of 8 batches. A leaf chooses its ``recipe``.
+``batch_size`` images; ``optim_wrapper.accumulate=8`` averages the gradients of 8 batches. A leaf chooses
+its ``recipe``.
 """
 
 _base_ = './dfine.py'
