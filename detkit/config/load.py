@@ -105,7 +105,8 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
     if parts:
         executed = run(variables)
     before = run({}).values if variables else {}
-    for name in variables.keys() - TOP_LEVEL_KEYS - _with_effect(executed, before, variables):
+    effective = _with_effect(executed, before, variables) if variables else set()
+    for name in variables.keys() - TOP_LEVEL_KEYS - effective:
         # A variable may be read, and what is built from it be unused all the same.
         without = run({other: value for other, value in variables.items() if other != name}).values
         if without[name] != variables[name] and _effect(without) == _effect(executed.values):

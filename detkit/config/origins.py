@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class Origins:
         found: set[str] = set()
         texts = [self.find(path).expression]
         while texts:
-            new = {*re.findall(r'[A-Za-z_]\w*', texts.pop())} - found
+            new = _names_in(texts.pop()) - found
             found |= new
             texts += [self.expression((name,)) for name in new]
         return found
@@ -168,6 +168,11 @@ class Origins:
         entries = self._entries.get(path[:1], {})
         depth = len(path)
         self._entries[path[:1]] = {p: origin for p, origin in entries.items() if p[:depth] != path}
+
+
+@lru_cache(maxsize=4096)
+def _names_in(expression: str) -> frozenset[str]:
+    return frozenset(re.findall(r'[A-Za-z_]\w*', expression))
 
 
 def places_in(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -127,7 +128,7 @@ def _shortcoming(name: str) -> str:
     if not backend.least:
         return ''
     try:
-        version = metadata.version(name)
+        version = _release(name)
     except metadata.PackageNotFoundError:  # a folder of that name
         return 'which is not installed'
     if tuple(int(part) for part in re.findall('[0-9]+', version)[: len(backend.least)]) < backend.least:
@@ -137,6 +138,12 @@ def _shortcoming(name: str) -> str:
     except ImportError as error:  # built for another NumPy, or another system
         return f'which cannot be imported ({first_line(error)})'
     return ''
+
+
+@functools.cache
+def _release(name: str) -> str:
+    """Return the release of an installed distribution; looking it up takes milliseconds."""
+    return metadata.version(name)
 
 
 def coco_dataset(columns: InstanceColumns, shapes: Sequence[tuple[int, int]], num_classes: int) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def test_the_fastest_installed_backend_is_chosen(monkeypatch):
         if name in broken:
             raise ImportError('built for another NumPy\nand more')
 
-    monkeypatch.setattr(coco_backends.metadata, 'version', versions.__getitem__)
+    monkeypatch.setattr(coco_backends, '_release', versions.__getitem__)
     broken = []
     monkeypatch.setattr(coco_backends, 'importlib', SimpleNamespace(util=importlib.util, import_module=imported))
     assert choose_backend('auto') == 'hotcoco'
