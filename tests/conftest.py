@@ -55,6 +55,12 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Leave all that the process holds out of the collections by which pytest ends, which take seconds each."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope='session')
 def _freed_memory_is_kept() -> None:
     """Let all tests keep freed memory, as the first training or prediction among them makes the process do.

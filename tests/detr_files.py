@@ -60,18 +60,17 @@ def small_detr(
 
 def published_state(model: nn.Module, layout: str) -> dict[str, Tensor]:
     """Under the names of a layout; the original's incoming projections are packed."""
-    names = {name: DETR_KEYS[layout].to_theirs(name) for name in model.state_dict()}
+    own = model.state_dict()
+    names = {name: DETR_KEYS[layout].to_theirs(name) for name in own}
     masks = any('mask_head' in name for name in names.values())
     state: dict[str, Tensor] = {}
-    for ours, value in model.state_dict().items():
+    for ours, value in own.items():
         theirs = names[ours]
         if masks and not theirs.startswith(('mask_head', 'bbox_attention')):
             theirs = f'detr.{theirs}'
         attention, found, rest = theirs.rpartition('.query_proj.')
         if layout == 'original' and found:
-            parts = [
-                model.state_dict()[ours.replace('.query_proj.', f'.{part}_proj.')] for part in ('query', 'key', 'value')
-            ]
+            parts = [own[ours.replace('.query_proj.', f'.{part}_proj.')] for part in ('query', 'key', 'value')]
             state[f'{attention}.in_proj_{rest}'] = torch.cat(parts)
         elif layout != 'original' or not any(f'.{part}_proj.' in theirs for part in ('key', 'value')):
             state[theirs] = value

@@ -13,7 +13,9 @@ from threading import Timer
 
 # Processes of Python are forked from one that has imported these, which takes seconds.
 _context = get_context('forkserver')
-_context.set_forkserver_preload(['torch', 'detkit.engine.runner'])
+_context.set_forkserver_preload(
+    ['torch', 'torch._dynamo', 'mmengine.evaluator', 'mmengine.model', 'detkit.engine.runner', 'detkit.zoo.weights']
+)
 
 
 def free_ports(count: int = 1) -> list[str]:

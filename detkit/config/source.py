@@ -32,13 +32,11 @@ class Program:
     """A file that is ready to run.
 
     Attributes:
-        tree: the syntax tree, rewritten so that variables can be replaced; read only.
-        code: the tree, compiled.
+        code: the file, compiled, rewritten so that variables can be replaced.
         imported: the names that the file imports to use them (``from … import COCO80``), which are no settings of its
             own.
     """
 
-    tree: ast.Module
     code: CodeType
     imported: frozenset[str]
 
@@ -145,7 +143,7 @@ def sized_base(path: Path) -> tuple[str, str] | None:
     return None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _source(path: Path, text: str) -> Source:
     return Source(path, text)
 
@@ -156,4 +154,4 @@ def _program(source: Source, variables: frozenset[str], former: frozenset[str]) 
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     imported = frozenset(alias.name for node in imports for alias in node.names if alias.asname is None) - assigned
-    return Program(tree, compile(tree, str(source.path), 'exec'), imported)
+    return Program(compile(tree, str(source.path), 'exec'), imported)

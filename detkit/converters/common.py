@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,7 @@ class KeyTable:
         return {ours: tensor for name, tensor in state.items() if (ours := self.to_detkit(name)) is not None}
 
 
+@cache
 def _pattern(prefix: str) -> re.Pattern:
     return re.compile(re.escape(prefix).replace(r'\{\}', r'(\d+)') + r'(?=\.|$)')
 

@@ -28,7 +28,8 @@ def _words(size: int, name: str, seed: int) -> np.ndarray:
 def seeded_array(shape: tuple[int, ...], name: str, seed: int) -> np.ndarray:
     """Uniform float64 numbers in [0, 1) that depend on ``shape``, ``name`` and ``seed`` alone."""
     words = np.atleast_1d(_words(max(prod(shape), 1), name, seed))[: prod(shape)]
-    return ((words >> np.uint64(11)) * 2.0**-53).reshape(shape)
+    words >>= np.uint64(11)
+    return np.multiply(words, 2.0**-53).reshape(shape)
 
 
 def seeded_tensor(shape: tuple[int, ...], name: str, seed: int) -> Tensor:
@@ -55,11 +56,11 @@ def seeded_state(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, 
             continue
         unit = seeded_tensor(shape, name, seed)
         if len(shape) >= 2:
-            state[name] = (unit - 0.5) * 2 * sqrt(3) * sqrt(2 / prod(shape[1:]))
+            state[name] = unit.sub_(0.5).mul_(2 * sqrt(3)).mul_(sqrt(2 / prod(shape[1:])))
         elif name.endswith(('bias', 'running_mean')):
-            state[name] = (unit - 0.5) * 0.4
+            state[name] = unit.sub_(0.5).mul_(0.4)
         else:
-            state[name] = unit + 0.5
+            state[name] = unit.add_(0.5)
     return state
 
 

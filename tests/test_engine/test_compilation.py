@@ -85,8 +85,9 @@ def check_step(name: str, tiny_data: Path, repo: Path, arguments: dict[str, Any]
     for key, value in wanted.items():
         assert torch.linalg.vector_norm(found[key] - value) <= tolerance * torch.linalg.vector_norm(value) + 1e-6, key
     assert list(compiled.state_dict()) == names
+    state = compiled.state_dict()
     for key, value in model.state_dict().items():
-        torch.testing.assert_close(compiled.state_dict()[key], value, rtol=tolerance, atol=1e-5, msg=key)
+        torch.testing.assert_close(state[key], value, rtol=tolerance, atol=1e-5, msg=key)
 
 
 @pytest.mark.parametrize('name', [*FAMILIES, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])

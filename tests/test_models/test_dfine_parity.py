@@ -53,8 +53,9 @@ def seeded_dfine(name: str) -> torch.nn.Module:
         embed_dims=dims, feedforward_dims=ffn, num_layers=layers, num_points=points, reg_scale=reg_scale
     )
     model = DETECTORS.build(config).double()
-    names = {their_name(name, key): key for key in model.state_dict()}
-    shapes = {theirs: tuple(model.state_dict()[key].shape) for theirs, key in names.items()}
+    own = model.state_dict()
+    names = {their_name(name, key): key for key in own}
+    shapes = {theirs: tuple(own[key].shape) for theirs, key in names.items()}
     state = dfine_state(shapes, reg_scale)
     model.load_state_dict({key: state[theirs] for theirs, key in names.items()})
     return model

@@ -223,8 +223,9 @@ def test_weights_of_other_files(reference, tmp_path, wrap):
     torch.save(wrap(reference.state_dict()), tmp_path / 'w.pth')
     backbone = ResNet(18, weights=str(tmp_path / 'w.pth'))
     backbone.init_weights()
+    expected = reference.state_dict()
     for name, value in backbone.state_dict().items():
-        assert torch.equal(value, reference.state_dict()[name]) or name.endswith('num_batches_tracked')
+        assert torch.equal(value, expected[name]) or name.endswith('num_batches_tracked')
 
 
 def test_weights_are_read_when_initialised_only(tmp_path):

@@ -48,8 +48,9 @@ def test_a_backbone_starts_from_named_weights(server, tmp_path, monkeypatch, cap
     assert out.strip() == str(cache_folder() / 'zoo' / 'mine-r18' / 'mine-r18.pth') and 'Apache-2.0' in err
     backbone = ResNet(18, weights='mine-r18')
     backbone.init_weights()
+    state = backbone.state_dict()
     for name, value in reference.state_dict().items():
-        assert torch.equal(backbone.state_dict()[name], value), name
+        assert torch.equal(state[name], value), name
     assert len(server.requests) == 1
 
 
