@@ -65,10 +65,13 @@ def test_half_precision_of_a_small_input(name, fmt, tmp_path):
     for package in {**find_format(fmt).packages, **find_format(fmt).converters}:
         pytest.importorskip(package)
     path = tmp_path / f'model{find_format(fmt).suffix}'
-    whole = export_detector(build_task(name, 64), path, ExportSettings(fmt, img_size=64, dynamic=False), images)
+    shallow = name.startswith('yolov8')
+    whole = export_detector(
+        build_task(name, 64, shallow), path, ExportSettings(fmt, img_size=64, dynamic=False), images
+    )
     size = sum(file.stat().st_size for file in find_format(fmt).files(path))
     half = export_detector(
-        build_task(name, 64), path, ExportSettings(fmt, img_size=64, dynamic=False, half=True), images
+        build_task(name, 64, shallow), path, ExportSettings(fmt, img_size=64, dynamic=False, half=True), images
     )
     assert half.description.half and not whole.description.half
     assert whole.differences.scores < half.differences.scores < 0.03
