@@ -62,7 +62,7 @@ class _Run:
 
 # Runs of files that compute their values from nothing but their texts and their variables; the file used last is last.
 _closed_runs: OrderedDict[Path, list[_Run]] = OrderedDict()
-_MOST_FILES, _MOST_RUNS = 1024, 8
+_MOST_FILES, _MOST_RUNS = 512, 8
 _lock = Lock()
 
 

@@ -267,8 +267,9 @@ def _descriptions(
     described = family.name, f'{family.key}/{name}'
     for options in sizes:
         resolved = resolve_model(file, options, *described, _has_decoder)
-        if config is None:
-            options |= _options(found, resolved['model']['head'])
+        added = _options(found, resolved['model']['head']) if config is None else {}
+        if added:
+            options |= added
             resolved = resolve_model(file, options, *described, _has_decoder)
         differences = ('classes',) if classes != tuple(resolved['classes']) else ()
         set_classes(resolved, classes)

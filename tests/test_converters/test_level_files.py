@@ -8,6 +8,7 @@ import pytest
 import torch
 from builders import CONFIGS, model_config
 from conversions import converted, tensor_refs
+from coverings import slow_unless
 from parity.levels_shapes import SHAPE
 from parity.seeded import assert_matches, seeded_tensor
 from pickled_files import SEED, rename, set_attribute
@@ -63,8 +64,11 @@ def strides(name: str) -> dict[str, torch.Tensor]:
     return {'stride': torch.tensor(MODELS[name].strides, dtype=torch.float32)}
 
 
-@pytest.mark.parametrize('size', INNER)
-@pytest.mark.parametrize('name', MODELS)
+# Tasks have the sizes of detection.
+@pytest.mark.parametrize(
+    ('name', 'size'),
+    [slow_unless(task_of(name) == 'det' or size == 'n', name, size) for name in MODELS for size in INNER],
+)
 def test_every_size_is_recognised(name, size):
     found = model_of(name, shapes_of(name, size), size)
     config = CONFIGS / found.config

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from builders import build_model
-from coverings import slow_unless
+from coverings import each_of_both, slow_unless
 from parity.rotated_shapes import rotated_state
 from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE, loss_state
@@ -53,11 +53,11 @@ OUTPUTS = {
 MODELS = [slow_unless(size == 'n' or task == 'det', task, size) for task in NUM_CLASSES for size in INNER]
 
 
-@pytest.mark.parametrize('task, num_classes', COUNTS)
-def test_parameter_counts(task, num_classes):
-    for size, count in zip('nsmlx', COUNTS[task, num_classes], strict=True):
-        model = build_model(f'yolo11_{task}', num_classes, 'meta', size=size)
-        assert sum(param.numel() for param in model.parameters()) == count, size
+@pytest.mark.parametrize(('kind', 'size'), each_of_both(COUNTS, 'nsmlx'))
+def test_parameter_counts(kind, size):
+    task, num_classes = kind
+    model = build_model(f'yolo11_{task}', num_classes, 'meta', size=size)
+    assert sum(param.numel() for param in model.parameters()) == COUNTS[kind]['nsmlx'.index(size)]
 
 
 @pytest.fixture(scope='module')
