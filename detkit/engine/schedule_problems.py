@@ -90,7 +90,7 @@ def _of_closed_transforms(hook: CloseTransformsHook, runner: Runner) -> list[Pro
         (
             f'CloseTransformsHook turns {", ".join(never)} off for the last {hook.num_epochs} epochs{early}, which are '
             f'all {max_epochs}',
-            'its num_epochs=... (plain_epochs=... of D-FINE and DEIM) and start_epoch=... smaller, or more epochs, '
+            'its num_epochs=... (plain_epochs=... where a config has it) and start_epoch=... smaller, or more epochs, '
             'unless that is meant',
         )
     ]
