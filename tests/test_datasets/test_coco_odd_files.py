@@ -38,10 +38,10 @@ def content_of(count=3):
 
 @pytest.fixture
 def load(tmp_path):
-    for i in range(1, 4):
-        write_image(tmp_path / 'img' / f'{i}.png', 20, 10)
-
     def _load(content, **options):
+        listed = content.get('images') if isinstance(content, dict) else None
+        for i in range(1, 1 + max(3, len(listed) if isinstance(listed, list) else 0)):
+            write_image(tmp_path / 'img' / f'{i}.png', 20, 10)
         text = content if isinstance(content, bytes | str) else json.dumps(content)
         (tmp_path / 'a.json').write_bytes(text if isinstance(text, bytes) else text.encode())
         return CocoDataset('a.json', 'img', data_root=str(tmp_path), **options)
@@ -207,12 +207,51 @@ def test_an_outline_outside_its_image_costs_the_outline_and_not_the_object(load,
     content['annotations'][0]['segmentation'] = [outside]
     content['annotations'][1]['segmentation'] = [RING, outside, RING]
     content['annotations'][2]['segmentation'] = [[-2, -1, 30, -1, 30, 12, -2, 12]]  # all of the image is inside
+    content['annotations'][2]['bbox'] = [0, 0, 20, 10]
     dataset = load(content)
     assert counts(dataset) == [1, 1, 1] and rings(dataset) == [[], [3, 3], [4]] and not dataset.skipped
     assert [skip.where for skip in dataset.unused] == ['annotation 1 of image 1', 'annotation 2 of image 2']
     assert all('of which nothing lies inside the image' in skip.reason for skip in dataset.unused)
     scene = Scene.of_image(np.zeros((10, 20, 3), np.uint8), dataset.records[0].annotations)
     assert place_objects(scene).annotations.bboxes.tolist() == [[2, 1, 6, 6]]  # it is learnt by its box
+
+
+OTHER = (
+    'a bbox that is far from the box around its outline (IoU below 0.5): training takes the latter, metrics the former'
+)
+
+
+def test_a_box_that_disagrees_with_what_is_drawn_is_named(load):
+    content = content_of(5)
+    content['annotations'][1]['bbox'] = [8, 1, 4, 5]  # beside its outline
+    content['annotations'][2] |= {'bbox': [8, 1, 4, 5], 'segmentation': {'size': [10, 20], 'counts': [11, 5, 184]}}
+    content['annotations'][3] |= {'bbox': [8, 1, 4, 5], 'iscrowd': 1}
+    content['annotations'][4] |= {'bbox': [15, 1, 8, 5], 'segmentation': []}  # 3 px beyond the image
+    dataset = load(content)
+    found = [(skip.where, skip.reason) for skip in dataset.unused]
+    beyond = 'a box that reaches beyond the image: the part inside is used'
+    assert found == [(f'annotation {i} of image {i}', reason) for i, reason in ((5, beyond), (2, OTHER), (3, OTHER))]
+    assert counts(dataset) == [1] * 5 and not dataset.skipped
+
+
+@pytest.mark.parametrize('outlined', [True, False])
+def test_boxes_that_are_two_corners_are_refused(load, outlined):
+    content = content_of(12)
+    for i, entry in enumerate(content['annotations']):
+        x, y = 5 + i % 6, 2 + i % 3
+        ring = [x, y, x + 6, y, x + 6, y + 6, x, y + 6]
+        entry |= {'bbox': [x, y, x + 6, y + 6], 'segmentation': [ring] if outlined else []}
+    reason = (
+        'bbox [5, 2, 11, 8] is x0, y0, x1, y1 of its outline, not x'
+        if outlined
+        else 'bbox [5, 2, 11, 8] has the third number above the first .*: x0, y0, x1, y1 in place'
+    )
+    with pytest.raises(DataError, match=reason.replace('[5, 2, 11, 8]', r'\[5.0, 2.0, 11.0, 8.0\]')):
+        load(content)
+    for entry in content['annotations']:
+        x, y, x1, y1 = entry['bbox']
+        entry['bbox'] = [x, y, x1 - x, y1 - y]
+    assert counts(load(content)) == [1] * 12
 
 
 def test_rings_across_objects_keep_their_owners():

@@ -195,7 +195,10 @@ def test_the_image_may_be_named_in_the_file_alone(tmp_path):
         (object_xml('cat', (1, 1, 'nan', 5)), 'does not hold the numbers xmin'),
         (object_xml('cat', (1, 1, '1_0', 5)), 'does not hold the numbers xmin'),
         (object_xml('cat', (1, 1, 5, 5), 'maybe'), "<difficult> is 'maybe'"),
-        (object_xml('cat', (9, 1, 5, 5)), 'no area inside the image'),
+        (object_xml('cat', (9, 1, 5, 5)), 'its corners exchanged: xmin, ymin must be the smaller ones (9, 1, 5, 5)'),
+        (object_xml('cat', (1, 1, '5,5', 5)), "<xmax> is '5,5', with a decimal comma"),
+        (object_xml('cat', (1, 1, 5)), '<ymax> is missing'),
+        ('<object><name>cat</name><polygon/></object>', 'it has <polygon>, which is not read'),
         (object_xml('cat', (25, 1, 30, 5)), 'no area inside the image'),
     ],
 )
@@ -210,7 +213,17 @@ def test_boxes_end_at_the_border_and_repeats_are_left_out(tmp_path):
     twice = object_xml('dog', (5, 5, 99, 99))
     dataset, annotations = annotations_of(write_one(tmp_path, CAT, twice, twice))
     assert annotations.bboxes.tolist() == [[0, 0, 10, 5], [4, 4, 20, 10]]
-    assert dataset.skipped == [] and [skip.where for skip in dataset.unused] == ['object 3']
+    assert dataset.skipped == [] and [skip.where for skip in dataset.unused] == ['object 2', 'object 3']
+    assert 'reaches beyond the image' in dataset.unused[0].reason
+
+
+def test_boxes_that_count_from_0_are_named(tmp_path):
+    root = write_one(tmp_path, object_xml('cat', (0, 3, 9, 9)), object_xml('cat', (1, 1, 9, 9)))
+    dataset, _ = annotations_of(root)
+    (skip,) = dataset.unused
+    assert skip.where == 'object 1' and 'one_based=False reads files that count from 0' in skip.reason
+    dataset, annotations = annotations_of(root, one_based=False)
+    assert dataset.unused == [] and annotations.bboxes.tolist() == [[0, 3, 9, 9], [1, 1, 9, 9]]
 
 
 @pytest.mark.parametrize(

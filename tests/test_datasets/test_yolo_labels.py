@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from detkit.datasets.formats.yolo_labels import parse_labels, parse_outlines
+from detkit.datasets.formats.yolo_labels import parse_keypoints, parse_labels, parse_outlines
 
 
 def test_no_files_and_empty_files():
@@ -183,3 +183,35 @@ def test_against_reading_line_by_line():
         assert table.ring_sizes[number] == size
         np.testing.assert_allclose(table.bboxes[number], expected, atol=1e-12)
         point += size
+
+
+def test_boxes_beyond_the_image_are_cut_and_named():
+    table = parse_labels([b'0 .1 .5 .4 .2\n1 .1 .5 .21 .2'], 2)
+    np.testing.assert_allclose(table.bboxes, [[0, 0.4, 0.3, 0.6], [0, 0.4, 0.205, 0.6]])
+    assert [(note.line, note.reason) for note in table.unused] == [
+        (1, 'a box that reaches beyond the image: the part inside is used')
+    ]
+    many = '\n'.join(f'1 .1 .5 .{i} .2' for i in range(300, 500)).encode()
+    (note,) = parse_labels([b'', many], 2).unused
+    assert (note.file, note.line, note.count) == (1, 1, 200)
+
+
+@pytest.mark.parametrize('keypoints', ['', ' .5 .5 2'])
+def test_two_corners_in_place_of_centre_and_size_are_refused(keypoints):
+    lines = [
+        f'0 {x:.2f} {y:.2f} {x + 0.4:.2f} {y + 0.3:.2f}{keypoints}' for x in (0.1, 0.3, 0.5) for y in (0, 0.2, 0.4, 0.6)
+    ]
+    parse = partial(parse_keypoints, keypoint_shape=(1, 3)) if keypoints else None
+    table = parse_labels(['\n'.join(lines).encode()], 1, parse)
+    assert len(table.labels) == 0 and len(table.skipped) == 12 and table.unused == []
+    assert all('x0, y0, x1, y1 in place of a width and a height?' in note.reason for note in table.skipped)
+    table = parse_labels(['\n'.join(lines[:5]).encode()], 1, parse)  # too few to tell
+    assert len(table.labels) == 5 and table.unused
+
+
+def test_a_wrong_count_is_taken_for_keypoints_only_where_visibilities_are():
+    reasons = [
+        parse_labels([line], 1).skipped[0].reason for line in (b'0 .1 .1 .5 .1 .5 .5 .1', b'0 .5 .5 .2 .2 .5 .5 2')
+    ]
+    assert reasons[0].endswith('(an outline with a coordinate too many or too few?)')
+    assert reasons[1].endswith('(a box with 1 keypoint? Set kpt_shape: [1, 3] in the data yaml)')

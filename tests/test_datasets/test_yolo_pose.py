@@ -43,6 +43,12 @@ def test_two_values_are_labelled_unless_negative():
     table = parse([f'0 {BOX} 0 0 .5 .7\n0 {BOX} .1 .2 -1 .5'.encode()], (2, 2))
     np.testing.assert_allclose(table.keypoints, [[[0, 0, 1], [0.5, 0.7, 1]], [[0.1, 0.2, 1], [0, 0, 0]]])
     assert table.skipped == []
+    (note,) = table.unused
+    assert (
+        note.line == 1 and 'keypoints at 0 0, which count as labelled: where they are not, write -1 -1' in note.reason
+    )
+    (note,) = parse([f'0 {BOX} 0 0 0 .5 .7 1\n1 {BOX} 0 0 2 .5 .7 1'.encode()]).unused
+    assert note.line == 2 and 'write the visibility 0' in note.reason
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,7 @@ def test_two_values_are_labelled_unless_negative():
         (f'2 {BOX} .4 .6 2 .5 .7 1', 'class id 2'),
         ('0 0.5 1.5 0.4 0.4 .4 .6 2 .5 .7 1', 'coordinate of the box outside'),
         (f'0 {BOX} .4 1.6 2 .5 .7 1', 'a keypoint outside [0, 1]'),
+        (f'0 {BOX} 40 16 2 50 17 1', 'a keypoint far outside [0, 1], as if in pixels'),
         (f'0 {BOX} .4 .6 3 .5 .7 1', 'a visibility of a keypoint that is not 0, 1 or 2'),
         (f'0 {BOX} .4 .6 2 .5 .7 .9', 'a visibility of a keypoint that is not 0, 1 or 2'),
         (f'0 {BOX} .4 .6 2 .5 .7 -1', 'a visibility of a keypoint that is not 0, 1 or 2'),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from detkit.datasets.box_forms import BEYOND, CORNERS, look_like_corners, reach_beyond
 from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.formats.coco_columns import Columns, read_columns
+from detkit.datasets.formats.coco_hulls import compare_with_hulls, read_hulls
+from detkit.datasets.formats.coco_ids import indices_of, kinds_of, typed_id, value_at
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import show
 from detkit.datasets.formats.coco_segmentations import LIMIT
@@ -17,16 +20,18 @@ from detkit.datasets.shares import ALL_SHARES, FEW_PIXELS, are_shares
 from detkit.datasets.skips import Skip
 from detkit.structures.polygons import Polygons
 
-__all__ = ['CocoObjects', 'select_objects', 'typed_id']
+__all__ = ['CocoObjects', 'select_objects']
 
 _ODD_OUTLINE = (
     'a ring of an outline that is not three points or more, or an outline without a width, a height or a pixel: it is '
     'left out, the box is kept'
 )
 _OUTSIDE = 'a ring of an outline of which nothing lies inside the image: it is left out, the box is kept'
+_OTHER_BOX = (
+    'a bbox that is far from the box around its outline (IoU below 0.5): training takes the latter, metrics the former'
+)
 # An odd number with as many ones as zeros, to mix bits with.
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
-_KINDS = {int: 'whole number', float: 'fraction', str: 'text'}
 # Entries with the same fault that are listed one by one.
 _MOST_LISTED = 1000
 
@@ -100,7 +105,7 @@ class _Selection:
         }
         self.kept = np.ones(int(self.starts[-1]), bool)
         self.shapes = images.shape_array()
-        self.images = _indices(self.columns['image_ids'], images.numbers)
+        self.images = indices_of(self.columns['image_ids'], images.numbers)
         self.other_classes = self._choose(images, labels_by_category)
         self._check()
 
@@ -108,19 +113,19 @@ class _Selection:
         """Drop annotations of unknown images and categories; return how many of each class were not asked for."""
         image_ids, category_ids = self.columns['image_ids'], self.columns['category_ids']
         unused = dict.fromkeys(images.listed - images.numbers.keys(), 0)
-        self.kept &= _indices(image_ids, unused) < 0
-        expected = f'whose ids are {_kinds(images.listed)}'
+        self.kept &= indices_of(image_ids, unused) < 0
+        expected = f'whose ids are {kinds_of(images.listed)}'
         self.drop(
             self.images < 0,
-            lambda i: f'image_id {typed_id(_at(image_ids, i))} is not among the images, {expected}',
+            lambda i: f'image_id {typed_id(value_at(image_ids, i))} is not among the images, {expected}',
             'an image_id that is not among the images',
         )
         categories = list(labels_by_category)
-        numbers = _indices(category_ids, {own: number for number, own in enumerate(categories)})
-        expected = f'whose ids are {_kinds(categories)}'
+        numbers = indices_of(category_ids, {own: number for number, own in enumerate(categories)})
+        expected = f'whose ids are {kinds_of(categories)}'
         self.drop(
             numbers < 0,
-            lambda i: f'category_id {typed_id(_at(category_ids, i))} is not a category of the file, {expected}',
+            lambda i: f'category_id {typed_id(value_at(category_ids, i))} is not a category of the file, {expected}',
             'a category_id that is not a category of the file',
         )
         labels = np.array([-1 if own is None else own for own in labels_by_category.values()] or [-1], np.int64)
@@ -173,8 +178,27 @@ class _Selection:
         )
         self.bboxes = xyxy
         self.outside = self._rings_outside(size_wh)
+        self._check_form(bboxes, xyxy, size_wh)
         if self.num_keypoints is not None:
             self._check_keypoints(self.num_keypoints)
+
+    def _check_form(self, bboxes: np.ndarray, xyxy: np.ndarray, size_wh: np.ndarray) -> None:
+        """Drop boxes that are written as x0, y0, x1, y1; keep which ones reach out or differ from what is drawn."""
+        hulls = read_hulls(self.parts).clip(0, np.tile(size_wh, 2))  # NaN stays NaN
+        hulls[self.columns['crowds'] | ~self.kept] = np.nan
+        hulls[self.columns['ring_owners'][self.outside]] = np.nan
+        drawn = np.isfinite(hulls[:, 0])
+        self.other_box, corners = compare_with_hulls(bboxes, hulls)
+        if 2 * corners.sum() > drawn.sum():
+            self.drop(
+                corners,
+                lambda i: f'bbox {bboxes[i].tolist()} is x0, y0, x1, y1 of its outline, not x, y, width, height',
+                'a bbox that is x0, y0, x1, y1 of its outline, not x, y, width, height',
+            )
+        self.beyond = self.kept & reach_beyond(xyxy, size_wh)
+        others = self.kept & ~drawn
+        if look_like_corners(bboxes[others], self.beyond[others]):
+            self.drop(others, lambda i: f'bbox {bboxes[i].tolist()} {CORNERS}', f'a bbox that {CORNERS}')
 
     def _rings_outside(self, size_wh: np.ndarray) -> np.ndarray:
         """Return ``(R,)`` bool: the rings of kept annotations of which nothing lies inside the image.
@@ -237,7 +261,7 @@ class _Selection:
             self.skipped.append(Skip(self.ann_file, 'further annotations', kind or reason, count=more))
 
     def where(self, i: int) -> str:
-        own, image = _at(self.columns['ids'], i), _at(self.columns['image_ids'], i)
+        own, image = value_at(self.columns['ids'], i), value_at(self.columns['image_ids'], i)
         if own is None and image is None:
             return f'annotation number {i}'
         return f'annotation {show(own)} of image {show(image)}'
@@ -262,6 +286,8 @@ class _Selection:
         outside = np.zeros(len(self.kept), bool)
         outside[self.columns['ring_owners'][self.outside]] = True
         self.note_unused(outside & self.kept, _OUTSIDE)
+        self.note_unused(self.beyond & self.kept, BEYOND)
+        self.note_unused(self.other_box & self.kept, _OTHER_BOX)
         rows = np.flatnonzero(self.kept)
         rows = rows[np.argsort(self.images[rows], kind='stable')]
         rank = np.full(len(self.kept), -1, np.int64)
@@ -357,34 +383,3 @@ class _Selection:
         has_rle = place < len(part.rle_owners) and part.rle_owners[place] == i
         rle = part.rle_counts[place] if has_rle else b''
         return part.ring_sizes[first:last].tobytes(), part.points[start:stop].tobytes(), rle
-
-
-def _indices(ids: np.ndarray, numbers: Mapping[int | float | str, int]) -> np.ndarray:
-    """Return ``(M,)`` int64: the number of each id, -1 for one that has none."""
-    known = list(numbers)
-    if ids.dtype != object and all(type(own) is int and abs(own) < 1 << 62 for own in known):
-        order = np.argsort(np.array(known, np.int64), kind='stable')
-        values = np.array(known, np.int64)[order]
-        places = np.minimum(np.searchsorted(values, ids), max(len(values) - 1, 0))
-        if not len(values):
-            return np.full(len(ids), -1, np.int64)
-        found = np.fromiter(numbers.values(), np.int64, len(known))[order][places]
-        return np.where(values[places] == ids, found, -1)
-    return np.fromiter((numbers.get(own, -1) for own in ids.tolist()), np.int64, len(ids))
-
-
-def _at(column: np.ndarray, i: int) -> int | float | str | None:
-    value = column[i]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def typed_id(value: int | float | str | None) -> str:
-    """Return an id with its type, which is what often differs."""
-    return f'{show(repr(value))} ({_KINDS.get(type(value), "no id")})'
-
-
-def _kinds(ids: Iterable[int | float | str]) -> str:
-    """Return what the ids of a list are, with an example."""
-    ids = list(ids)
-    kinds = sorted({f'{_KINDS[type(own)]}s'.replace('texts', 'text') for own in ids})
-    return f'{" or ".join(kinds)}, such as {show(repr(ids[0]))}' if ids else 'none at all'

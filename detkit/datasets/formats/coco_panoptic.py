@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.formats.coco import CocoFileDataset
-from detkit.datasets.formats.coco_annotations import typed_id
 from detkit.datasets.formats.coco_columns import is_box
+from detkit.datasets.formats.coco_ids import typed_id
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import check_categories, is_id, load_json, read_categories, show
 from detkit.datasets.formats.coco_segmentations import is_number

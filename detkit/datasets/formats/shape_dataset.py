@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset
+from detkit.datasets.box_forms import BEYOND, reach_beyond
 from detkit.datasets.formats.shapes import EntryError, Shape, draw, rbboxes_of, rings_left
 from detkit.datasets.image_files import (
     files_below,
@@ -98,6 +99,7 @@ class ShapeDataset(DetDataset):
         self.keypoints = keypoints
         self.rotated = rotated
         self.check_size = check_size
+        self._beyond: list[tuple[str, str]] = []  # files and places of objects that reach beyond their images
         self._missing = ''  # the name of the first image that does not exist
         super().__init__(**kwargs)
 
@@ -160,6 +162,7 @@ class ShapeDataset(DetDataset):
             stem = os.path.splitext(os.path.basename(image.path))[0]
             records.append(Record(image.path, stem, shape, self._annotations(wanted, shape, label_of, image)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.source, self._correct_folder)
+        self.unused += list_skips(self._beyond, lambda place: place, BEYOND)
         self._note_unused_images(images)
         self.note_other_classes(others, present, self.source)
         return with_unique_ids(records)
@@ -229,7 +232,9 @@ class ShapeDataset(DetDataset):
     ) -> Annotations:
         """Return the objects that have an area inside the image, each once."""
         frame = (0, 0, shape[1], shape[0])
-        bboxes = clip_bboxes(np.array([drawn.hull() for drawn in shapes], np.float32).reshape(-1, 4), frame)
+        bboxes = np.array([drawn.hull() for drawn in shapes], np.float32).reshape(-1, 4)
+        beyond = reach_beyond(bboxes, np.array(shape[::-1])) & (not self.rotated)
+        bboxes = clip_bboxes(bboxes, frame)
         left = rings_left(shapes, shape)
         kept, seen = [], set()
         for i, drawn in enumerate(shapes):
@@ -245,6 +250,8 @@ class ShapeDataset(DetDataset):
                 kept.append(i)
                 if outlined and left[i] < len(drawn.rings):
                     self.unused.append(Skip(image.source, image.place_of(drawn.where), _RING_OUTSIDE))
+                elif beyond[i]:
+                    self._beyond.append((image.source, image.place_of(drawn.where)))
         bboxes, shapes = bboxes[kept], [shapes[i] for i in kept]
         labels = np.array([0 if self.single_class else label_of[drawn.name] for drawn in shapes], np.int64)
         common = dict(

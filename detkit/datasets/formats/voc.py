@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.formats.voc_xml import VocObjects, names_of, try_to_read_voc_xml
+from detkit.datasets.box_forms import BEYOND, reach_beyond
+from detkit.datasets.formats.voc_xml import VocObjects, names_of, try_to_read_voc_xml, without_area
 from detkit.datasets.image_files import (
     files_below,
     has_image_suffix,
@@ -34,6 +35,8 @@ from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
 from detkit.utils.text_files import read_text
 
 __all__ = ['VOCDataset']
+
+_FROM_ZERO = 'a box that begins at pixel 0, though VOC counts from 1: one_based=False reads files that count from 0'
 
 
 @dataclass
@@ -156,6 +159,7 @@ class VOCDataset(DetDataset):
         if not self.metainfo.get('classes') and self.annotations is not None:
             self.metainfo['classes'] = self._find_classes([files for files, _ in listed])
         self._other_classes: Counter[str] = Counter()
+        self._odd: dict[str, list[tuple[str, str]]] = {BEYOND: [], _FROM_ZERO: []}
         label_of = {name: label for label, name in enumerate(self.metainfo.get('classes') or ())}
         records, num_entries = [], len(found) + len(self.skipped)
         sizes = read_image_sizes([image.path for image in found])
@@ -171,6 +175,8 @@ class VOCDataset(DetDataset):
                 stem = os.path.splitext(os.path.basename(path))[0]
                 records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.data_root, self._correct_folder)
+        for reason, places in self._odd.items():
+            self.unused += list_skips(places, lambda place: place, reason)
         if self._other_classes:
             present = {name for image in found for name in image.objects.names}
             self._check_any(records, label_of)
@@ -289,6 +295,7 @@ class VOCDataset(DetDataset):
     ) -> Annotations:
         """Return the objects of the wanted classes that have an area inside the image."""
         bboxes = objects.bboxes - ([1, 1, 0, 0] if self.one_based else 0)
+        beyond = reach_beyond(bboxes, np.array(shape[::-1]))
         bboxes = clip_bboxes(bboxes, (0, 0, shape[1], shape[0]))
         seen: set[tuple] = set()
         keep, labels = [], []
@@ -298,13 +305,17 @@ class VOCDataset(DetDataset):
             if label is None:
                 self._other_classes[name] += 1
             elif not (bboxes[i, 2:] > bboxes[i, :2]).all():
-                self.skipped.append(Skip(xml, f'object {number}', 'its box has no area inside the image'))
+                self.skipped.append(Skip(xml, f'object {number}', *without_area(objects.bboxes[i].tolist())))
             elif key in seen:
                 self.unused.append(Skip(xml, f'object {number}', 'the same as an earlier object'))
             else:
                 seen.add(key)
                 keep.append(i)
                 labels.append(label)
+                if beyond[i]:
+                    self._odd[BEYOND].append((xml, f'object {number}'))
+                if self.one_based and ((objects.bboxes[i, :2] >= 0) & (objects.bboxes[i, :2] < 1)).any():
+                    self._odd[_FROM_ZERO].append((xml, f'object {number}'))
         return Annotations(
             labels=np.array(labels, np.int64), bboxes=bboxes[keep].astype(np.float32), ignored=objects.difficult[keep]
         )

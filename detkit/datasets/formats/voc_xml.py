@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from xml.etree import ElementTree
 
@@ -13,12 +14,14 @@ from detkit.utils.errors import DataError
 from detkit.utils.numbers import parse_float
 from detkit.utils.xml_files import read_xml
 
-__all__ = ['VocObjects', 'names_of', 'read_voc_xml', 'try_to_read_voc_xml']
+__all__ = ['VocObjects', 'names_of', 'read_voc_xml', 'try_to_read_voc_xml', 'without_area']
 
 _FLAGS = {'0': False, '1': True, 'false': False, 'true': True, 'unspecified': False}
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 # Elements that an object has once.
 _SINGLE = ('name', 'difficult', 'bndbox', *(f'bndbox/{corner}' for corner in _CORNERS))
+# Shapes that some programs write in place of a box.
+_OTHER_SHAPES = ('polygon', 'robndbox', 'mask', 'points', 'circle', 'line')
 # The elements of an annotation beside its objects.
 _HEADERS = {'folder', 'filename', 'path', 'source', 'owner', 'size', 'segmented'}
 
@@ -81,7 +84,7 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
         if not name:
             problem = 'no <name>'
         elif len(bbox) != 4 or not np.isfinite(bbox).all():
-            problem = f'its <bndbox> does not hold the numbers {", ".join(_CORNERS)}'
+            problem = f'its <bndbox> does not hold the numbers {", ".join(_CORNERS)}{_explain_corners(entry, corners)}'
         elif hard is None:
             problem = f'<difficult> is {entry.findtext("difficult")!r}, but must be 0 or 1'
         else:
@@ -105,6 +108,26 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
         skipped,
         notes,
     )
+
+
+def _explain_corners(entry: ElementTree.Element, corners: Sequence[str | None]) -> str:
+    """Return what an object has in place of the four numbers of a box."""
+    if entry.find('bndbox') is None:
+        others = [f'<{tag}>' for tag in _OTHER_SHAPES if entry.find(tag) is not None]
+        return f'; it has {", ".join(others)}, which is not read' if others else '; it has none'
+    for name, value in zip(_CORNERS, corners, strict=True):
+        if value is None:
+            return f'; <{name}> is missing'
+        try:
+            good = np.isfinite(parse_float(value))
+        except ValueError:
+            good = False
+        if not good:
+            comma = (
+                ', with a decimal comma: write 0.5 in place of 0,5' if re.fullmatch(r'\s*-?\d*,\d+\s*', value) else ''
+            )
+            return f'; <{name}> is {value[:40]!r}{comma}'
+    return ''
 
 
 def _find_others(
@@ -153,3 +176,12 @@ def try_to_read_voc_xml(path: str | os.PathLike) -> VocObjects | DataError:
         return read_voc_xml(path)
     except DataError as error:
         return error
+
+
+def without_area(bbox: Sequence[float]) -> tuple[str, str]:
+    """Return why a box without an area inside its image is left out: the reason with its numbers, and without."""
+    x0, y0, x1, y1 = bbox
+    kind = 'its box has no area inside the image'
+    if x1 < x0 or y1 < y0:
+        kind = 'its box has its corners exchanged: xmin, ymin must be the smaller ones'
+    return f'{kind} ({x0:g}, {y0:g}, {x1:g}, {y1:g})', kind

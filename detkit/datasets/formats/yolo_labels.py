@@ -13,10 +13,11 @@ from functools import partial
 
 import numpy as np
 
+from detkit.datasets.box_forms import BEYOND, CORNERS, look_like_corners, reach_beyond
 from detkit.datasets.formats.yolo_lines import TOLERANCE, LineNote, Lines
-from detkit.datasets.skips import MOST_LISTED
 from detkit.structures.bboxes import cxcywh_to_xyxy
 from detkit.structures.polygons import Polygons
+from detkit.utils.numbers import count_text
 
 # Bytes of text parsed at a time, which bounds the memory that a large dataset needs.
 _CHUNK_BYTES = 8 << 20
@@ -26,6 +27,11 @@ _LEAST_AREA = 1e-9
 _FARTHEST = 1e6
 _IMAGE = (0.0, 0.0, 1.0, 1.0)
 _REPEATED = 'the same as an earlier line'
+# By the number of values of a keypoint.
+_AT_ORIGIN = {
+    2: 'keypoints at 0 0, which count as labelled: else write -1 -1, or visibilities (kpt_shape: [K, 3])',
+    3: 'keypoints at 0 0 with a visibility, which count as labelled: else write the visibility 0',
+}
 
 
 @dataclass
@@ -107,7 +113,7 @@ def parse_outlines(lines: Lines, num_classes: int | None, keypoint_shape: tuple[
     lines.drop_other_counts(
         (lines.counts == 5) | ((lines.counts >= 7) & (lines.counts % 2 == 1)),
         'a box has 5 and an outline an odd number from 7 on',
-        _guess_outline,
+        partial(_guess_outline, lines),
     )
     lines.drop_bad_ids(num_classes)
     _drop_unnamed_keypoints(lines)
@@ -129,8 +135,8 @@ def parse_outlines(lines: Lines, num_classes: int | None, keypoint_shape: tuple[
     bboxes = np.concatenate([_reduce(np.minimum, points, starts), _reduce(np.maximum, points, starts)], 1)
     bboxes[partly] = hulls
     centres, half = points[starts[~polygon]], points[starts[~polygon] + 1] / 2
-    bboxes[~polygon] = np.concatenate([centres - half, centres + half], 1).clip(0, 1)
-    keep = _find_good(lines, bboxes)
+    bboxes[~polygon] = np.concatenate([centres - half, centres + half], 1)
+    keep = _find_good(lines, bboxes, ~polygon)
 
     outlined = polygon & keep
     outlines = Polygons(_points_of(lines, points, outlined), sizes[outlined], np.flatnonzero(outlined))
@@ -154,26 +160,27 @@ def _points_of(lines: Lines, points: np.ndarray, mask: np.ndarray) -> np.ndarray
     return points[np.repeat(mask, (lines.counts - 1) // 2)]
 
 
-def _guess_outline(count: int) -> str:
+def _guess_outline(lines: Lines, count: int) -> str:
     """Return what a line of a wrong number of values seems to be, and what to do."""
     if count == 6:
         return 'a box and a confidence, as predictions have it? Leave the confidence out'
     if count == 10:
         return 'four corners and a confidence, as predictions have it? Leave the confidence out'
     num_keypoints, rest = divmod(count - 5, 3)
-    if num_keypoints > 0 and not rest:
-        return f'a box with {num_keypoints} keypoints? Set kpt_shape: [{num_keypoints}, 3] in the data yaml'
-    return ''
+    if num_keypoints > 0 and not rest and np.isin(lines.rows(count)[:, 7::3], (0, 1, 2)).all():
+        return (
+            f'a box with {count_text(num_keypoints, "keypoint")}? Set kpt_shape: [{num_keypoints}, 3] in the data yaml'
+        )
+    return 'an outline with a coordinate too many or too few?' if count > 6 else ''
 
 
 def _cut_keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> None:
     """Leave of lines with keypoints the box alone."""
     with_keypoints = lines.counts == 5 + keypoint_shape[0] * keypoint_shape[1]
-    count = int(with_keypoints.sum())
-    if count:
-        reason = 'keypoints that this dataset is not asked for: the box alone is read'
-        notes = lines.describe(with_keypoints, reason)
-        lines.unused += notes if count <= MOST_LISTED else [notes[0]._replace(count=count)]
+    if with_keypoints.any():
+        lines.unused += lines.summarise(
+            with_keypoints, 'keypoints that this dataset is not asked for: the box alone is read'
+        )
         lines.cut(with_keypoints, 5)
 
 
@@ -216,13 +223,28 @@ def _are_keypoints(rows: np.ndarray, num_values: int) -> bool:
     return bool(inside.mean() >= 0.9 and far.mean() >= 1 / 3)
 
 
-def _find_good(lines: Lines, bboxes: np.ndarray) -> np.ndarray:
-    """Return ``(L,)`` bool: the lines whose box has an area and that repeat no other; note the rest."""
+def _find_good(lines: Lines, bboxes: np.ndarray, written: np.ndarray) -> np.ndarray:
+    """Return ``(L,)`` bool: the lines whose box has an area and that repeat no other; note the rest.
+
+    Args:
+        lines: the lines.
+        bboxes: ``(L, 4)`` xyxy, cut off at the image's border in place.
+        written: ``(L,)`` bool, the lines that hold ``cx cy w h``, in order.
+    """
+    beyond = written & reach_beyond(bboxes, np.ones(2), TOLERANCE)
+    boxes = bboxes[written]
+    cxcywh = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
+    bboxes.clip(0, 1, out=bboxes)
     empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
     repeats = find_repeats(lines, bboxes) & ~empty
     lines.skipped += lines.describe(empty, 'a box of no width or no height')
     lines.unused += lines.describe(repeats, _REPEATED)
-    return ~(empty | repeats)
+    wrong = empty | repeats
+    if look_like_corners(cxcywh, beyond[written]):
+        lines.skipped += lines.describe(written & ~wrong, f'a box that {CORNERS}')
+        return ~(wrong | written)
+    lines.unused += lines.summarise(beyond & ~wrong, BEYOND)
+    return ~wrong
 
 
 def _reduce(ufunc: np.ufunc, points: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -338,12 +360,15 @@ def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple
     lines.drop(~np.isin(visibility, (0, 1, 2)).all(1), 'a visibility of a keypoint that is not 0, 1 or 2')
     points, visibility = _keypoints(lines, keypoint_shape)
     outside = ((points < -TOLERANCE) | (points > 1 + TOLERANCE)).any(2) & (visibility > 0)
-    lines.drop(outside.any(1), f'a keypoint outside [0, 1] by more than {TOLERANCE:g}')
+    largest = (np.abs(points).max(2) * (visibility > 0)).max(1, initial=0)
+    lines.drop_far_out(outside.any(1), largest, 'a keypoint')
 
     points, visibility = _keypoints(lines, keypoint_shape)
-    bboxes = cxcywh_to_xyxy(lines.rows(length)[:, 1:5].clip(0, 1)).clip(0, 1)
-    keep = _find_good(lines, bboxes)
+    bboxes = cxcywh_to_xyxy(lines.rows(length)[:, 1:5].clip(0, 1))
+    keep = _find_good(lines, bboxes, np.ones(len(bboxes), bool))
     labelled = visibility > 0
+    at_origin = ((points == 0).all(2) & labelled).any(1)
+    lines.unused += lines.summarise(at_origin & keep, _AT_ORIGIN[num_values])
     return LabelTable(
         files=lines.files[keep],
         labels=lines.labels[keep],

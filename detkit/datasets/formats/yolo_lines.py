@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detkit.datasets.skips import MOST_LISTED
 from detkit.utils.numbers import parse_float
 
 # A coordinate this far beyond [0, 1] is clipped; one that is farther out is no rounding error.
@@ -105,6 +106,15 @@ class Lines:
             LineNote(int(self.files[i]), int(self.numbers[i]), reason.format(id=ids[i]), kind)
             for i in np.flatnonzero(mask)
         ]
+
+    def summarise(self, mask: np.ndarray, reason: str) -> list[LineNote]:
+        """Return notes on the lines in ``mask``, a single one with their count where they are many."""
+        count = int(mask.sum())
+        if count <= MOST_LISTED:
+            return self.describe(mask, reason)
+        first = np.zeros(len(mask), bool)
+        first[np.argmax(mask)] = True
+        return [self.describe(first, reason)[0]._replace(count=count)]
 
     def drop(self, mask: np.ndarray, reason: str, kind: str = '') -> None:
         """Take the lines in ``mask`` out and note why, among ``skipped``."""
