@@ -44,9 +44,7 @@ def test_two_values_are_labelled_unless_negative():
     np.testing.assert_allclose(table.keypoints, [[[0, 0, 1], [0.5, 0.7, 1]], [[0.1, 0.2, 1], [0, 0, 0]]])
     assert table.skipped == []
     (note,) = table.unused
-    assert (
-        note.line == 1 and 'keypoints at 0 0, which count as labelled: where they are not, write -1 -1' in note.reason
-    )
+    assert note.line == 1 and 'keypoints at 0 0, which count as labelled: write -1 -1' in note.reason
     (note,) = parse([f'0 {BOX} 0 0 0 .5 .7 1\n1 {BOX} 0 0 2 .5 .7 1'.encode()]).unused
     assert note.line == 2 and 'write the visibility 0' in note.reason
 

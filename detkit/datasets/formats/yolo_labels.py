@@ -29,8 +29,8 @@ _IMAGE = (0.0, 0.0, 1.0, 1.0)
 _REPEATED = 'the same as an earlier line'
 # By the number of values of a keypoint.
 _AT_ORIGIN = {
-    2: 'keypoints at 0 0, which count as labelled: else write -1 -1, or visibilities (kpt_shape: [K, 3])',
-    3: 'keypoints at 0 0 with a visibility, which count as labelled: else write the visibility 0',
+    2: 'keypoints at 0 0, which count as labelled: write -1 -1, or visibilities (kpt_shape: [K, 3]), where not',
+    3: 'keypoints at 0 0 with a visibility, which count as labelled: write the visibility 0 where not',
 }
 
 
