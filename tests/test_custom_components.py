@@ -44,6 +44,7 @@ def test_the_example_of_the_docs_trains(project, repo, tiny_data, tmp_path, monk
     options = dict(
         data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, repeat_times=2, max_epochs=1, device='cpu'
     )
+    options['default_hooks.pictures'] = None
     runner = train_from_config(str(project / 'my_config.py'), options)
 
     model = runner.model
@@ -82,6 +83,7 @@ def test_an_own_format_transform_and_head_train_and_predict(project, tmp_path, m
     (cells / 'train.csv').write_text('\n'.join(rows) + '\n')
 
     options = dict(img_size=96, num_workers=0, batch_size=2, max_epochs=2, device='cpu', work_dir='run')
+    options['default_hooks.pictures'] = None
     runner = train_from_config(str(project / 'cells.py'), options)
     assert runner.classes == ('blast', 'mast') and runner.model.head.num_classes == 2
     stages = [type(transform).__name__ for transform in runner.train_loop.dataloader.dataset.transforms]

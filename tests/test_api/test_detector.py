@@ -297,7 +297,8 @@ def test_a_config_that_starts_from_weights(checkpoint: Path, images: Path, tmp_p
 def test_training_without_a_config_file(checkpoint: Path, data_yaml: Path, images: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = Detector(checkpoint, device='cpu')
-    settings = dict(img_size=64, batch_size=3, num_workers=0, options={'optim_wrapper.amp': False})
+    options = {'optim_wrapper.amp': False, 'default_hooks.pictures': None}
+    settings = dict(img_size=64, batch_size=3, num_workers=0, options=options)
     run = model.train(data_yaml, epochs=1, **settings)
     assert run == tmp_path / 'work_dirs' / 'seg_custom' and (run / 'best.pth').is_file()
     assert len(model.classes) == 80 and model.classes[16] == 'dog'

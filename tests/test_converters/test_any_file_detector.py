@@ -46,7 +46,8 @@ def test_the_config_starts_from_a_converted_file(weights: Path, tiny_data: Path,
 def test_training_starts_from_the_weights(weights: Path, tiny_data: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = Detector(weights, device='cpu')
-    settings = dict(epochs=1, img_size=64, batch_size=2, num_workers=0, options={'optim_wrapper.amp': False})
+    options = {'optim_wrapper.amp': False, 'default_hooks.pictures': None}
+    settings = dict(epochs=1, img_size=64, batch_size=2, num_workers=0, options=options)
     run = model.train(tiny_data / 'data.yaml', **settings)
     assert len(model.classes) == 80 and 'tensors loaded' in (run / 'train.log').read_text()
     config = load_config(run / 'config.py')

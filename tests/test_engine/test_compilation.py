@@ -21,7 +21,6 @@ from detkit.utils.errors import ConfigError
 
 CPU = torch.device('cpu')
 FAMILIES = (
-    'yolov5/det_n_coco8.py',
     'yolov8/seg_n_coco8.py',
     'yolov8/cls_n_weather.py',
     'detr/det_r18_coco8.py',
@@ -30,7 +29,13 @@ FAMILIES = (
     'rtdetr/det_r18_coco8.py',
 )
 # Networks of the same kinds of parts; yolov10 has two heads in one, as yolo26.
-ALIKE = ('yolov10/det_n_coco8.py', 'yolov3/det_spp_coco8.py', 'yolov8/pose_n_coco8.py', 'yolov8/obb_n_dota8.py')
+ALIKE = (
+    'yolov10/det_n_coco8.py',
+    'yolov5/det_n_coco8.py',
+    'yolov3/det_spp_coco8.py',
+    'yolov8/pose_n_coco8.py',
+    'yolov8/obb_n_dota8.py',
+)
 # Few layers: compilation takes as long as the network is deep.
 SHALLOW = dict(
     type='SingleStageDetector',

@@ -19,6 +19,7 @@ from detkit.models.heads.yolo_world_head import TextContrast
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.models.layers.psa import CellAttention
 from detkit.registry import DETECTORS
+from detkit.utils.without_memory import without_initial_values
 
 CLASSES = ('person', 'bird', 'cat', 'dog')
 KEYPOINTS = dict(
@@ -98,8 +99,9 @@ def _network(name: str, shallow: bool) -> nn.Module:
 
 
 def build_plainly(name: str, img_size: int) -> nn.Module:
-    """Build a model of ``TASKS`` that finds nothing in particular, which takes less time."""
-    network, config = DETECTORS.build(_model(name)).eval(), _config(name, img_size)
+    """Build a model of ``TASKS`` whose weights have no values, which takes less time."""
+    with without_initial_values():
+        network, config = DETECTORS.build(_model(name)).eval(), _config(name, img_size)
     keypoints = KEYPOINTS if config['task'] == 'pose' else {}
     network.info = ModelInfo(Config(config), CLASSES, keypoints, '')
     return network

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coverings import every_pair, slow_unless
 from parity.seeded import assert_matches, seeded_state, seeded_tensor
 from yolov8_models import build_yolov8
 
@@ -12,6 +13,7 @@ from detkit.converters.ultralytics_keys import YOLOV8_KEYS
 from detkit.utils.without_memory import without_initial_values
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'forward_yolov8.npz'
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 
 @pytest.fixture(scope='module')
@@ -43,9 +45,13 @@ def outputs(model: torch.nn.Module, image: torch.Tensor) -> dict[str, torch.Tens
     return tensors
 
 
-@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('size', ['n', pytest.param('s', marks=pytest.mark.slow), 'm'])
-@pytest.mark.parametrize('task', ['det', 'seg'])
+@pytest.mark.parametrize(
+    ('task', 'size', 'layout'),
+    [
+        *every_pair(['det', 'seg'], ['n', 'm'], LAYOUTS),
+        *(slow_unless(False, task, 's', layout) for task in ('det', 'seg') for layout in LAYOUTS),
+    ],
+)
 def test_outputs_equal_the_reference(recorded, task, size, layout):
     seed = int(recorded['seed'])
     model = seeded_model(task, size, seed).to(memory_format=layout)

@@ -32,6 +32,9 @@ def small(data, **options):
     return ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
 
 
+WITHOUT_PICTURES = {'default_hooks.pictures': None}
+
+
 def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     config = repo / 'configs/yolov8/seg_n_coco8.py'
     code, out, err = train(config, '--work-dir', 'run', '--seed', 3, '--device', 'cpu', '--no-amp', *small(tiny_data))
@@ -66,7 +69,7 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
 def test_the_same_command_resumes_whatever_variables_it_gives(train, repo, tiny_data, tmp_path):
     """A run's own config holds its variables, of the base configs too, with the values that the options gave them."""
     config = repo / 'configs' / 'yolov8' / 'seg_n_coco8.py'
-    command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, max_epochs=1)]
+    command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, **WITHOUT_PICTURES)]
     code, out, err = train(*command, 'mixup_prob=0.3', 'degrees=10')
     assert code == 0, err
     own = (tmp_path / 'run' / 'config.py').read_text().splitlines()
@@ -91,7 +94,7 @@ def test_a_variable_that_a_run_s_config_cannot_hold_keeps_its_value(train, repo,
         'optim_wrapper = dict(optimizer=dict(lr=0.01 / math.sqrt(factor)))',
     ]
     config.write_text('\n'.join(lines))
-    command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, max_epochs=1)]
+    command = [config, '--work-dir', 'run', '--resume', '--device', 'cpu', *small(tiny_data, **WITHOUT_PICTURES)]
     code, _, err = train(*command, 'factor=9')
     assert code == 0, err
     code, _, err = train(*command, 'max_epochs=2', 'factor=16')
