@@ -22,8 +22,8 @@ def recorded():
     return read_recorded()
 
 
-# All releases have the same blocks, so that one of their larger models is enough. The first layer of release 5, a Focus,
-# is in its small one, too.
+# All releases have the same blocks, so that one of their larger models is enough. The first layer of release 5, a
+# Focus, is in its small one, too.
 CASES = [
     pytest.param(release, size, marks=[pytest.mark.slow] if release < '7' and size == 'm' else [])
     for release in '567'
