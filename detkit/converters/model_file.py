@@ -180,8 +180,10 @@ class ModelFile:
     def _classes(self) -> tuple[str, ...]:
         """Return the class names by label, as many as the head has."""
         names = self.model.get('names')
-        if isinstance(names, dict) and set(names) == set(range(len(names))):
-            names = [names[label] for label in range(len(names))]
+        if isinstance(names, dict):  # by label, which a data.yaml may have in quotes
+            by_label = {str(label): name for label, name in names.items()}
+            if by_label.keys() == set(map(str, range(len(names)))):
+                names = [by_label[str(label)] for label in range(len(names))]
         if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str | int) for name in names):
             raise CheckpointError(
                 f"{self.path} states no class names (its model's 'names' is {short_repr(names)}); set them, and save "

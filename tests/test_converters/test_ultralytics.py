@@ -135,6 +135,12 @@ def test_names_that_no_checkpoint_holds_are_refused(write_narrow):
     assert 'in.pt has class names of 3,000,002 characters' in error_of(source)
 
 
+def test_labels_in_quotes_are_labels(write_narrow):
+    checkpoint, _ = convert(write_narrow(attributes={'names': {'2': 'bird', '0': 'cat', 1: 'dog'}}))
+    assert tuple(checkpoint['meta']['classes']) == ('cat', 'dog', 'bird')
+    assert 'states no class names' in error_of(write_narrow(attributes={'names': {'0': 'a', 0: 'b', '1': 'c'}}))
+
+
 def test_a_classifier_keeps_its_epsilon(write_narrow):
     for name, changed, eps in (('a.pt', None, 1e-5), ('b.pt', set_epsilon(1e-3), 1e-3)):
         source = write_narrow(name, task='cls', change=changed)
