@@ -19,7 +19,7 @@ SMALL = 'model.backbone.widen_factor=0.125'
 def check(config, root, *options):
     """By status, what is found of each title."""
     lines = []
-    if config.startswith(('yolov8/', 'yolov5/')):
+    if config.startswith('yolov8/'):
         options += (SMALL,)
     checks = dry_run(CONFIGS / config, [f'data_root={root}', *FAST, *options], 'cpu', seconds=0.0, show=lines.append)
     found = {'passed': {}, 'warned': {}, 'failed': {}}
