@@ -22,7 +22,7 @@ from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.text_files import read_text
-from detkit.utils.torch_files import is_zip
+from detkit.utils.torch_files import has_finite_sum, is_zip
 from detkit.utils.without_memory import without_memory
 
 Rows = tuple[tuple[str, str], ...]
@@ -319,11 +319,10 @@ class Conversion:
 
     def _infinite(self) -> list[str]:
         """Return a line for people on the tensors that hold infinite numbers; none where there are none."""
-        # A sum that is finite needs no look at each value.
         names = [
             name
             for name, tensor in self.state.items()
-            if tensor.is_floating_point() and not tensor.sum().isfinite() and tensor.isinf().any()
+            if tensor.is_floating_point() and not has_finite_sum(tensor) and tensor.isinf().any()
         ]
         if not names:
             return []

@@ -18,7 +18,7 @@ from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError, ComponentError, first_line, refuse_long_name, shorten, working_folder
 from detkit.utils.file_kinds import KINDS, kind_of
 from detkit.utils.files import replacing, save_error
-from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
+from detkit.utils.torch_files import LOADING_ERRORS, has_finite_sum, is_zip, load_plain, open_stored
 
 # The checkpoints of a run's folder that stand for it, the first that is there.
 OF_A_RUN = ('best.pth', 'last.pth')
@@ -243,8 +243,7 @@ def refuse_nan(weights: Mapping[str, Tensor], source: str) -> None:
     names = [
         name
         for name, tensor in weights.items()
-        # A sum that is a number needs no look at each value.
-        if tensor.is_floating_point() and bool(tensor.sum().isnan()) and bool(tensor.isnan().any())
+        if tensor.is_floating_point() and not has_finite_sum(tensor) and bool(tensor.isnan().any())
     ]
     if names:
         raise CheckpointError(

@@ -108,6 +108,14 @@ def num_stored(tensors: Iterable[Tensor]) -> int:
     return sum({storage.data_ptr(): storage.nbytes() // size for storage, size in storages}.values())
 
 
+def has_finite_sum(tensor: Tensor) -> bool:
+    """Return whether the sum of a tensor is finite, and so are all of its numbers; they need no look at each, then.
+
+    PyTorch adds no numbers of 8 bits.
+    """
+    return tensor.element_size() > 1 and bool(tensor.sum().isfinite())
+
+
 def is_zip(path: str | os.PathLike) -> bool:
     """Return whether a regular file has a zip archive's end."""
     try:

@@ -9,7 +9,7 @@ import torch
 
 from detkit.engine import Runner
 from detkit.engine import checkpoint as module
-from detkit.engine.checkpoint import Resumable, find_resumable, load_checkpoint, save_checkpoint
+from detkit.engine.checkpoint import Resumable, find_resumable, load_checkpoint, refuse_nan, save_checkpoint
 from detkit.engine.hooks import Hook
 from detkit.utils.errors import CheckpointError, ComponentError
 
@@ -157,3 +157,13 @@ def test_a_hook_whose_state_cannot_be_saved(tmp_path):
         ComponentError, match=r"Holder.state_dict\(\)\['found'\]\['images'\]\[0\] is a object; a checkpoint"
     ):
         runner.train()
+
+
+@pytest.mark.parametrize('dtype', [torch.float8_e5m2, torch.float16, torch.float32])
+def test_nan_is_refused_in_every_precision_and_large_and_infinite_numbers_are_not(dtype):
+    large = {'large': torch.tensor([5e4, -5e4] * 300 + [5e4] * 300).to(dtype), 'mask': torch.tensor([0.0, -torch.inf])}
+    refuse_nan({**large, 'both': torch.tensor([torch.inf, -torch.inf]).to(dtype)}, 'x.pth')
+    with pytest.raises(
+        CheckpointError, match=r'x\.pth holds values that are not a number \(NaN\) in 1 of its 3 .*wrong'
+    ):
+        refuse_nan({**large, 'wrong': torch.tensor([1.0, torch.nan]).to(dtype)}, 'x.pth')
