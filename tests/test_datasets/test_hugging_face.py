@@ -107,6 +107,15 @@ def test_the_format_of_boxes_is_stated(tmp_path, stand_in, bbox_format, normaliz
         read(tmp_path, row(b''), bbox_format='coco')
 
 
+def test_corners_that_are_said_to_be_something_else_are_refused(tmp_path, stand_in):
+    corners = [(x, y, x + 6, y + 4) for x in (0, 5, 9, 13) for y in (0, 2, 5)]
+    rows = row(picture(tmp_path), corners, [1] * 12)
+    assert len(read(tmp_path, rows, bbox_format='xyxy')[1]) == 12
+    for bbox_format in ('xywh', 'cxcywh'):
+        with pytest.raises(DataError, match=f"Set bbox_format to 'xyxy'; it is {bbox_format!r}"):
+            read(tmp_path, rows, bbox_format=bbox_format)
+
+
 def test_stored_images_are_written_once(tmp_path, stand_in):
     data = picture(tmp_path)
     rows = [

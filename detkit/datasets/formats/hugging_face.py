@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from io import BytesIO
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import check_choice
+from detkit.datasets.box_forms import CORNERS, look_like_corners
 from detkit.datasets.class_names import refuse_repeated
 from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
 from detkit.datasets.formats.shapes import EntryError, Shape, number
 from detkit.datasets.image_files import HEADER_ERRORS, is_image_name, open_image
 from detkit.datasets.skips import MISSING_IMAGE, Skip
 from detkit.registry import DATASETS
+from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 from detkit.utils.files import draft_folder
 
@@ -71,6 +74,7 @@ class HuggingFaceDataset(ShapeDataset):
         self.dataset = dataset
         self.image_column = image_column
         self.objects_column = objects_column
+        self._numbers = array('d')  # of the boxes, as they are written
         super().__init__(images, **kwargs)
 
     @classmethod
@@ -107,6 +111,16 @@ class HuggingFaceDataset(ShapeDataset):
             _label_names(dataset.features[self.objects_column]) or self.metainfo.get('classes') or classes
         )
         return Listing(found, classes)
+
+    def load_records(self) -> list[Record]:
+        records = super().load_records()
+        numbers = np.frombuffer(self._numbers).reshape(-1, 4)
+        if self.bbox_format != 'xyxy' and look_like_corners(numbers, np.arange(len(numbers)) < len(self._beyond)):
+            raise DataError(
+                f"the box {numbers[0].tolist()} of {self.source!r} {CORNERS} Set bbox_format to 'xyxy'; it is "
+                f'{self.bbox_format!r}.'
+            )
+        return records
 
     def _image_path(self, image: Any, place: int) -> str:
         """Return the path of a row's image, which is written where it is stored in the dataset."""
@@ -152,6 +166,7 @@ class HuggingFaceDataset(ShapeDataset):
         if not isinstance(bbox, Sequence | np.ndarray) or isinstance(bbox, str) or len(bbox) != 4:
             raise EntryError('a bbox that is no list of 4 numbers')
         x, y, w, h = np.array([number(value) for value in bbox]) * (np.tile(size[::-1], 2) if self.normalized else 1)
+        self._numbers.extend((x, y, w, h))
         if self.bbox_format == 'xyxy':
             w, h = w - x, h - y
         elif self.bbox_format == 'cxcywh':
