@@ -183,7 +183,8 @@ class Detector(TrainableModel):
             format: the name of the format, such as ``'onnx'`` or ``'openvino'``.
             path: the file; by default that of the model with the format's suffix, of published weights in the current
                 folder. One that exists is replaced once the new one has been checked.
-            images: pictures to check with: files, folders or patterns; drawn ones by default.
+            images: pictures to check with: files, folders or patterns; by default drawn ones, of int8 eight of the
+                calibration's.
             data: data with annotations, as for ``val``, on which the model and the file are tested; the metrics of both
                 are printed.
             settings: ``batch_size``, ``dynamic``, ``half``, ``int8``, ``nms`` and the like, see

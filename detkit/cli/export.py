@@ -24,7 +24,10 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--out', metavar='FILE', help="file to write (default: the model's, with the format's suffix)")
     parser.add_argument(
-        '--images', nargs='+', metavar='IMAGE', help='files, folders and patterns to check with (default: drawn ones)'
+        '--images',
+        nargs='+',
+        metavar='IMAGE',
+        help="files, folders and patterns to check with (default: drawn ones, of int8 eight of the calibration's)",
     )
     parser.add_argument(
         '--data', metavar='DATA', help='data with annotations to test the model and the file on, such as a data.yaml'

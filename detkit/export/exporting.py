@@ -33,6 +33,7 @@ from detkit.utils.front_end import argument
 
 _MOST_IMAGES = 32
 _DRAWN = 4
+_CALIBRATED = 8  # those of the calibration that a file in int8 is checked with
 
 
 class ExportError(DetkitError):
@@ -69,7 +70,7 @@ def export_detector(
         model: a detector as ``init_detector`` returns it.
         path: the file to write; one that exists is replaced once the new one has been checked.
         settings: what is asked for.
-        images: pictures to check with, 32 at most; drawn ones by default.
+        images: pictures to check with, 32 at most; by default drawn ones, of int8 eight of the calibration's.
         checkpoint: the file that the model was loaded from, for its digest in the file.
         log: called with lines for people.
 
@@ -103,8 +104,8 @@ def export_detector(
         log(shlex.join(fmt.build_command(path, target, plan)))
         log(fmt.untested)
         return done
-    pictures = _pictures(images)
     calibration = _calibration(settings) if plan.int8 else []
+    pictures = _pictures(images) if images is not None or not calibration else _spread(calibration, _CALIBRATED)
     graph = ExportGraph(model, plan).eval()
     example = graph.example(plan)
     with torch.no_grad():
@@ -237,7 +238,12 @@ def _calibration(settings: ExportSettings) -> Sequence[SourceImage]:
         raise ConfigError(
             f'int8 is calibrated with {len(found)} pictures, but needs {LEAST_IMAGES}, better {ADVISED_IMAGES} or more'
         )
-    return found[:: -(-len(found) // MOST_IMAGES)]
+    return _spread(found, MOST_IMAGES)
+
+
+def _spread(images: Sequence[SourceImage], most: int) -> Sequence[SourceImage]:
+    """Return at most so many images, from the first to the last."""
+    return images[:: -(-len(images) // most)]
 
 
 def _quantised(

@@ -13,7 +13,7 @@ from detkit.export.check import batches
 from detkit.export.detector import ExportedDetector
 from detkit.export.format import whole_array
 from detkit.export.plan import Plan
-from detkit.export.usage_data import import_silently, without_usage_data
+from detkit.utils.usage_data import import_silently, without_usage_data
 from detkit.inference import Predictor, SourceImage
 from detkit.utils.errors import ConfigError, first_line
 

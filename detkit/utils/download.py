@@ -28,6 +28,8 @@ SLOW_SECONDS, SLOW_BYTES = 20.0, 20_000
 
 _BLOCK = 1 << 16
 _ATTEMPTS = 5  # of one download that breaks again and again
+# Answers of a server or a proxy that is busy, which say nothing of the file.
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 class DownloadError(DetkitError):
@@ -58,6 +60,8 @@ def download(
 def download_once(url: str, path: Path, max_bytes: int, sha256: str | None = None) -> None:
     """Fetch ``url`` into ``path``, a file in a cache, unless it is there; a file of that name is always complete.
 
+    One of another checksum, as other programs that share the cache may leave it, is fetched anew, with a line.
+
     Args:
         url, max_bytes, sha256: see ``download``.
         path: the file; its folder is made.
@@ -67,7 +71,9 @@ def download_once(url: str, path: Path, max_bytes: int, sha256: str | None = Non
         OSError: the file cannot be written.
     """
     if path.is_file():
-        return
+        if sha256 is None or file_sha256(path).startswith(sha256):
+            return
+        print(f'{path} is damaged, or another file: it is fetched anew', file=sys.stderr, flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with draft_folder(path.parent) as folder:
         download(url, folder / path.name, max_bytes, sha256)
@@ -182,7 +188,7 @@ class _Transfer:
         state: a file that keeps the validator, for a later download to go on with the part; None for none.
 
     Attributes:
-        broken: whether the connection broke, so that another try may have more luck.
+        broken: whether the connection broke or the server was busy, so that another try may have more luck.
         resumable: whether the server gave a validator.
     """
 
@@ -215,8 +221,8 @@ class _Transfer:
         try:
             self._fetch()
         except (OSError, ValueError, http.client.HTTPException) as error:
-            self.broken = isinstance(error, OSError | http.client.HTTPException) and not isinstance(
-                error, urllib.error.HTTPError
+            self.broken = isinstance(error, OSError | http.client.HTTPException) and not (
+                isinstance(error, urllib.error.HTTPError) and error.code not in _PASSING
             )
             self.error = _explain(error)
         finally:
@@ -236,6 +242,8 @@ class _Transfer:
             del headers['Range'], headers['If-Range']  # the part is as long as the file, or longer: begin anew
             response = opener.open(urllib.request.Request(self.url, headers=headers), timeout=FIRST_BYTE_SECONDS)
         with response:
+            if response.headers.get_content_type() == 'text/html':
+                raise http.client.HTTPException('the server sent a web page in place of the file, as for a login or an error')
             self.received = self.start if self._goes_on(response) else 0
             length = response.headers.get('Content-Length')
             self.expected = self.received + int(length) if length else None
@@ -339,6 +347,8 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
 
 def _explain(error: Exception) -> str:
     reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, 'reason', error)
+    if isinstance(error, urllib.error.HTTPError) and (wait := error.headers.get('Retry-After', '')).isdecimal():
+        return f'{error}; it takes requests again in {wait[:9]} s'
     return getattr(reason, 'strerror', None) or str(reason) or type(reason).__name__
 
 

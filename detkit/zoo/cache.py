@@ -73,7 +73,7 @@ def provide_file(
         CheckpointError: it cannot be fetched, or is another file than expected; says what to do.
     """
     path = entry_folder(entry) / file.name
-    record = path.with_name(f'{file.name}.sha256')
+    record = _record_of(path)
     if given is not None:
         _copy_given(given, file, path, record)
     if path.is_file():
@@ -86,6 +86,16 @@ def provide_file(
         digest = _fetch(entry, file, path, patience)
     write_text(record, f'{digest}  {file.name}\n')
     return path, digest, True
+
+
+def discard_file(path: Path) -> None:
+    """Remove a file of the cache and what is recorded of it."""
+    path.unlink(missing_ok=True)
+    _record_of(path).unlink(missing_ok=True)
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(f'{path.name}.sha256')
 
 
 def _fetch(entry: Entry, file: RemoteFile, path: Path, patience: float) -> str:

@@ -28,7 +28,7 @@ from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError
 from detkit.utils.errors import CheckpointError, DetkitError
 from detkit.utils.files import locked
-from detkit.zoo.cache import address_of, cached, entry_folder, provide_file
+from detkit.zoo.cache import address_of, cached, discard_file, entry_folder, provide_file
 from detkit.zoo.entries import Entry, find_entry, list_entries
 
 __all__ = ['config_of_name', 'fetch', 'fetch_if_named', 'fetch_unasked', 'is_name']
@@ -151,7 +151,12 @@ def _provide(entry: Entry, given: Path | None, patience: float) -> Path:
         return path
     target = path.with_name(f'{entry.name}-{digest[:8]}-detkit-{__version__}.pth')
     if not _is_intact(target):
-        conversion = _LOADERS[entry.converter](path, entry)
+        try:
+            conversion = _LOADERS[entry.converter](path, entry)
+        except CheckpointError:
+            if first and not was_there and given is None and entry.files[0].sha256 is None:
+                discard_file(path)  # whatever the server sent, the next call asks again
+            raise
         origin = {**conversion.origin, 'zoo': entry.name, 'url': entry.files[0].url, 'sha256': digest}
         origin['licence'] = origin.get('licence') or entry.licence
         replace(conversion, origin=origin).save(target)

@@ -107,11 +107,11 @@ def test_a_file_in_int8_says_so_and_is_tested_beside_the_model(task, tmp_path, c
         img_size=64,
         dynamic=False,
         tolerance=100,
-        images=tmp_path / 'pictures',
         data=data if task == 'yolov8 det' else None,
     )
     out = capsys.readouterr().out
     assert 'int8 is calibrated with 5 pictures; 100 or more give better ranges' in out
+    assert 'checked on 5 images' in out  # those of the calibration
     assert 'mean difference of what is found: boxes' in out
     assert 0 < Detector(made).model.description.difference['mean scores'] < 0.1
     assert task != 'yolov8 det' or ('| difference |' in out and 'bbox_mAP' in out)

@@ -5,7 +5,10 @@ The tests that run a CLIP need the package transformers, an extra of detkit, and
 
 import copy
 import json
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -60,6 +63,29 @@ def write_clip(folder: Path, with_images: bool = False) -> Path:
     else:
         transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(**text)).save_pretrained(folder)
     return folder
+
+
+def test_a_model_is_loaded_without_what_transformers_sends(monkeypatch):
+    # It asks a service to convert a model of the Hub that has no safetensors.
+    names, seen = ('DISABLE_SAFETENSORS_CONVERSION', 'HF_HUB_DISABLE_TELEMETRY'), []
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+
+    def from_pretrained(model, **options):
+        seen.append([os.environ.get(name) for name in names])
+        raise OSError('no network')
+
+    loader = SimpleNamespace(from_pretrained=from_pretrained)
+    logging = SimpleNamespace(get_verbosity=int, set_verbosity_error=int, set_verbosity=abs)
+    fakes = {
+        'transformers': SimpleNamespace(AutoTokenizer=loader, CLIPTextModelWithProjection=loader),
+        'transformers.utils': SimpleNamespace(logging=logging),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    with pytest.raises(CheckpointError, match='no network'):
+        CLIPTextEncoder('some/model', dims=DIMS)(NAMES)
+    assert seen == [['1', '1']] and not any(name in os.environ for name in names)
 
 
 @pytest.mark.parametrize('with_images', [False, True], ids=['texts', 'whole'])

@@ -22,6 +22,8 @@ class Served:
         stall: wait for ``FileServer.release`` after the bytes of a break.
         redirect: an address to send elsewhere.
         wrong_range: bytes by which a part begins too late.
+        kind: its ``Content-Type``; empty for none.
+        busy: a status to answer with in place of the file, and the header ``Retry-After``.
     """
 
     body: bytes = b''
@@ -32,6 +34,8 @@ class Served:
     stall: bool = False
     redirect: str = ''
     wrong_range: int = 0
+    kind: str = ''
+    busy: tuple[int, str] | None = None
 
 
 class FileServer(http.server.ThreadingHTTPServer):
@@ -65,6 +69,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if served is None:
             self.send_error(404)
             return
+        if served.busy is not None:
+            self.send_response(served.busy[0])
+            self.send_header('Retry-After', served.busy[1])
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+            return
         if served.redirect:
             self.send_response(302)
             self.send_header('Location', served.redirect)
@@ -77,6 +87,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = served.body[start:]
         if served.with_length:
             self.send_header('Content-Length', str(len(body)))
+        if served.kind:
+            self.send_header('Content-Type', served.kind)
         if served.etag:
             self.send_header('ETag', served.etag)
         self.end_headers()

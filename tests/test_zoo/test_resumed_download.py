@@ -128,6 +128,42 @@ def test_a_missing_file(server, path):
     assert_nothing(path)
 
 
+PAGE = b'<html>log in first</html>'
+
+
+def test_a_web_page_is_no_file(server, path):
+    with pytest.raises(DownloadError, match='web page'):
+        fetch(server, path, Served(PAGE, kind='text/html; charset=utf-8'))
+    assert_nothing(path)
+
+
+@pytest.mark.parametrize(
+    ('served', 'said'),
+    [
+        (Served(busy=(503, '120')), '503.*again in 120 s'),
+        (Served(busy=(429, 'Wed, 21 Oct 2026 07:28:00 GMT')), '429'),
+        (Served(PAGE, kind='text/html'), 'web page'),
+    ],
+    ids=['busy', 'too many requests', 'login'],
+)
+def test_a_busy_server_costs_no_part(server, path, served, said):
+    leave_part(server, path, BODY[:1000], '"a"')
+    with pytest.raises(DownloadError, match=said):
+        fetch(server, path, served)
+    fetch(server, path, Served(BODY, '"a"'))
+    assert server.requests[-1][1] == 'bytes=1000-'
+    assert_only(path)
+
+
+def test_a_shared_file_that_is_damaged_is_fetched_anew(server, path, capsys):
+    server.files['/x.bin'] = Served(BODY)
+    path.write_bytes(BODY[:1000])
+    for _ in range(2):
+        download.download_once(f'{server.url}/x.bin', path, 10**6, sha256=DIGEST[:8])
+        assert_only(path)
+    assert len(server.requests) == 1 and 'x.bin is damaged' in capsys.readouterr().err
+
+
 def test_redirections(server, path):
     server.files['/y.bin'] = Served(redirect=f'{server.url}/x.bin')
     server.files['/x.bin'] = Served(BODY)

@@ -147,10 +147,12 @@ def test_a_damaged_result_is_converted_anew(entry):
     assert zoo.fetch('tiny-test') == path and path.read_bytes() == whole
 
 
-def test_what_is_no_such_file_is_named(entry, server):
+def test_what_is_no_such_file_is_named(entry, server, pt_file):
     server.files['/tiny.pt'] = Served(b'<html>not found</html>')
     with pytest.raises(CheckpointError, match=r'tiny\.pt'):
         zoo.fetch('tiny-test')
+    server.files['/tiny.pt'] = Served(pt_file.read_bytes())
+    assert zoo.fetch('tiny-test').is_file()  # what cannot be read was not kept
 
 
 def test_two_processes_at_once_fetch_once(entry, server, cache):

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
     from detkit.analysis.features.feature_maps import default_module, write_activations, write_cams
     from detkit.inference import Predictor
+    from detkit.utils.numbers import count_text
 
     predictor = Predictor(
         args.config,
@@ -83,4 +84,4 @@ def run(args: argparse.Namespace) -> None:
         files = write_activations(predictor, args.source, modules, args.out, args.channels)
     else:
         files = write_cams(predictor, args.source, args.method, args.out, modules[0], args.class_name)
-    print(f'{len(files)} pictures in {args.out}')
+    print(f'{count_text(len(files), "picture")} in {args.out}')

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
-from detkit.export.usage_data import import_silently
+from detkit.utils.usage_data import import_silently
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError, first_line
 

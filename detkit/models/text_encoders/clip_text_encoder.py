@@ -17,6 +17,7 @@ from detkit.protocols import TextEncoder
 from detkit.registry import TEXT_ENCODERS
 from detkit.utils.cache import cache_folder
 from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError, first_line, shorten
+from detkit.utils.usage_data import without_usage_data
 
 from .embedding_file import read_vectors, save_embeddings, unit_rows
 
@@ -105,8 +106,9 @@ class CLIPTextEncoder(TextEncoder):
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             try:
-                from transformers import AutoTokenizer, CLIPTextModelWithProjection
-                from transformers.utils import logging
+                with without_usage_data():
+                    from transformers import AutoTokenizer, CLIPTextModelWithProjection
+                    from transformers.utils import logging
             except ImportError as error:
                 raise MissingPackageError(
                     'CLIPTextEncoder needs the package transformers: pip install detkit[text]. Without it, give the '
@@ -115,8 +117,9 @@ class CLIPTextEncoder(TextEncoder):
             verbosity = logging.get_verbosity()
             logging.set_verbosity_error()  # it would list the weights of the images' half, which are not needed here
             try:
-                tokenizer = AutoTokenizer.from_pretrained(self.model)
-                encoder, info = CLIPTextModelWithProjection.from_pretrained(self.model, output_loading_info=True)
+                with without_usage_data():
+                    tokenizer = AutoTokenizer.from_pretrained(self.model)
+                    encoder, info = CLIPTextModelWithProjection.from_pretrained(self.model, output_loading_info=True)
             except Exception as error:  # of the packages below transformers, some of which raise Exception itself
                 raise CheckpointError(
                     f'the CLIP text encoder {self.model!r} cannot be loaded ({first_line(error)}). Give a folder with '

@@ -1,4 +1,4 @@
-"""ONNX Runtime, OpenVINO and NNCF without their reports: each import, and each use, goes to an analytics service."""
+"""Packages without what they send unasked: ONNX Runtime, OpenVINO and NNCF report imports and uses, transformers models."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-# OpenVINO and NNCF send nothing where this says that nobody uses them by hand, see ``openvino_telemetry``. ONNX Runtime
+# OpenVINO and NNCF send nothing where CI says that nobody uses them by hand, see ``openvino_telemetry``. ONNX Runtime
 # has a variable of its own, read once, when it is imported; ``disable_telemetry_events`` comes too late for what that
-# starts.
-_VARIABLES = {'CI': 'true', 'ORT_DISABLE_TELEMETRY': '1'}
+# starts. transformers asks a service to convert a model of the Hub that has no safetensors, which opens a pull request
+# there; the last variable is read where huggingface_hub is imported.
+_VARIABLES = {
+    'CI': 'true',
+    'ORT_DISABLE_TELEMETRY': '1',
+    'DISABLE_SAFETENSORS_CONVERSION': '1',
+    'HF_HUB_DISABLE_TELEMETRY': '1',
+}
 
 
 @contextmanager
 def without_usage_data() -> Iterator[None]:
     """Keep these packages from sending usage data, and from writing an identifier into the user's home folder.
 
-    They ask nobody. Importing them decides it, and so does each conversion.
+    They ask nobody. Importing them decides it, and so does each conversion, or each model that is loaded.
     """
     before = {name: os.environ.get(name) for name in _VARIABLES}
     os.environ.update(_VARIABLES)
