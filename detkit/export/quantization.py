@@ -13,9 +13,9 @@ from detkit.export.check import batches
 from detkit.export.detector import ExportedDetector
 from detkit.export.format import whole_array
 from detkit.export.plan import Plan
-from detkit.utils.usage_data import import_silently, without_usage_data
 from detkit.inference import Predictor, SourceImage
 from detkit.utils.errors import ConfigError, first_line
+from detkit.utils.usage_data import import_silently, without_usage_data
 
 # Fewer pictures than the first are refused, as they say nothing about the ranges of others; more than the last are
 # not used.

@@ -243,7 +243,9 @@ class _Transfer:
             response = opener.open(urllib.request.Request(self.url, headers=headers), timeout=FIRST_BYTE_SECONDS)
         with response:
             if response.headers.get_content_type() == 'text/html':
-                raise http.client.HTTPException('the server sent a web page in place of the file, as for a login or an error')
+                raise http.client.HTTPException(
+                    'the server sent a web page in place of the file, as for a login or an error'
+                )
             self.received = self.start if self._goes_on(response) else 0
             length = response.headers.get('Content-Length')
             self.expected = self.received + int(length) if length else None

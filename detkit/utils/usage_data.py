@@ -1,4 +1,4 @@
-"""Packages without what they send unasked: ONNX Runtime, OpenVINO and NNCF report imports and uses, transformers models."""
+"""Packages without what they send unasked: of their use (ONNX Runtime, OpenVINO, NNCF), or of models (transformers)."""
 
 from __future__ import annotations
 

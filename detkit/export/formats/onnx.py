@@ -13,9 +13,9 @@ from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
-from detkit.utils.usage_data import import_silently
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError, first_line
+from detkit.utils.usage_data import import_silently
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph

@@ -15,10 +15,10 @@ from torch import Tensor
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.formats.onnx import OnnxFormat
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
-from detkit.utils.usage_data import import_silently, without_usage_data
 from detkit.models.layers.precision import autocast_type
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.usage_data import import_silently, without_usage_data
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
