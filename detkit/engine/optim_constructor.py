@@ -73,7 +73,7 @@ def resolve_optimizer(
     """Fill in the values that depend on the run: ``accumulate``, the scaled weight decay, the optimiser for ``auto``.
 
     ``auto`` counts steps of ``nominal_batch_size`` images, and the last of an epoch as a whole one, as ultralytics
-    does. No more batches are summed for ``nominal_batch_size`` than the run has.
+    does. No more batches are accumulated than the run has.
 
     Args:
         cfg: an ``optim_wrapper`` config.
@@ -89,8 +89,8 @@ def resolve_optimizer(
     if accumulate is None and nominal:
         num_steps = math.ceil(num_iters / max(max_epochs, 1) * min(batch_size / nominal, 1)) * max_epochs
         summed = max(round(nominal / batch_size), 1)
-        accumulate = min(summed, max(num_iters, 1))
-    cfg['accumulate'] = accumulate or 1
+        accumulate = summed
+    cfg['accumulate'] = min(accumulate or 1, max(num_iters, 1))
     optimizer = cfg['optimizer']
     if optimizer['type'] == 'auto':
         options = {key: value for key, value in optimizer.items() if key not in ('type', 'long_lr_mult')}

@@ -117,6 +117,8 @@ def test_nominal_batch_and_decay():
     assert cfg['accumulate'] == 1 and cfg['optimizer'] == SGD
     cfg = resolve_optimizer(dict(optimizer=dict(SGD), nominal_batch_size=64, accumulate=1), 4, 10, 80)
     assert cfg['accumulate'] == 1
+    for own in (dict(accumulate=12), dict(nominal_batch_size=64)):  # of a run without as many batches
+        assert resolve_optimizer(dict(optimizer=dict(SGD), **own), 4, 10, 80)['accumulate'] == 10
 
 
 def test_auto():

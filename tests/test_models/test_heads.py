@@ -174,6 +174,12 @@ def test_a_mistyped_knob(kind, key, hint):
         build(kind, test_cfg={key: 0.5})
 
 
+@pytest.mark.parametrize('reg_max', [0, 1])
+def test_a_distribution_has_two_bins(reg_max):
+    with pytest.raises(ConfigError, match=f'YOLOv8Head: reg_max is {reg_max}, .* at least 2 bins. YOLO26Head predicts'):
+        HEADS.get('YOLOv8Head')(2, in_channels=(16,), strides=(8,), reg_max=reg_max)
+
+
 def test_a_head_alone_needs_its_incoming_channels():
     with pytest.raises(ConfigError, match='in_channels and strides'):
         HEADS.build(dict(type='YOLOv8Head', num_classes=5))

@@ -50,6 +50,13 @@ def candidates(num_points: int) -> Candidates:
     return priors, Candidates(torch.randn(1, num_points, 2), bboxes)
 
 
+@pytest.mark.parametrize('reg_max', [0, 2, 16])
+@pytest.mark.parametrize('head', [YOLO26PoseHead, YOLO26SegmentHead])
+def test_distances_without_distributions_have_no_bins(head, reg_max):
+    with pytest.raises(ConfigError, match=f'reg_max is {reg_max}, .* leave it out, or take YOLOv10Head'):
+        head(2, in_channels=(16,), strides=(8,), reg_max=reg_max, bbox_coder=dict(reg_max=reg_max))
+
+
 def test_semantic_targets_are_the_classes_of_the_masks():
     numbers, masks = masks_of_boxes()
     found = semantic_targets(truth(masks=numbers), 2, (8, 8))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from detkit.protocols import CoordinateLoss
 from detkit.registry import HEADS
+from detkit.utils.errors import ConfigError
 
 from ..priors import PointPriors
 from .dual_head import DualHead
@@ -37,6 +38,14 @@ class DirectHead(YOLOv8Head):
         **kwargs,
     ) -> None:
         super().__init__(num_classes, in_channels, strides, reg_max, depthwise_cls, bbox_bias, **kwargs)
+
+    def check_reg_max(self, reg_max: int) -> None:
+        """Raise ``ConfigError`` for more than the distance itself."""
+        if reg_max != 1:
+            raise ConfigError(
+                f'{type(self).__name__}: reg_max is {reg_max}, but the head predicts distances without distributions, '
+                'for which it is 1; leave it out, or take YOLOv10Head, whose distances are distributions'
+            )
 
     def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots, priors: PointPriors) -> Tensor:
         """Return the loss of distances ``(B, S, 4)`` against boxes ``(B, S, box)``, both in strides."""

@@ -65,7 +65,7 @@ class YOLOv8Head(DenseHead):
     Args:
         num_classes: C.
         in_channels, strides: those of the feature maps, fine to coarse; wired from the component before.
-        reg_max: number of bins of a distance's distribution.
+        reg_max: number of bins of a distance's distribution, at least 2.
         depthwise_cls: whether each 3x3 convolution of the class branch is a depthwise one and a 1x1, as in YOLO11.
         bbox_bias: initial bias of the distributions' logits.
         assigner, bbox_coder, loss_cls, loss_bbox, loss_dfl: configs of the parts; ``default_parts`` when left out.
@@ -105,6 +105,7 @@ class YOLOv8Head(DenseHead):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(num_classes, in_channels, strides, test_cfg, init_cfg)
+        self.check_reg_max(reg_max)
         self.reg_max = reg_max
         self.depthwise_cls = depthwise_cls
         self.bbox_bias = bbox_bias
@@ -123,6 +124,14 @@ class YOLOv8Head(DenseHead):
         self.loss_dfl = self.build_part(LOSSES, 'loss_dfl', loss_dfl, reg_max)
         self._build_branches()
         self._init_biases()
+
+    def check_reg_max(self, reg_max: int) -> None:
+        """Raise ``ConfigError`` for a number of bins that distances cannot have."""
+        if reg_max < 2:
+            raise ConfigError(
+                f'{type(self).__name__}: reg_max is {reg_max}, but a distribution has at least 2 bins. YOLO26Head '
+                'predicts distances without distributions'
+            )
 
     def _build_branches(self) -> None:
         finest = self.in_channels[0]
