@@ -32,12 +32,14 @@ def result_entries(
         keypoints: ``(P, K, 3)`` x, y, score, or None without keypoints.
     """
     entries = []
-    for i, (x0, y0, x1, y1) in enumerate(np.asarray(bboxes, np.float64).tolist()):
+    # The shortest numbers that are these float32 again: rounding would tie scores, which orders detections anew.
+    written = [float(str(score)) for score in np.asarray(scores, np.float32)]
+    for i, (score, (x0, y0, x1, y1)) in enumerate(zip(written, np.asarray(bboxes, np.float64).tolist(), strict=True)):
         entry = {
             'image_id': img_id,
             'category_id': category_ids[int(labels[i])],
             'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
-            'score': round(float(scores[i]), 6),
+            'score': score,
         }
         if rles is not None:
             entry['segmentation'] = {'size': list(rles[i]['size']), 'counts': rles[i]['counts'].decode('ascii')}

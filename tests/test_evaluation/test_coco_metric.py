@@ -17,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from detkit.evaluation import CocoMetric
 from detkit.evaluation.coco_backends import BACKENDS
+from detkit.evaluation.coco_format import result_entries
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
@@ -389,3 +390,10 @@ def test_two_processes_give_the_results_of_one(tmp_path: Path):
     expected = run(CocoMetric(metric=['bbox', 'segm']), as_samples(*make_data(np.random.default_rng(8))))
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
+
+
+def test_scores_of_a_results_file_are_the_scores_in_single_precision():
+    scores = np.float32(0.0017) + np.spacing(np.float32(0.0017)) * np.arange(3, dtype=np.float32)
+    entries = result_entries(1, np.tile([0, 0, 5, 5], (3, 1)), np.zeros(3, int), scores, None, [1])
+    written = [json.loads(json.dumps(entry))['score'] for entry in entries]
+    assert len(set(written)) == 3 and np.array(written, np.float32).tolist() == scores.tolist()
