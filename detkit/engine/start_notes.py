@@ -41,6 +41,7 @@ def start_notes(runner: Runner) -> Iterator[str]:
     notes = [_few_steps(runner), *(f'{text}: {remedy}' for text, remedy in schedule_problems(runner))]
     counts = {'train': _objects_per_image(runner.train_loop.dataloader.dataset)}
     notes.append(_few_queries(runner, counts['train']))
+    notes.append(_combined_otherwise(runner))
     if runner.val_loop is not None:
         counts['val'] = _objects_per_image(runner.val_loop.dataloader.dataset)
         notes.append(_dense_scenes(runner, counts['val']))
@@ -69,6 +70,24 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     if not _starts_from_weights(runner):
         remedy += ', or load_from=PATH (or a name of `detkit zoo list`) to start from trained weights'
     return steps, made_of, remedy
+
+
+def _combined_otherwise(runner: Runner) -> str | None:
+    """Return a note on a detector whose gradients are not combined as its losses are, so that steps have other sizes.
+
+    Classifiers have no note: ultralytics sums the gradients of their means.
+    """
+    model, wrapper = unwrap(runner.model), runner.optim_wrapper
+    head = getattr(model, 'head', None)
+    found, wanted = getattr(wrapper, 'reduction', None), getattr(head, 'loss_reduction', None)
+    parts = wrapper.accumulate * runner.world_size
+    if None in (found, wanted) or wanted == found or parts == 1 or getattr(model, 'classifies', False):
+        return None
+    made_of, size = ('means', f'{parts} times') if wanted == 'mean' else ('sums', f'1/{parts} of')
+    return (
+        f'the losses of {type(head).__name__} are {made_of} over the images of a batch, but optim_wrapper.reduction is '
+        f'{found!r}: a gradient is {size} that of one batch of as many images; write optim_wrapper.reduction={wanted}'
+    )
 
 
 def check_annotations(runner: Runner) -> None:

@@ -96,6 +96,15 @@ def test_more_objects_than_queries_are_noted(tmp_path, capsys):
     assert 'model.head.num_queries=100' in out
 
 
+def test_gradients_combined_otherwise_than_losses_are_noted(tmp_path, capsys):
+    start(tmp_path / 'a', 1, 1, **{'optim_wrapper.accumulate': 2, 'optim_wrapper.reduction': 'mean'})
+    out = capsys.readouterr().out
+    assert "losses of YOLOv8Head are sums over the images of a batch, but optim_wrapper.reduction is 'mean'" in out
+    assert 'a gradient is 1/2 of that of one batch of as many images; write optim_wrapper.reduction=sum' in out
+    start(tmp_path / 'b', 1, 1, **{'optim_wrapper.accumulate': 2})
+    assert 'optim_wrapper.reduction' not in capsys.readouterr().out
+
+
 def test_schedules_that_do_not_fit_the_run_are_noted(tmp_path, capsys):
     """As `detkit check` finds them; the warm-up of YOLOv8 has at least 100 iterations, and the run has 2."""
     start(tmp_path, 1, 1, **{'default_hooks.ema.tau': 1e-3, 'optim_wrapper.accumulate': 1})

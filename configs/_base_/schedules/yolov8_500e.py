@@ -19,6 +19,7 @@ optim_wrapper = dict(
     type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
     optimizer=dict(type='auto', lr=None, momentum=0.937, weight_decay=5e-4),
+    reduction='sum',  # of the gradients of processes and accumulated batches; 'mean' where losses are means
     nominal_batch_size=64,  # gradients are summed over batches until about this many images
     accumulate=None,  # or that many batches
     clip_grad_norm=10.0,
