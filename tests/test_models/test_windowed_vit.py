@@ -1,5 +1,7 @@
 """WindowedViT and MultiScaleProjector: windows, sizes of images, what is frozen and returned, strides."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -107,6 +109,19 @@ def test_weights_of_bicubic_interpolation_are_those_of_torch(size):
     rows, columns = (cubic_weights(7, side, table) for side in size)
     torch.testing.assert_close(rows @ table @ columns.T, expected, atol=2e-6, rtol=0)
     assert torch.equal(cubic_weights(7, 7, table), torch.eye(7))
+
+
+@pytest.mark.parametrize('traced', [16, 32, 48])  # pixels: fewer patches than the table of positions, as many, more
+def test_an_exported_network_takes_images_of_any_size(traced):
+    # Exports trace it for one size; whether the table is reduced is decided by that of the image.
+    embedding = small_vit().embed
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # on shapes that become constants, as those of the table do
+        exported = torch.jit.trace(embedding, torch.zeros(1, 3, traced, traced), check_trace=False)
+        for size in ((16, 16), (32, 32), (48, 48), (16, 64)):
+            image = torch.rand(1, 3, *size)
+            for found, expected in zip(exported(image), embedding(image), strict=True):
+                torch.testing.assert_close(found, expected)
 
 
 def test_layer_norm_takes_the_channels_of_each_cell():
