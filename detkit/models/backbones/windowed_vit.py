@@ -206,9 +206,8 @@ def cubic_weights(before: int, after: int, like: Tensor) -> Tensor:
     middles = (torch.arange(after, **options) + 0.5).unsqueeze(1)  # (after, 1)
     # A tensor, so that in an exported file, too, the size of an image decides whether the row shrinks.
     scale = before / torch.ones_like(middles).sum()
-    distances = (torch.arange(before, **options) + 0.5 - middles * scale).abs() / scale.clamp(
-        min=1.0
-    )  # (after, before)
+    distances = (torch.arange(before, **options) + 0.5 - middles * scale).abs()  # (after, before)
+    distances = distances / scale.clamp(min=1.0)
     near = (1.5 * distances - 2.5) * distances**2 + 1
     far = ((-0.5 * distances + 2.5) * distances - 4) * distances + 2
     weights = torch.where(distances < 1, near, torch.where(distances < 2, far, torch.zeros_like(far)))
