@@ -41,6 +41,8 @@ from detkit.utils.printable import printable
 _WARM_UP, _ROUNDS = 2, 7
 # The file that says what a kept folder holds.
 _RECORD = 'weights'
+# Counts what networks were exported to before: files that an earlier form of the graph left are made again.
+_FORM = 2
 # Folders of networks that cannot be kept otherwise, by the model's digest and the versions; they go with the process.
 _elsewhere: dict[tuple[str, str], tempfile.TemporaryDirectory] = {}
 # Another runtime must take less than this share of PyTorch's time.
@@ -306,7 +308,7 @@ def _digest(model: nn.Module) -> str:
 def _versions(fmt: ExportFormat) -> str:
     """Return the name of a format's folder: the versions of all that makes and runs its files."""
     packages = ['torch', *fmt.packages.values(), *fmt.converters.values()]
-    return '-'.join([fmt.name, f'detkit{__version__}', *(f'{name}{_version(name)}' for name in packages)])
+    return '-'.join([fmt.name, f'detkit{__version__}.{_FORM}', *(f'{name}{_version(name)}' for name in packages)])
 
 
 def _version(package: str) -> str:
