@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -150,7 +151,7 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
     Args:
         model: the detector that was exported, on the CPU in float32.
         exported: the file, loaded back.
-        plan: what was exported, whose batch sizes are run.
+        plan: what was exported, whose batch sizes are run; for any size also smaller images, and one larger.
         images: the pictures.
 
     Raises:
@@ -160,7 +161,7 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
     found = Differences(images=len(images))
     score_thr = SCORE_THR if plan.suppression is None else max(plan.suppression.score_thr, SCORE_THR)
     fixed = {} if plan.suppression is None else {'class_agnostic': plan.suppression.class_agnostic}
-    sizes = [None] if 'size' not in plan.dynamic else [max(plan.size), _smaller(plan)]
+    sizes = [None] if 'size' not in plan.dynamic else [max(plan.size), _scaled(plan, 2 / 3), _scaled(plan, 4 / 3)]
     for img_size in sizes:
         theirs = Predictor(model=exported, img_size=img_size, score_thr=score_thr, **fixed)
         head = theirs.model.head
@@ -168,7 +169,7 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
         thresholds = {name: head.test_cfg[name] for name in read}
         ours = Predictor(model=model, img_size=theirs.img_size, score_thr=score_thr, **thresholds, **fixed)
         for batch_size in plan.checked_batches:
-            for batch in batches(theirs, images, batch_size):
+            for batch in batches(theirs, images if img_size in sizes[:2] else images[:1], batch_size):
                 try:
                     _compare_batch(ours.model, theirs.model, batch, plan, found)
                 except CheckpointError as error:
@@ -182,9 +183,10 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
     return found
 
 
-def _smaller(plan: Plan) -> int:
-    """Return a side of about two thirds of the plan's, which the network takes."""
-    return max(max(plan.size) * 2 // 3 // plan.divisor * plan.divisor, 32)
+def _scaled(plan: Plan, share: float) -> int:
+    """Return a side that the network takes, of about a share of the plan's, and not the same."""
+    cells = max(plan.size) * share / plan.divisor
+    return max((math.floor if share < 1 else math.ceil)(cells) * plan.divisor, 32)
 
 
 def batches(predictor: Predictor, images: Sequence[SourceImage], batch_size: int) -> Iterator[dict]:

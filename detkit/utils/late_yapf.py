@@ -6,6 +6,7 @@ end every command in a traceback.
 
 import importlib
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,10 @@ _NAMES = ('yapf', 'yapf.yapflib', 'yapf.yapflib.yapf_api')
 
 class _Late(ModuleType):
     """Stand-in of a module, which gives what the module has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)  # for who asks whether there is such a package
 
     def __getattr__(self, name: str) -> Any:
         # Who looks through all modules, as ``inspect`` does, asks for '__file__' and the like.

@@ -296,7 +296,7 @@ whole = st.builds(box, *[st.floats(0, 9)] * 2, *[st.floats(9, 20)] * 2, rotation
 files = st.lists(elements() | whole, max_size=5).map(lambda own: xml(image(''.join(own))).encode())
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error', 'ignore:__array__ implementation:DeprecationWarning')  # the latter of pycocotools
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_damaged_files(tmp_path, cases):
     write_image(tmp_path / 'a.png', 20, 10)

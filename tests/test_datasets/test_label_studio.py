@@ -307,7 +307,7 @@ files = st.lists(tasks | tasks.flatmap(replaced) | values, min_size=1, max_size=
 )
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error', 'ignore:__array__ implementation:DeprecationWarning')  # the latter of pycocotools
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_damaged_files(tmp_path, cases):
     write_image(tmp_path / 'a.png', 20, 10)

@@ -110,6 +110,28 @@ def test_a_file_that_does_not_run_with_smaller_images_says_what_to_do(models, tm
     export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=('batch',)))
 
 
+def test_a_file_that_is_wrong_for_larger_images_is_refused(models, tmp_path, monkeypatch):
+    fmt = type(find_format('onnx'))
+    pytest.importorskip('onnxruntime')
+    opened = fmt.open
+
+    def open_for_small_images(self, path, device, threads):
+        session = opened(self, path, device, threads)
+
+        def run(inputs):
+            share = 1.0 if inputs['images'].shape[-1] <= 64 else 1.5  # as of what was fixed when the file was made
+            return {name: value * share for name, value in session(inputs).items()}
+
+        run.runtime = session.runtime
+        return run
+
+    monkeypatch.setattr(fmt, 'open', open_for_small_images)
+    with pytest.raises(exporting.ExportError, match='differs from PyTorch'):
+        export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=True))
+    done = export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=('batch',)))
+    assert {side for _, *sides in done.differences.batches for side in sides} == {64}
+
+
 def test_what_was_left_long_ago_is_removed(tmp_path):
     for name, age in (('.detkit-draft-old', 2 * DAY), ('.detkit-draft-new', DAY / 2), ('.draft-own', 2 * DAY)):
         (tmp_path / name).mkdir()

@@ -12,6 +12,7 @@ from tool_helpers import modules_loaded_by_help, run_tool
 from detkit.analysis.features import feature_maps
 from detkit.engine.checkpoint import save_checkpoint
 from detkit.registry import DETECTORS
+from detkit.utils.numbers import count_text
 
 
 def record_drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
@@ -80,7 +81,7 @@ def test_the_command_line(task, method, tmp_path: Path, monkeypatch, capsys):
         if method == 'maps'
         else [f'1_{method}.jpg']
     )
-    assert f'{len(names)} pictures in' in out and 'skipped' in out and '0.png is empty' in out
+    assert f'{count_text(len(names), "picture")} in' in out and 'skipped' in out and '0.png is empty' in out
     contrasts = [np.ptp(values) for values in drawn]
     # Grad-CAM leaves a level blank where the gradients of all its channels are negative.
     assert min(contrasts) > 0 if method == 'maps' else max(contrasts) > 0.5
