@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -87,23 +88,28 @@ def test_other_errors_of_a_library_are_its_own(tmp_path):
         exporting._write(Failing(), None, '', tmp_path / 'model')
 
 
-def test_a_file_that_does_not_run_with_smaller_images_says_what_to_do(models, tmp_path, monkeypatch):
+def run_onnx_by(monkeypatch, change) -> None:
+    """Let ``change(session, inputs)`` run files of ONNX."""
     fmt = type(find_format('onnx'))
     pytest.importorskip('onnxruntime')
     opened = fmt.open
 
-    def open_for_large_images(self, path, device, threads):
+    def changed(self, path, device, threads):
         session = opened(self, path, device, threads)
-
-        def run(inputs):
-            if inputs['images'].shape[-1] < 64:
-                raise CheckpointError('the runtime cannot run the exported network: at least 64')
-            return session(inputs)
-
+        run = partial(change, session)
         run.runtime = session.runtime
         return run
 
-    monkeypatch.setattr(fmt, 'open', open_for_large_images)
+    monkeypatch.setattr(fmt, 'open', changed)
+
+
+def test_a_file_that_does_not_run_with_smaller_images_says_what_to_do(models, tmp_path, monkeypatch):
+    def run(session, inputs):
+        if inputs['images'].shape[-1] < 64:
+            raise CheckpointError('the runtime cannot run the exported network: at least 64')
+        return session(inputs)
+
+    run_onnx_by(monkeypatch, run)
     text = 'at least 64; it runs with images of 64 px, but not with those of 32 px.*larger img_size, such as 128'
     with pytest.raises(CheckpointError, match=text):
         export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=True))
@@ -111,21 +117,11 @@ def test_a_file_that_does_not_run_with_smaller_images_says_what_to_do(models, tm
 
 
 def test_a_file_that_is_wrong_for_larger_images_is_refused(models, tmp_path, monkeypatch):
-    fmt = type(find_format('onnx'))
-    pytest.importorskip('onnxruntime')
-    opened = fmt.open
+    def run(session, inputs):
+        share = 1.0 if inputs['images'].shape[-1] <= 64 else 1.5  # as of what was fixed when the file was made
+        return {name: value * share for name, value in session(inputs).items()}
 
-    def open_for_small_images(self, path, device, threads):
-        session = opened(self, path, device, threads)
-
-        def run(inputs):
-            share = 1.0 if inputs['images'].shape[-1] <= 64 else 1.5  # as of what was fixed when the file was made
-            return {name: value * share for name, value in session(inputs).items()}
-
-        run.runtime = session.runtime
-        return run
-
-    monkeypatch.setattr(fmt, 'open', open_for_small_images)
+    run_onnx_by(monkeypatch, run)
     with pytest.raises(exporting.ExportError, match='differs from PyTorch'):
         export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=True))
     done = export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64, dynamic=('batch',)))
