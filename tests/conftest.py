@@ -51,14 +51,8 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 50)
+    gc.set_threshold(2000, 10, 100)
     gc.enable()
-
-
-def pytest_sessionfinish() -> None:
-    """Leave all that the process holds out of the collections by which pytest ends, which take seconds each."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -7,7 +7,6 @@ import http.client
 import json
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -54,17 +53,8 @@ def test_the_answers_of_a_full_server_are_all_answers(small_detector, picture):
         assert client.metric('detkit_queue_images') == 0
 
 
-@pytest.fixture
-def few_objects() -> Iterator[None]:
-    """Let collections of garbage pass over what the test makes alone; the process may hold millions of objects."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='memory is read from /proc')
-def test_memory_stays_flat(small_detector, pictures, few_objects):
+def test_memory_stays_flat(small_detector, pictures):
     """Over requests of many options, shapes, broken images and clients that go; threads and connections, too."""
 
     def resident() -> int:
