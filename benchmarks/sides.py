@@ -40,7 +40,7 @@ class Family(NamedTuple):
 
 
 _ALL = ('seg', 'det', 'pose', 'obb', 'cls')
-# Of tasks whose objects COCO8 does not have.
+# Configs of the tasks for which COCO8 has no annotations.
 _CONFIGS = {'obb': 'n_dota8', 'cls': 'n_weather'}
 FAMILIES = {
     'yolov8': Family('YOLOv8', 'n_coco8', 'yolov8{}', tasks=_ALL),

@@ -89,8 +89,7 @@ def resolve_optimizer(
     if accumulate is None and nominal:
         num_steps = math.ceil(num_iters / max(max_epochs, 1) * min(batch_size / nominal, 1)) * max_epochs
         summed = max(round(nominal / batch_size), 1)
-        accumulate = summed
-    cfg['accumulate'] = min(accumulate or 1, max(num_iters, 1))
+    cfg['accumulate'] = min(summed, max(num_iters, 1))
     optimizer = cfg['optimizer']
     if optimizer['type'] == 'auto':
         options = {key: value for key, value in optimizer.items() if key not in ('type', 'long_lr_mult')}

@@ -161,30 +161,32 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
     found = Differences(images=len(images))
     score_thr = SCORE_THR if plan.suppression is None else max(plan.suppression.score_thr, SCORE_THR)
     fixed = {} if plan.suppression is None else {'class_agnostic': plan.suppression.class_agnostic}
-    sizes = [None] if 'size' not in plan.dynamic else [max(plan.size), _scaled(plan, 2 / 3), _scaled(plan, 4 / 3)]
-    for img_size in sizes:
+    shown: dict[int | None, Sequence[SourceImage]] = {None: images}
+    if 'size' in plan.dynamic:
+        shown = {max(plan.size): images, _scaled(plan, 2 / 3): images, _scaled(plan, 4 / 3): images[:1]}
+    for img_size, chosen in shown.items():
         theirs = Predictor(model=exported, img_size=img_size, score_thr=score_thr, **fixed)
         head = theirs.model.head
         read = [name for name in ('iou_thr', 'max_per_img') if name in (head.TEST_KEYS or head.test_cfg)]
         thresholds = {name: head.test_cfg[name] for name in read}
         ours = Predictor(model=model, img_size=theirs.img_size, score_thr=score_thr, **thresholds, **fixed)
         for batch_size in plan.checked_batches:
-            for batch in batches(theirs, images if img_size in sizes[:2] else images[:1], batch_size):
+            for batch in batches(theirs, chosen, batch_size):
                 try:
                     _compare_batch(ours.model, theirs.model, batch, plan, found)
                 except CheckpointError as error:
-                    if img_size == sizes[0]:
+                    if img_size in (None, max(plan.size)):
                         raise
                     raise CheckpointError(
-                        f'{error}; it runs with images of {sizes[0]} px, but not with those of {img_size} px, with '
-                        'which a file for any size is checked, too: export it with a larger img_size, such as '
-                        f"{2 * sizes[0]}, or without dynamic 'size'"
+                        f'{error}; it runs with images of {max(plan.size)} px, but not with those of {img_size} px, '
+                        'with which a file for any size is checked, too: export it with a larger img_size, such as '
+                        f"{2 * max(plan.size)}, or without dynamic 'size'"
                     ) from error
     return found
 
 
 def _scaled(plan: Plan, share: float) -> int:
-    """Return a side that the network takes, of about a share of the plan's, and not the same."""
+    """Return a side that the network takes, of about a share of the plan's."""
     cells = max(plan.size) * share / plan.divisor
     return max((math.floor if share < 1 else math.ceil)(cells) * plan.divisor, 32)
 

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 # The most parts of tuples that a file may refer to again: each may be hashed as often, part by part.
 _MOST_REPEATED = 10_000_000
-# What an opcode does with the stack and the memo: it stores in the memo or recalls from it, sets a mark, or takes
-# values (those above the last mark, too) and gives others.
+# The effect of an opcode: it stores the top of the stack in the memo, pushes a value of the memo, pushes a mark, or
+# pops values (with _TAKE_TO_MARK also all above the last mark) and pushes others.
 _STORE, _MEMOIZE, _RECALL, _DUPLICATE, _MARK, _POP, _GIVE_ONE, _TAKE, _TAKE_TO_MARK = range(9)
 _KINDS = {
     **dict.fromkeys(('PUT', 'BINPUT', 'LONG_BINPUT'), _STORE),

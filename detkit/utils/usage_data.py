@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from types import ModuleType
 
 # OpenVINO and NNCF send nothing where CI says that nobody uses them by hand, see ``openvino_telemetry``. ONNX Runtime
@@ -18,6 +20,8 @@ _VARIABLES = {
     'DISABLE_SAFETENSORS_CONVERSION': '1',
     'HF_HUB_DISABLE_TELEMETRY': '1',
 }
+# A second thread would take the first one's values for those of before, and leave them.
+_lock = RLock()
 
 
 @contextmanager
@@ -26,19 +30,22 @@ def without_usage_data() -> Iterator[None]:
 
     They ask nobody. Importing them decides it, and so does each conversion, or each model that is loaded.
     """
-    before = {name: os.environ.get(name) for name in _VARIABLES}
-    os.environ.update(_VARIABLES)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with _lock:
+        before = {name: os.environ.get(name) for name in _VARIABLES}
+        os.environ.update(_VARIABLES)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def import_silently(name: str) -> ModuleType:
     """Import a package that would report it, see ``without_usage_data``."""
+    if name in sys.modules:
+        return importlib.import_module(name)  # which waits for another thread that imports it
     with without_usage_data():
         return importlib.import_module(name)

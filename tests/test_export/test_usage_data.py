@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from small_models import write_images, write_shallow_checkpoint
+
+from detkit.utils.usage_data import without_usage_data
 
 SCRIPT = """if True:
     import sys
@@ -65,3 +69,17 @@ def test_onnx_runtime_keeps_no_identifier(tmp_path):
     pytest.importorskip('onnxruntime')
     home = run_export(ONNX_SCRIPT, 'float', tmp_path)
     assert not [path for path in home.rglob('*') if 'onnxruntime' in path.name]
+
+
+def test_threads_leave_the_environment_as_it_was(monkeypatch):
+    monkeypatch.delenv('CI', raising=False)
+
+    def work() -> None:
+        with without_usage_data():
+            assert os.environ['CI'] == 'true'
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(20)]:
+            done.result()
+    assert 'CI' not in os.environ

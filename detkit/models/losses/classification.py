@@ -180,7 +180,7 @@ class DistributionFocalLoss(BaseLoss, DistributionLoss):
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the mean over the four sides of each slot, as a scalar; arguments as in ``DistributionLoss``."""
-        # Of a target that is no number, the loss is none either; as an index it would end the process on a GPU.
+        # A NaN target gives a NaN loss by ``nearness``; as an index it would be out of bounds.
         below = target.nan_to_num(0.0, 0.0, 0.0).long()
         nearness = target - below
         log_shares = F.log_softmax(pred, -1)
