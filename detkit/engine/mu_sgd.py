@@ -12,10 +12,11 @@ from torch.optim import Optimizer
 
 from detkit.registry import OPTIMIZERS
 
+from .amp import cpu_has_bf16
+
 # The polynomial whose repetition brings all singular values near 1 (https://kellerjordan.github.io/posts/muon).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NUM_REPEATS = 5
-DTYPE = torch.bfloat16  # in which the polynomial is computed
 
 
 @OPTIMIZERS.register_module()
@@ -114,7 +115,8 @@ def orthogonalize(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return matrices with the singular vectors of the given ones and singular values between about 0.7 and 1.2.
 
     It is Muon's update (https://kellerjordan.github.io/posts/muon): five repetitions of X <- a·X + (b·A + c·A²)·X with
-    A = X·Xᵀ, from X divided by its Frobenius norm. Matrices of one shape are computed together.
+    A = X·Xᵀ, from X divided by its Frobenius norm, in the format of ``working_dtype``. Matrices of one shape are
+    computed together.
 
     Args:
         tensors: each with two dimensions or more, ``(rows, ...)``; all dimensions but the first are the columns.
@@ -129,7 +131,8 @@ def orthogonalize(tensors: Sequence[Tensor]) -> list[Tensor]:
         by_shape[matrix.shape[0], matrix.shape[1]].append(index)
     results = list(tensors)
     for (rows, columns), indices in by_shape.items():
-        stack = torch.stack([matrices[index] for index in indices]).to(DTYPE)  # (N, rows, columns)
+        stack = torch.stack([matrices[index] for index in indices])  # (N, rows, columns)
+        stack = stack.to(working_dtype(stack.device))
         stack = stack / (torch.linalg.vector_norm(stack, dim=(1, 2), keepdim=True) + 1e-7)
         if rows > columns:
             stack = stack.mT
@@ -143,3 +146,11 @@ def orthogonalize(tensors: Sequence[Tensor]) -> list[Tensor]:
             factor = max(1.0, tensor.shape[-2] / tensor.shape[-1]) ** 0.5
             results[index] = matrix.reshape(tensor.shape).to(tensor.dtype) * factor
     return results
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """Return the format of Muon's polynomial: bfloat16, and float32 on a CPU that has no products in bfloat16.
+
+    Such a CPU converts each number back and forth, for which it takes five to ten times as long as in float32.
+    """
+    return torch.float32 if device.type == 'cpu' and not cpu_has_bf16() else torch.bfloat16

@@ -10,7 +10,7 @@ from parity.musgd_shapes import OPTIONS, SHAPES, STEPS, TRIPLE, WEIGHTS, gradien
 
 from detkit.config import load_config
 from detkit.engine import MuSGD, mu_sgd
-from detkit.engine.mu_sgd import orthogonalize
+from detkit.engine.mu_sgd import orthogonalize, working_dtype
 from detkit.engine.optim_constructor import GroupOptimConstructor, resolve_optimizer
 from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError
@@ -40,14 +40,15 @@ def run(dtype: torch.dtype, memory_format: torch.memory_format = torch.contiguou
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_steps_equal_ultralytics(monkeypatch, memory_format):
-    monkeypatch.setattr(mu_sgd, 'DTYPE', torch.float64)
+    monkeypatch.setattr(mu_sgd, 'working_dtype', lambda device: torch.float64)
     recorded = np.load(RECORDED)
     for name, found in run(torch.float64, memory_format).items():
         expected = recorded[f'float64.{name}']
         assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), name
 
 
-def test_steps_in_bfloat16_equal_ultralytics_to_its_precision():
+def test_steps_in_bfloat16_equal_ultralytics_to_its_precision(monkeypatch):
+    monkeypatch.setattr(mu_sgd, 'cpu_has_bf16', lambda: True)
     recorded = np.load(RECORDED)
     start = {name: param.detach().numpy() for name, param in initial(torch.float32).items()}
     for name, found in run(torch.float32).items():
@@ -56,8 +57,17 @@ def test_steps_in_bfloat16_equal_ultralytics_to_its_precision():
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected - start[name]).max(), name
 
 
+@pytest.mark.parametrize(('native', 'wanted'), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_used_where_the_processor_has_it(monkeypatch, native, wanted):
+    monkeypatch.setattr(mu_sgd, 'cpu_has_bf16', lambda: native)
+    assert working_dtype(torch.device('cpu')) is wanted
+    assert working_dtype(torch.device('cuda')) is torch.bfloat16
+    (result,) = orthogonalize([torch.randn(6, 9)])
+    assert torch.equal(result, result.bfloat16().float()) is native
+
+
 def test_the_first_step_equals_a_plain_computation(monkeypatch):
-    monkeypatch.setattr(mu_sgd, 'DTYPE', torch.float64)
+    monkeypatch.setattr(mu_sgd, 'working_dtype', lambda device: torch.float64)
     torch.manual_seed(0)
     weight, grad = torch.randn(6, 2, 2, 2).double(), torch.randn(6, 2, 2, 2).double()
     for nesterov in (True, False):
@@ -89,7 +99,7 @@ def test_singular_values_are_near_one():
 
 
 def test_a_kernel_of_unequal_sides_and_a_tall_matrix_are_scaled(monkeypatch):
-    monkeypatch.setattr(mu_sgd, 'DTYPE', torch.float64)
+    monkeypatch.setattr(mu_sgd, 'working_dtype', lambda device: torch.float64)
     tall = torch.linalg.qr(torch.randn(32, 8, dtype=torch.float64))[0]
     assert torch.linalg.svdvals(orthogonalize([tall])[0]).max() > 1.3  # times sqrt(32 / 8)
     flat = torch.randn(8, 4, 5, 1, dtype=torch.float64)
