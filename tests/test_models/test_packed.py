@@ -18,9 +18,21 @@ from detkit.models.layers.csp_rep import RepVGGBlock
 from detkit.models.layers.fuse import fuse_conv_bn, fused
 from detkit.models.layers.linear import Linear
 from detkit.models.layers.mlp import MLP
-from detkit.models.layers.packed import Packed, PackedConv2d, PackedLinear, activated, can_pack, forget_changed
+from detkit.models.layers.packed import (
+    Packed,
+    PackedConv2d,
+    PackedLinear,
+    activated,
+    can_pack,
+    computes_in,
+    forget_changed,
+)
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason='this processor or PyTorch does not pack weights')
+in_bfloat16 = pytest.mark.skipif(not computes_in(torch.bfloat16), reason='oneDNN has no bfloat16 for this processor')
+in_both_types = pytest.mark.parametrize(
+    'half', [pytest.param(False, id='float32'), pytest.param(True, id='bfloat16', marks=in_bfloat16)]
+)
 TOLERANCE = {torch.float32: dict(rtol=1e-5, atol=1e-5), torch.bfloat16: dict(rtol=2e-2, atol=2e-2)}
 
 
@@ -34,7 +46,7 @@ def plain(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return F.linear(x, layer.weight, layer.bias)
 
 
-@pytest.mark.parametrize('half', [False, True], ids=['float32', 'bfloat16'])
+@in_both_types
 @pytest.mark.parametrize('bias', [True, False], ids=['bias', 'plain'])
 @pytest.mark.parametrize('shape', [(40,), (1, 40), (3, 7, 40), (2, 3, 500, 40)], ids=str)
 def test_gives_the_layer_s_results(half, bias, shape):
@@ -72,7 +84,7 @@ def test_follows_weights_that_change():
     assert packed.double()(x.double()).dtype == torch.float64
 
 
-@pytest.mark.parametrize('half', [False, True], ids=['float32', 'bfloat16'])
+@in_both_types
 @torch.no_grad()
 def test_follows_weights_that_are_written_without_being_counted(half):
     torch.manual_seed(0)
@@ -102,6 +114,7 @@ def test_follows_weights_that_are_written_without_being_counted(half):
         check()
 
 
+@in_bfloat16
 @torch.no_grad()
 def test_follows_weights_that_lie_where_others_lay():
     torch.manual_seed(0)
@@ -160,7 +173,7 @@ def test_copies_and_files_leave_packed_weights_out():
     assert list(packed.state_dict()) == ['weight', 'bias']
 
 
-@pytest.mark.parametrize('half', [False, True], ids=['float32', 'bfloat16'])
+@in_both_types
 @pytest.mark.parametrize(
     'act',
     [F.relu, nn.ReLU(), F.gelu, nn.GELU(), F.silu, nn.SiLU()],
@@ -177,6 +190,17 @@ def test_activates_in_the_same_pass(monkeypatch, act, half):
     assert len(watched.acts) == 1 and watched.acts[0] != 'none'
     assert own.dtype == wanted.dtype
     torch.testing.assert_close(own, wanted, **TOLERANCE[own.dtype])
+
+
+@torch.no_grad()
+def test_a_type_without_products_on_this_processor_is_not_packed(monkeypatch):
+    monkeypatch.setattr(packed, 'computes_in', lambda dtype: dtype == torch.float32)
+    layers = [PackedConv2d.of(nn.Conv2d(4, 8, 3)), PackedLinear.of(Linear(9, 80))]
+    with torch.autocast('cpu', torch.bfloat16):
+        for layer, x in zip(layers, (torch.randn(1, 4, 9, 9), torch.randn(5, 9)), strict=True):
+            assert activated(layer, F.silu, x).dtype == torch.bfloat16
+            assert not layer._packed
+    assert torch.equal(layers[1](x), layers[1](x)) and layers[1]._packed
 
 
 class _Watched:
@@ -216,7 +240,7 @@ CONVS = {
 }
 
 
-@pytest.mark.parametrize('half', [False, True], ids=['float32', 'bfloat16'])
+@in_both_types
 @pytest.mark.parametrize('name', CONVS)
 def test_convolutions_give_the_same_maps_of_any_size(name, half):
     torch.manual_seed(0)
@@ -241,6 +265,7 @@ def test_convolutions_with_other_padding_stay():
     assert not PackedConv2d.can_replace(nn.ConvTranspose2d(8, 8, 3))
 
 
+@in_bfloat16
 @torch.no_grad()
 def test_a_block_activates_in_the_convolution_s_pass_unless_someone_looks():
     torch.manual_seed(0)
@@ -259,6 +284,7 @@ def test_a_block_activates_in_the_convolution_s_pass_unless_someone_looks():
         assert calls == ['swish', 'none', 'seen', 'none', 'seen']
 
 
+@in_bfloat16
 @torch.no_grad()
 def test_merged_branches_activate_in_their_convolution_s_pass():
     torch.manual_seed(0)
