@@ -54,8 +54,11 @@ def _check(found: Mapping[str, Any], names: Collection[str]) -> None:
         if key not in machine:
             raise ValueError(f'machine has no {key}')
     _check_texts(machine['versions'], 'machine.versions')
-    for key in NUMBER_FORMATS:
-        if not is_number(peak := found['peaks'].get(key)) or peak <= 0:
+    peaks = found['peaks']
+    for key in peaks.keys() | {'float32'}:
+        if key not in NUMBER_FORMATS:
+            raise ValueError(f'peaks: there is no number format {key!r}; there are {", ".join(NUMBER_FORMATS)}')
+        if not is_number(peak := peaks.get(key)) or peak <= 0:
             raise ValueError(f'peaks.{key} must be a number above 0 of operations a second, not {peak!r}')
     for key in ('times', 'scripts', 'failed'):
         for name in found[key]:
@@ -65,9 +68,12 @@ def _check(found: Mapping[str, Any], names: Collection[str]) -> None:
         _check_texts(found[key], key)
     for name, entries in found['scripts'].items():
         try:
-            comparisons_of(entries)
+            comparisons = comparisons_of(entries)
         except ValueError as error:
             raise ValueError(f'scripts.{name}: {error}') from error
+        for each in comparisons:
+            if each.work and each.number_format not in peaks:
+                raise ValueError(f'peaks has no {each.number_format}, which scripts.{name} computes in')
     if found['times'].keys() != found['scripts'].keys():
         odd = sorted(found['times'].keys() ^ found['scripts'].keys())
         raise ValueError(f'times and scripts must have the same names, but {", ".join(odd)} is in one of them alone')

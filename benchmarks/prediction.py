@@ -41,6 +41,7 @@ from sides import (
     parse,
     parser_of,
     peer_name,
+    precision,
     their_config,
 )
 
@@ -280,7 +281,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             argv += ['--weights', str(weights)]
         found = answers(__file__, argv, args.rounds)
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
-    how = ('bf16' if args.amp else 'float32') + ('' if args.runtime == 'torch' else f', {args.runtime}')
+    kind = precision(args.amp, args.device)
+    how = kind + ('' if args.runtime == 'torch' else f', {args.runtime}')
     title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {how}'
     if args.device != 'cpu':
         title += f', {args.device}'
@@ -302,7 +304,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             peer,
             seconds.get(peer, []),
             work=work,
-            number_format='bfloat16' if args.amp else 'float32',
+            number_format='bfloat16' if kind == 'bf16' else 'float32',
         ),
     ]
     report(comparisons, args.json)

@@ -37,10 +37,11 @@ from typing import Any
 
 import torch
 from arguments import output_file, output_folder, run
-from comparison import Comparison, read
+from comparison import NUMBER_FORMATS, Comparison, read
 from measured import END, START, check_same_machine, read_found, split_page, write_page
 
 import detkit
+from detkit.engine.amp import cpu_has_bf16
 from detkit.engine.environment import cpu_name
 from detkit.utils.errors import nearest
 from detkit.utils.tables import text_table, write_json
@@ -172,9 +173,12 @@ _PEAK_SECONDS = {False: 1.0, True: 0.01}
 
 
 def measure_peak(quick: bool) -> dict[str, float]:
-    """Return the most operations a second of a matrix product and a convolution in float32 and in bfloat16."""
+    """Return the most operations a second of a matrix product and a convolution in each format.
+
+    Without products in bfloat16 a processor has no peak of them: PyTorch converts numbers back and forth there.
+    """
     peaks = {}
-    for number_format in ('float32', 'bfloat16'):
+    for number_format in NUMBER_FORMATS if cpu_has_bf16() else ('float32',):
         dtype = getattr(torch, number_format)
         rates = []
         for side in _PEAK_SIDES[quick]:
@@ -303,6 +307,15 @@ def script_name(text: str) -> str:
     return text
 
 
+def scripts_of_this_machine() -> list[str]:
+    """Return the scripts that say something about this machine, and print which are left out, save that of GPUs."""
+    names = [name for name in SCRIPTS if name != 'GPU' or torch.cuda.is_available()]
+    emulated = [] if cpu_has_bf16() else [name for name in names if name.endswith('bf16')]
+    if emulated:
+        print(f'left out, as this processor has no products in bfloat16: {"; ".join(emulated)}')
+    return [name for name in names if name not in emulated]
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run scripts, and return what they found; it is written after each, so that a kill loses one at most."""
     kept = None if args.keep is None else read_found(args.keep, SCRIPTS)
@@ -311,7 +324,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         check_same_machine(args.keep, kept['machine'], found['machine'])
         found |= {key: kept[key] for key in ('times', 'scripts', 'failed')}
     found['peaks'] = measure_peak(args.quick)
-    here = [name for name in SCRIPTS if name != 'GPU' or torch.cuda.is_available()]
+    here = scripts_of_this_machine()
     with tempfile.TemporaryDirectory() as temporary:
         for name in dict.fromkeys(args.only or here):
             print(f'-- {name}', flush=True)

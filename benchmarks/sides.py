@@ -139,6 +139,19 @@ def model_name(args: argparse.Namespace) -> str:
     return f'{FAMILIES[args.family].name}{args.size} {args.task}'
 
 
+def precision(amp: bool, device: str = 'cpu') -> str:
+    """Return 'float32', 'bf16' or 'fp16': what detkit computes in with ``amp=True`` or False on a device.
+
+    It is float32 on a CPU without products in bfloat16, whatever is asked for.
+    """
+    import torch
+
+    from detkit.engine.amp import resolve_amp
+
+    names = {None: 'float32', torch.bfloat16: 'bf16', torch.float16: 'fp16'}
+    return names[resolve_amp(amp, torch.device(device))]
+
+
 def image_operations(config: str, size: str, pictures: Iterable[str | Path] = (), img_size: int = 640) -> float:
     """Return the floating-point operations of a network's convolutions and products for an image.
 

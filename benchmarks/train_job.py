@@ -26,7 +26,7 @@ from pathlib import Path
 
 from arguments import device, image_side, not_negative, output_file, positive, run, thread_count
 from comparison import Comparison, report
-from sides import ROOT, image_operations
+from sides import ROOT, image_operations, precision
 
 PEER = """
 import sys
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
                 for epochs, seconds in ((1, single), (args.epochs, whole)):
                     out = Path(folder, f'{name}-{turn}-{epochs}')
                     seconds[name].append(timed(name, make(args, data, epochs, out), args, Path(folder, 'log.txt')))
-    kind = 'bf16' if args.amp else 'float32'
+    kind = precision(args.amp, args.device)
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
     if args.device != 'cpu':
         title += f', {args.device}'
@@ -159,7 +159,6 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     work = 0.0  # the processor's peak is what it is compared with
     if args.device == 'cpu':
         work = 3.0 * image_operations(f'yolov8/{args.task}_n_coco8', args.size, img_size=args.img_size)
-    number_format = 'bfloat16' if args.amp else 'float32'
     comparisons = [
         Comparison(
             what,
@@ -168,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             peer,
             values.get(peer, []),
             work=images * work if min(values['detkit']) > 0 else 0.0,  # a difference of short runs may be below 0
-            number_format=number_format,
+            number_format='bfloat16' if kind == 'bf16' else 'float32',
         )
         for what, values, images in (
             (f'a training of 1 epoch of {args.images} images, {title}', single, args.images),

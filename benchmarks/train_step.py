@@ -34,6 +34,7 @@ from sides import (
     parse,
     parser_of,
     peer_name,
+    precision,
     their_config,
 )
 
@@ -215,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
     peaks = {name: [each[2] for each in own] for name, own in found.items()}
     peer = peer_name()
-    kind = 'bf16' if args.amp else 'float32'
+    kind = precision(args.amp)
     title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {kind}'
     comparisons = [
         Comparison(
@@ -225,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             peer,
             seconds.get(peer, []),
             work=count_operations(args),
-            number_format='bfloat16' if args.amp else 'float32',
+            number_format='bfloat16' if kind == 'bf16' else 'float32',
         ),
         Comparison(f'peak memory of training steps, {title}', 'MiB', peaks['detkit'], peer, peaks.get(peer, [])),
     ]

@@ -36,6 +36,7 @@ from sides import (
     parse,
     parser_of,
     peer_name,
+    precision,
     their_config,
 )
 
@@ -172,9 +173,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     added = args.images - part_of(args.images)
     of_image = {name: [(own[1] - own[0]) / added for own in each] for name, each in found.items()}
     of_call = {name: [own[1] for own in each] for name, each in found.items()}
-    kind = 'bf16' if args.amp else 'float32'
+    kind = precision(args.amp)
     title = f'{model_name(args)}, batch {args.batch_size}, {args.img_size} px, {kind}'
-    number_format = 'bfloat16' if args.amp else 'float32'
     comparisons = [
         Comparison(
             f'validation of {what}, {title}',
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
             peer,
             values.get(peer, []),
             work=images * work if min(values['detkit']) > 0 else 0.0,  # a difference of few images may be below 0
-            number_format=number_format,
+            number_format='bfloat16' if kind == 'bf16' else 'float32',
         )
         for what, values, images in (('an image', of_image, 1), (f'{args.images} images', of_call, args.images))
     ]

@@ -201,6 +201,7 @@ GOOD = {
         ('peaks', {}, 'peaks.float32 must be a number above 0'),
         ('peaks bfloat16', 0, 'peaks.bfloat16 must be a number above 0 of operations a second, not 0'),
         ('peaks bfloat16', float('nan'), 'peaks.bfloat16 must be a number above 0'),
+        ('peaks float16', 1e9, "there is no number format 'float16'"),
         ('times', [1], 'times must be an object'),
         ('times', {}, 'times and scripts must have the same names, but masks'),
         ('times masks', 3, 'times must be an object of texts'),
@@ -241,6 +242,24 @@ def test_damaged_results_are_refused(where, value, message, tmp_path):
     with pytest.raises(SystemExit) as error:
         run_all.read_found(path, run_all.SCRIPTS)
     assert str(error.value).startswith(f'{path} is not as') and message in str(error.value)
+
+
+def test_a_processor_without_bfloat16_measures_in_float32_alone(tmp_path, monkeypatch, capsys):
+    import run_all
+
+    monkeypatch.setattr(run_all, 'cpu_has_bf16', lambda: False)
+    names = run_all.scripts_of_this_machine()
+    printed = capsys.readouterr().out
+    assert 'RT-DETR, train, float32' in names and 'RT-DETR, train, bf16' not in names
+    assert 'training step, bf16; training, bf16' in printed and 'float32' not in printed
+    path, content = tmp_path / 'found.json', json.loads(json.dumps(GOOD))
+    del content['peaks']['bfloat16']
+    path.write_text(json.dumps(content))
+    assert 'bfloat16' not in run_all.tables(run_all.read_found(path, run_all.SCRIPTS))
+    content['scripts']['masks'][0]['number_format'] = 'bfloat16'
+    path.write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match='peaks has no bfloat16, which scripts.masks computes in'):
+        run_all.read_found(path, run_all.SCRIPTS)
 
 
 def test_results_of_another_machine_are_not_kept(tmp_path):
