@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import cv2
@@ -22,6 +22,7 @@ from detkit.datasets.batch_renderer import BatchRenderer, ImageElsewhere, ImageS
 from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.samplers import EpochSampler
 from detkit.datasets.transforms.render import Render
+from detkit.datasets.worker_context import no_workers_reason, worker_context
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.allocator import trim_memory
@@ -57,6 +58,8 @@ class BatchLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:
         if self.render_device is not None:
             self._store_images()  # before workers are forked, which would keep the images
+        if self.num_workers > 0 and self._iterator is None:
+            self.multiprocessing_context = worker_context(self.multiprocessing_context)
         if self.num_workers == 0 or not isinstance(self.batch_sampler, EpochSampler):
             batches = super().__iter__()
         else:
@@ -90,8 +93,8 @@ class BatchLoader(DataLoader):
             return
         caches = [leaf.cached_images for leaf in leaf_datasets(self.dataset)]
         self._renderer = BatchRenderer(ImageStore(dict(ChainMap(*caches)), self.render_device))
-        for cache in caches:
-            cache.update({path: ImageElsewhere(img.shape) for path, img in cache.items()})
+        for images in caches:
+            images.update({path: ImageElsewhere(img.shape) for path, img in images.items()})
 
     def start(self) -> Iterator[Any]:
         """Return PyTorch's iterator.
@@ -180,13 +183,27 @@ def number_of_workers(num_workers: int | None, num_batches: int | None = None) -
 
     Args:
         num_workers: the config's; None for one a processor that this process may use, which the processes of a
-            distributed run on a machine share, 8 at most.
+            distributed run on a machine share, 8 at most, and none where the system lets nobody use any.
         num_batches: those of an epoch, which more workers could not make at once; None where unknown.
+
+    Raises:
+        ConfigError: the config asks for workers, and the system lets nobody use any.
     """
+    reason = '' if num_workers == 0 else no_workers_reason()
     if num_workers is not None:
+        if reason:
+            raise ConfigError(f'num_workers={num_workers} asks for worker processes, but {reason}; write num_workers=0')
         return num_workers
+    if reason:
+        _note_no_workers(reason)
+        return 0
     share = max(processors() // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
     return min(share, _MOST_WORKERS, *(() if num_batches is None else (num_batches,)))
+
+
+@cache  # once a program
+def _note_no_workers(reason: str) -> None:
+    print_log(f'batches are made without worker processes, as {reason}', 'current', logging.WARNING)
 
 
 def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoader:
