@@ -28,6 +28,7 @@ from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.allocator import trim_memory
 from detkit.utils.errors import ConfigError, DataError, DetkitError, nearest
 from detkit.utils.processors import processors
+from detkit.utils.variables import number_in_variable
 
 # Keys that a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
 _DEFAULTS: dict[str, Any] = {
@@ -197,7 +198,7 @@ def number_of_workers(num_workers: int | None, num_batches: int | None = None) -
     if reason:
         _note_no_workers(reason)
         return 0
-    share = max(processors() // int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
+    share = max(processors() // number_in_variable('LOCAL_WORLD_SIZE', 1, least=1), 1)
     return min(share, _MOST_WORKERS, *(() if num_batches is None else (num_batches,)))
 
 

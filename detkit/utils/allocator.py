@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from detkit.utils.errors import ConfigError
+
 T = TypeVar('T')
 
-# Environment variable: 0 leaves the allocator as it is.
+# Environment variable: 0 leaves the allocator as it is; 1 is as without it.
 KEEP_VARIABLE = 'DETKIT_KEEP_MEMORY'
 # The settings of glibc's malloc.h for ``mallopt``.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -32,9 +34,15 @@ def keep_freed_memory() -> bool:
 
     Nothing is done for another allocator or C library, where ``MALLOC_`` variables or ``GLIBC_TUNABLES`` give settings
     of malloc, and where the environment variable ``DETKIT_KEEP_MEMORY`` is 0.
+
+    Raises:
+        ConfigError: that variable is neither 0 nor 1.
     """
+    wanted = os.environ.get(KEEP_VARIABLE) or '1'
+    if wanted not in ('0', '1'):
+        raise ConfigError(f'the environment variable {KEEP_VARIABLE} is {wanted[:40]!r}, but should be 0 or 1')
     given = any(name.startswith('MALLOC_') for name in os.environ) or 'malloc' in os.environ.get('GLIBC_TUNABLES', '')
-    if given or os.environ.get(KEEP_VARIABLE) == '0' or not _has_glibc():
+    if given or wanted == '0' or not _has_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))

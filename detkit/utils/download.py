@@ -36,6 +36,11 @@ class DownloadError(DetkitError):
     """A file could not be downloaded, or differs from what was asked for."""
 
 
+def is_web_address(url: str) -> bool:
+    """Return whether an address is one of the web, and no path."""
+    return url.lower().startswith(('http://', 'https://'))
+
+
 def download(
     url: str, path: Path, max_bytes: int, sha256: str | None = None, patience: float = FIRST_BYTE_SECONDS
 ) -> None:
@@ -229,6 +234,8 @@ class _Transfer:
             self.done.set()
 
     def _fetch(self) -> None:
+        if not is_web_address(self.url):
+            raise ValueError('files are downloaded from addresses that begin with http:// or https://')
         headers = {'User-Agent': 'detkit'}
         if self.start:
             headers |= {'Range': f'bytes={self.start}-', 'If-Range': self.validator}

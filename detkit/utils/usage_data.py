@@ -28,11 +28,15 @@ _lock = RLock()
 def without_usage_data() -> Iterator[None]:
     """Keep these packages from sending usage data, and from writing an identifier into the user's home folder.
 
-    They ask nobody. Importing them decides it, and so does each conversion, or each model that is loaded.
+    They ask nobody. Importing them decides it, and so does each conversion, or each model that is loaded. OpenVINO
+    cannot be imported by a user without a home, as containers have them, whose folder it looks for; it is told of one
+    that does not exist.
     """
+    has_home = not os.path.expanduser('~').startswith('~')
+    variables = _VARIABLES if has_home else {**_VARIABLES, 'HOME': os.devnull}
     with _lock:
-        before = {name: os.environ.get(name) for name in _VARIABLES}
-        os.environ.update(_VARIABLES)
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         try:
             yield
         finally:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from detkit.utils.cache import CACHE_VARIABLE, cache_folder
-from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError, download_resumed, file_sha256
+from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError, download_resumed, file_sha256, is_web_address
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import size_text, write_text
 from detkit.zoo.entries import Entry, RemoteFile, find_entry
@@ -43,12 +42,8 @@ def address_of(entry: Entry, file: RemoteFile) -> str:
     mirror = os.environ.get(URL_VARIABLE)
     if mirror is None or not is_web_address(file.url):
         return file.url
+    mirror = os.path.expanduser(mirror.strip())  # it may be a folder
     return f'{mirror.rstrip("/")}/{entry.name}/{file.name}' if mirror else ''
-
-
-def is_web_address(url: str) -> bool:
-    """Return whether an address is one of the web, and no path."""
-    return urlsplit(url).scheme in ('http', 'https')
 
 
 def provide_file(
@@ -104,6 +99,8 @@ def _fetch(entry: Entry, file: RemoteFile, path: Path, patience: float) -> str:
         if not url:
             raise DownloadError(f'no download wanted: {URL_VARIABLE} is empty')
         if not is_web_address(url):
+            if '://' in url:
+                raise DownloadError('weights are fetched from http:// and https:// addresses, and copied from folders')
             return _copy_checked(Path(url), file, path)
         return download_resumed(url, path, file.num_bytes or _MAX_BYTES, file.num_bytes, file.sha256, patience)
     except (DownloadError, OSError) as error:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
+from detkit.utils.download import is_web_address
 from detkit.utils.errors import ConfigError, nearest
 from detkit.utils.text_files import read_text
 
@@ -136,7 +137,8 @@ def read_entries(path: str | Path) -> dict[str, Entry]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f'the table of weights {path} does not exist ({ENTRIES_VARIABLE} names tables)')
+        what = 'is no file' if path.exists() else 'does not exist'
+        raise ConfigError(f'the table of weights {path} {what} ({ENTRIES_VARIABLE} names tables)')
     try:
         table = msgspec.convert(yaml.safe_load(read_text(path, 'table of weights')), _Table)
     except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as error:
@@ -188,8 +190,13 @@ def _entry(path: Path, name: str, family: _Family, row: _Row, licence: _Licence)
         raise refuse('has no url')
     for key, value in (('name', name), ('size', row.size), ('sha256', row.sha256 or '')):
         url = url.replace(f'{{{key}}}', value)
+    if '://' in url and not is_web_address(url):
+        raise refuse(f'has the url {url!r}; expected a path, or an address that begins with http:// or https://')
     url = _absolute(url, path)
-    files = [RemoteFile(_file_name(url), url, row.bytes, row.sha256)]
+    try:
+        files = [RemoteFile(_file_name(url), url, row.bytes, row.sha256)]
+    except ValueError as error:
+        raise refuse(f'has the url {url!r}, which is none ({error})') from error
     files += [RemoteFile(_file_name(beside), url[: -len(files[0].name)] + beside) for beside in family.beside]
     if any(not _NAME.fullmatch(file.name) for file in files):
         raise refuse(f'has files whose names cannot be kept: {[file.name for file in files]}')
@@ -212,7 +219,7 @@ def _entry(path: Path, name: str, family: _Family, row: _Row, licence: _Licence)
 
 def _absolute(url: str, path: Path) -> str:
     """Return an address as it is, and a path as one that does not depend on the working directory."""
-    return url if urlsplit(url).scheme in ('http', 'https') else str((path.parent / url).absolute())
+    return url if is_web_address(url) else str((path.parent / url).absolute())
 
 
 def _file_name(url: str) -> str:
@@ -227,7 +234,7 @@ def list_entries() -> dict[str, Entry]:
     """
     entries = dict(_own_entries())
     for path in filter(None, os.environ.get(ENTRIES_VARIABLE, '').split(os.pathsep)):
-        entries |= read_entries(path)
+        entries |= read_entries(os.path.expanduser(path))
     return entries
 
 

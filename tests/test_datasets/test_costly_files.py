@@ -34,8 +34,9 @@ from detkit.engine.checkpoint import load_checkpoint
 from detkit.utils import text_files
 from detkit.utils.errors import CheckpointError, ConfigError, DataError
 from detkit.utils.json_files import read_json
-from detkit.utils.limits import MAX_LINE, _limit
+from detkit.utils.limits import MAX_LINE
 from detkit.utils.text_files import open_text, read_lines, read_text
+from detkit.utils.variables import number_in_variable
 from detkit.utils.xml_files import read_xml
 
 SIDE = 32_000
@@ -178,11 +179,11 @@ def test_an_endless_line_is_refused(tmp_path):
 
 def test_the_limit_is_raised_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv('DETKIT_MAX_PIXELS', '77')
-    assert _limit('DETKIT_MAX_PIXELS', 5) == 77 and _limit('DETKIT_NONE', 5) == 5
-    for text in ('x', '-3', '0', '1.5', '9' * 400):
+    assert number_in_variable('DETKIT_MAX_PIXELS', 5, 1) == 77 and number_in_variable('DETKIT_NONE', 5, 1) == 5
+    for text in ('x', '-3', '0', '1.5', '9' * 400, '٣'):
         monkeypatch.setenv('DETKIT_MAX_PIXELS', text)
-        with pytest.raises(ConfigError, match='DETKIT_MAX_PIXELS'):
-            _limit('DETKIT_MAX_PIXELS', 5)
+        with pytest.raises(ConfigError, match='DETKIT_MAX_PIXELS is .*, but should be a whole number above 0'):
+            number_in_variable('DETKIT_MAX_PIXELS', 5, 1)
     (tmp_path / 'x.txt').write_text('four')
     with pytest.raises(DataError, match=r'has 4 bytes, more than 3'):
         text_files.read_text(tmp_path / 'x.txt', max_bytes=3)

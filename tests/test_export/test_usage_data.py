@@ -39,6 +39,19 @@ ONNX_SCRIPT = """if True:
 SILENT = ('CI', 'TF_BUILD', 'JENKINS_URL', 'GITHUB_ACTIONS', 'ORT_DISABLE_TELEMETRY', 'XDG_CACHE_HOME', 'MPLCONFIGDIR')
 
 
+# A user whom the system does not know, and who has no variable HOME.
+NO_HOME = """if True:
+    import os, pwd
+
+    def getpwuid(number):
+        raise KeyError(number)
+
+    pwd.getpwuid = getpwuid
+    del os.environ['HOME']
+    assert os.path.expanduser('~') == '~'
+"""
+
+
 def run_export(script: str, precision: str, folder: Path) -> Path:
     """Export in a process of its own with an empty home folder, which is returned."""
     if precision == 'int8':
@@ -62,6 +75,15 @@ def run_export(script: str, precision: str, folder: Path) -> Path:
 def test_an_openvino_export_sends_nothing(precision, tmp_path):
     pytest.importorskip('openvino_telemetry')
     assert not (run_export(SCRIPT, precision, tmp_path) / 'intel').exists()
+
+
+def test_a_user_without_a_home_exports(tmp_path):
+    pytest.importorskip('openvino_telemetry')
+    pytest.importorskip('pwd')
+    home = run_export(
+        NO_HOME + SCRIPT.removeprefix('if True:') + "    assert 'HOME' not in os.environ\n", 'float', tmp_path
+    )
+    assert not list(home.iterdir())
 
 
 def test_onnx_runtime_keeps_no_identifier(tmp_path):

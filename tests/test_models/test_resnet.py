@@ -12,7 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import ResNet
-from detkit.models.backbones.pretrained import _FILES, _SHA256, find_weights
+from detkit.models.backbones.pretrained import _FILES, _SHA256, fetch_weights, find_weights
 from detkit.models.layers import FrozenBatchNorm2d, fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.utils import download
@@ -266,6 +266,12 @@ def write(folder, content):
 def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     return tmp_path / 'hub' / 'checkpoints'
+
+
+def test_weights_by_name_need_a_home_or_another_folder(monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: '~/.cache/torch/hub')  # as where HOME and the user are not known
+    with pytest.raises(CheckpointError, match='Set TORCH_HOME to a folder'):
+        fetch_weights(ResNet18_Weights.DEFAULT)
 
 
 @pytest.mark.parametrize('name', ['IMAGENET1K_V1', 'DEFAULT', 'ResNet18_Weights.IMAGENET1K_V1'])

@@ -12,6 +12,7 @@ import pytest
 
 from detkit.utils import allocator
 from detkit.utils.allocator import GrowthLimit, _has_glibc, give_back_memory, resident_bytes
+from detkit.utils.errors import ConfigError
 
 PAGE_FAULTS = """
 import resource, sys
@@ -44,7 +45,15 @@ def test_freed_blocks_are_used_again():
     assert kept == 'True' and count < pages / 20
     left, plain = faults(DETKIT_KEEP_MEMORY='0')
     assert left == 'False' and plain > 4 * count
+    assert faults(DETKIT_KEEP_MEMORY='1')[0] == 'True'
     assert faults(MALLOC_TRIM_THRESHOLD_='131072')[0] == 'False'
+
+
+def test_the_variable_is_0_or_1(monkeypatch):
+    allocator.keep_freed_memory.cache_clear()
+    monkeypatch.setenv('DETKIT_KEEP_MEMORY', 'no')
+    with pytest.raises(ConfigError, match="DETKIT_KEEP_MEMORY is 'no', but should be 0 or 1"):
+        allocator.keep_freed_memory()
 
 
 def test_memory_is_given_back_once_an_interval(monkeypatch):

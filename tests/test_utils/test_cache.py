@@ -7,6 +7,7 @@ import pytest
 
 from detkit.utils import cache
 from detkit.utils.cache import cache_folder
+from detkit.utils.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +23,14 @@ def test_variables_name_it(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / 'xdg' / 'detkit'
     monkeypatch.setenv('DETKIT_CACHE', '~/own')
     assert cache_folder() == tmp_path / 'own'
+
+
+@pytest.mark.parametrize('given', ['~', '~/own', '~nobody-of-this-name/own'])
+def test_a_home_that_is_not_known_is_refused(monkeypatch, given):
+    monkeypatch.setattr(cache.os.path, 'expanduser', lambda path: path)
+    monkeypatch.setenv('DETKIT_CACHE', given)
+    with pytest.raises(ConfigError, match=f"DETKIT_CACHE is '{given}', but no home folder is known for '~"):
+        cache_folder()
 
 
 def test_a_user_without_a_home_keeps_nothing(monkeypatch):

@@ -90,6 +90,12 @@ def test_digests_are_those_that_backbones_are_checked_by():
         ('Apache-2.0', 'a: {values: [1.0]}', '1 values for 0 metrics'),
         ('Apache-2.0', 'a: {sise: n}', 'unknown field `sise`'),
         ('Apache-2.0', "a: {url: 'https://example.com/'}", 'files whose names cannot be kept'),
+        (
+            'Apache-2.0',
+            "a: {url: 'ftp://example.com/a.pth'}",
+            'a path, or an address that begins with http:// or https://',
+        ),
+        ('Apache-2.0', "a: {url: 'https://[::1/a.pth'}", 'which is none (Invalid IPv6 URL)'),
         ('Apache-2.0', '!!python/object/apply:os.getcwd []: {}', 'is no table of weights'),
         ('Apache-2.0', 'a: {}}', 'this is no table of weights (expected <block end>'),
     ],

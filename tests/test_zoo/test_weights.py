@@ -1,6 +1,7 @@
 """Weights by name: fetched once, checked, converted, kept, and taken wherever a checkpoint is expected."""
 
 import hashlib
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -130,6 +131,29 @@ def test_a_mirror_has_the_tree_of_the_cache(entry, server, pt_file, monkeypatch)
     server.files['/mirror/tiny-test/tiny.pt'] = Served(pt_file.read_bytes())
     zoo.fetch('tiny-test')
     assert [path for path, _ in server.requests] == ['/mirror/tiny-test/tiny.pt']
+
+
+def test_a_mirror_in_a_folder(entry, pt_file, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('DETKIT_ZOO_URL', ' ~/mirror/')
+    (tmp_path / 'mirror' / 'tiny-test').mkdir(parents=True)
+    (tmp_path / 'mirror' / 'tiny-test' / 'tiny.pt').write_bytes(pt_file.read_bytes())
+    assert zoo.fetch('tiny-test').is_file()
+
+
+@pytest.mark.parametrize(
+    ('mirror', 'reason'),
+    [
+        ('ftp://127.0.0.1/x', 'fetched from http:// and https:// addresses, and copied from folders'),
+        ('file:///x', 'fetched from http:// and https:// addresses, and copied from folders'),
+        ('https://[::1', 'Invalid IPv6 URL'),
+        ('http://a:b:c', "nonnumeric port: 'c'"),
+    ],
+)
+def test_a_mirror_that_is_none_is_named(entry, mirror, reason, monkeypatch):
+    monkeypatch.setenv('DETKIT_ZOO_URL', mirror)
+    with pytest.raises(CheckpointError, match=f'could not be fetched from {re.escape(mirror)}/.*{re.escape(reason)}'):
+        zoo.fetch('tiny-test')
 
 
 def test_a_path_beside_the_table(entry, tmp_path, pt_file, monkeypatch):

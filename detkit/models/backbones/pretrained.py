@@ -96,7 +96,13 @@ def fetch_weights(weights: NamedWeights) -> Path:
     Raises:
         CheckpointError: it is not there and cannot be downloaded.
     """
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / weights.url.rsplit('/', 1)[-1]
+    folder = torch.hub.get_dir()
+    if folder.startswith('~'):  # of a user without a home, as containers have them
+        raise CheckpointError(
+            f'The weights {weights} have no place, as no home folder is known here. Set TORCH_HOME to a folder for '
+            'them, or give the path of a file as model.backbone.weights (None trains from random weights).'
+        )
+    path = Path(folder) / 'checkpoints' / weights.url.rsplit('/', 1)[-1]
     try:
         # The name ends in the first digits of the checksum: resnet50-0676ba61.pth.
         digits = path.stem.rpartition('-')[2]
