@@ -12,7 +12,7 @@ import detkit.models.layers.feedforward as module
 from detkit.models.layers import DETRTransformer
 from detkit.models.layers.feedforward import feedforward
 from detkit.models.layers.linear import Linear
-from detkit.models.layers.packed import can_pack
+from detkit.models.layers.packed import can_pack, computes_in
 
 DIMS, HIDDEN, ROWS = 16, 40, (2, 160)
 FROZEN = ('x', 'first.weight', 'first.bias', 'last.weight', 'last.bias', 'first', 'last', 'all')
@@ -22,8 +22,6 @@ ACTS = {'relu': F.relu, 'gelu': F.gelu, 'ReLU': nn.ReLU(), 'GELU': nn.GELU()}
 @pytest.fixture
 def calls(monkeypatch) -> list[str]:
     """Record the calls of the function that stands for the layers."""
-    if not can_pack():
-        pytest.skip('this processor has no products of oneDNN')
     found, apply = [], module._FeedForward.apply
 
     def recorded(*args):
@@ -54,7 +52,7 @@ def values_and_grads(function, act, first: Linear, last: Linear, x: Tensor) -> l
 @pytest.mark.parametrize('half', [False, True], ids=['float32', 'bf16'])
 def test_equals_the_layers(act, half, calls):
     first, last, x = layers_and_input()
-    if half and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if half and not (can_pack() and computes_in(torch.bfloat16)):
         pytest.skip('this processor has no products in bfloat16')
     with torch.autocast('cpu', torch.bfloat16, enabled=half):
         found = values_and_grads(feedforward, ACTS[act], first, last, x)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.models.layers.linear import Linear, has_vectors
+from detkit.models.layers.linear import Linear, prefers_onednn
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def both(bias: bool = True, dtype: torch.dtype = torch.float32) -> tuple[Linear,
     return layer.to(dtype), plain.to(dtype)
 
 
-@pytest.mark.skipif(not has_vectors(), reason='this processor has no fast convolution')
+@pytest.mark.skipif(not prefers_onednn(), reason='this processor has no fast convolution')
 @pytest.mark.parametrize('bias', [True, False], ids=['bias', 'plain'])
 @pytest.mark.parametrize('shape', [(300, 7), (3, 100, 7), (2, 3, 50, 7)], ids=['rows', 'batch', 'heads'])
 def test_many_vectors_are_convolved_with_the_same_results(convolutions, shape, bias):
@@ -45,7 +45,7 @@ def test_many_vectors_are_convolved_with_the_same_results(convolutions, shape, b
     assert convolutions == [(1, 7, 1, 300)]
 
 
-@pytest.mark.skipif(not has_vectors(), reason='this processor has no fast convolution')
+@pytest.mark.skipif(not prefers_onednn(), reason='this processor has no fast convolution')
 def test_views_of_other_tensors_are_convolved(convolutions):
     layer, plain = both()
     x = torch.randn(7, 20, 30).permute(1, 2, 0)  # not contiguous

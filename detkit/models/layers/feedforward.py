@@ -52,7 +52,7 @@ def _are_plain(first: nn.Module, act: Callable[[Tensor], Tensor], last: nn.Modul
 
 def _type_of_products(first: Linear, last: Linear, x: Tensor) -> torch.dtype | None:
     """Return the type that ``_FeedForward`` computes in where it may stand for the layers; None elsewhere."""
-    if not (is_plain(x) and x.device.type == 'cpu' and torch.backends.mkldnn.enabled and can_pack()):
+    if not (is_plain(x) and x.device.type == 'cpu'):
         return None
     if x.numel() < _MIN_ROWS * x.shape[-1] or x.shape[-1] != first.in_features or _len_torch_dispatch_stack():
         return None
@@ -60,7 +60,12 @@ def _type_of_products(first: Linear, last: Linear, x: Tensor) -> torch.dtype | N
     if any(type(parameter) is not nn.Parameter or parameter.dtype != torch.float32 for parameter in parameters):
         return None
     dtype = autocast_type('cpu') or torch.float32
-    return dtype if computes_in(dtype) and x.dtype in (torch.float32, dtype) else None
+    has_products = dtype == torch.float32 or (_uses_onednn() and computes_in(dtype))
+    return dtype if has_products and x.dtype in (torch.float32, dtype) else None
+
+
+def _uses_onednn() -> bool:
+    return torch.backends.mkldnn.enabled and can_pack()
 
 
 class _FeedForward(torch.autograd.Function):
@@ -116,12 +121,15 @@ _GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, act: str = 'none') -> Tensor:
     """Return ``act(x @ weightᵀ + bias)``, of ``(R, n)``, ``(m, n)`` and ``(m,)``."""
-    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, act, [], '')
+    if _uses_onednn():
+        return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, act, [], '')
+    y = F.linear(x, weight, bias)
+    return y.relu_() if act == 'relu' else y
 
 
 def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """Return ``gradᵀ @ x``, ``(m, n)`` of ``(R, m)`` and ``(R, n)``."""
-    if grad.dtype != torch.float32:
+    if grad.dtype != torch.float32 or not _uses_onednn():
         return grad.t() @ x
     if grad.shape[1] < x.shape[1]:  # the kernel below is faster with more outputs than inputs
         return _weight_gradient(x, grad).t().contiguous()

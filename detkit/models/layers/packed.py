@@ -14,7 +14,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from detkit.utils.without_memory import without_memory
 
-from .linear import Linear, has_vectors
+from .linear import Linear, prefers_onednn
 from .norm_silu import has_hooks
 from .plain_tensors import is_plain
 from .precision import autocast_type
@@ -270,5 +270,5 @@ def computes_in(dtype: torch.dtype) -> bool:
 
 @cache
 def can_pack() -> bool:
-    """Return whether this PyTorch packs weights on this processor."""
-    return has_vectors() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
+    """Return whether this PyTorch packs weights on this processor, and it is faster with them."""
+    return prefers_onednn() and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
