@@ -1,15 +1,17 @@
 """Mixed precision: the number format that a step computes in."""
 
 import functools
+import logging
 import platform
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from detkit.utils.errors import ConfigError
+from detkit.utils.processors import processor_features
 
 AMP_CHOICES = (True, False, 'bf16', 'fp16')
+_log = logging.getLogger(__name__)
 
 
 @functools.lru_cache(maxsize=1)
@@ -18,12 +20,10 @@ def cpu_has_bf16() -> bool:
 
     PyTorch runs bfloat16 on other processors too, by converting back and forth, which is slower than float32.
     """
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.exists():
+    features = processor_features()
+    if features:
         wanted = {'avx512_bf16', 'amx_bf16'} if platform.machine() in ('x86_64', 'AMD64') else {'bf16'}
-        for line in cpuinfo.read_text(errors='replace').splitlines():
-            if line.lower().startswith(('flags', 'features')):
-                return bool(wanted & set(line.split(':', 1)[1].split()))
+        return bool(wanted & features)
     checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')  # private, and absent from older releases
     return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
 
@@ -41,6 +41,36 @@ def check_takes_amp(model: nn.Module, amp: bool | str) -> None:
             'amp has no effect on an exported file of this format, which computes as it was exported: leave it out '
             '(files of OpenVINO take it)'
         )
+
+
+def amp_note(amp: bool | str, device: torch.device, is_exported: bool = False) -> str | None:
+    """Return a sentence on mixed precision that is asked for where it saves no time; None elsewhere.
+
+    Args:
+        amp: one of ``AMP_CHOICES``.
+        device: the device to compute on.
+        is_exported: whether an exported file computes, whose runtime takes bf16 only where the processor has it.
+    """
+    if not amp or device.type != 'cpu' or cpu_has_bf16():
+        return None
+    if amp == 'bf16' and not is_exported:
+        return (
+            'this processor has no instructions for bf16, which is emulated and far slower than float32: leave amp '
+            'out, or give True, which takes bf16 where it is faster'
+        )
+    return 'amp has no effect: this processor has no instructions for bf16, so that it computes in float32'
+
+
+def warn_of_amp(amp: bool | str, device: torch.device, model: nn.Module) -> None:
+    """Log ``amp_note`` on a model that predicts, the first time that there is one."""
+    note = amp_note(amp, device, getattr(model, 'is_exported', False))
+    if note is not None:
+        _warn_once(note)
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    _log.warning(text)
 
 
 def resolve_amp(amp: bool | str, device: torch.device, key: str = 'optim_wrapper.amp') -> torch.dtype | None:

@@ -11,7 +11,7 @@ from mmengine.dist import get_world_size
 from torch import nn
 from torch.utils.data import DataLoader
 
-from detkit.engine.amp import resolve_amp
+from detkit.engine.amp import resolve_amp, warn_of_amp
 from detkit.engine.stop_signals import ValidationStopped
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.evaluator import Evaluator
@@ -61,6 +61,7 @@ class EvalLoop:
         Raises:
             ValidationStopped: after such a signal.
         """
+        warn_of_amp(self.amp, self.runner.device, unwrap(self.runner.model))
         call = self.runner.call_hook
         call(f'before_{self.split}')
         call(f'before_{self.split}_epoch')

@@ -12,6 +12,7 @@ import torch
 
 from detkit.datasets.records import Records
 from detkit.datasets.wrappers import RecordDataset, leaf_datasets
+from detkit.engine.amp import amp_note
 from detkit.engine.run_folder import display_path
 from detkit.engine.schedule_problems import schedule_problems
 from detkit.engine.training_state import unwrap
@@ -38,7 +39,9 @@ NEED_OF_TASK = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'labe
 
 def start_notes(runner: Runner) -> Iterator[str]:
     """Yield a sentence on each circumstance that makes a prepared training, or its validation, say little."""
-    notes = [_few_steps(runner), *(f'{text}: {remedy}' for text, remedy in schedule_problems(runner))]
+    bf16 = runner.optim_wrapper.amp_dtype == torch.bfloat16
+    notes = [amp_note('bf16', runner.device)] if bf16 else []
+    notes += [_few_steps(runner), *(f'{text}: {remedy}' for text, remedy in schedule_problems(runner))]
     counts = {'train': _objects_per_image(runner.train_loop.dataloader.dataset)}
     notes.append(_few_queries(runner, counts['train']))
     notes.append(_combined_otherwise(runner))

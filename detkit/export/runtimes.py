@@ -36,6 +36,7 @@ from detkit.utils.download import file_sha256
 from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
 from detkit.utils.files import draft_folder, write_text
 from detkit.utils.printable import printable
+from detkit.utils.processors import processor_features
 
 # Turns of a measurement, after as many that are not counted.
 _WARM_UP, _ROUNDS = 2, 7
@@ -104,7 +105,7 @@ def run_by_runtime(
         if runtime == 'auto':
             return model  # on accelerators PyTorch is the only one that detkit measures
         raise ConfigError(f'runtime {runtime} of a checkpoint runs on the CPU, not on {device}: give device cpu')
-    kept = _Kept(model, cache_folder() / 'runtimes' if folder is None else Path(folder))
+    kept = _Kept(model, cache_folder() / 'runtimes' if folder is None else Path(folder), log)
     if runtime == 'auto':
         return _fastest(model, kept, log)
     return kept.open(fmt)
@@ -135,6 +136,8 @@ def _fastest(model: nn.Module, kept: _Kept, log: Callable[[str], None]) -> nn.Mo
     record = kept.folder / f'{_machine()}.json'
     candidates = suitable_formats(model)
     known = _read_choice(record, {fmt.name for fmt in candidates})
+    if known is None and record.exists():
+        log(printable(f'{record} is damaged, or of other runtimes: they are measured again'))
     if known is not None and known.runtime == 'torch':
         log(known.line())
         return model
@@ -191,13 +194,14 @@ class _Kept:
     Args:
         model: the detector.
         root: the folder for those of all models.
+        log: called with a line for people where something that was kept is made again.
 
     Attributes:
         folder: that of this model's, named by its weights and config.
     """
 
-    def __init__(self, model: nn.Module, root: Path) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, root: Path, log: Callable[[str], None]) -> None:
+        self._model, self._log = model, log
         self._digest = _digest(model)
         self.folder = root / self._digest[:32]
 
@@ -217,7 +221,8 @@ class _Kept:
         if place.exists():
             try:
                 return self._opened(file, fmt)
-            except CheckpointError:  # damaged, or another's
+            except CheckpointError as error:
+                self._log(printable(f'runtime {fmt.name}: {error}; it is exported again'))
                 _remove(place)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -323,7 +328,9 @@ def _machine() -> str:
     versions = [_versions(fmt) for fmt in all_formats() if fmt.is_installed]
     dtype = autocast_type('cpu')
     precision = () if dtype is None else (str(dtype),)
-    text = repr((cpu_name(), platform.machine(), torch.get_num_threads(), __version__, versions, *precision))
+    # Virtual machines call different processors by the same name.
+    processor = (cpu_name(), platform.machine(), sorted(processor_features()))
+    text = repr((*processor, torch.get_num_threads(), __version__, versions, *precision))
     return f'choice-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
 
 

@@ -21,7 +21,7 @@ from torch import nn
 from detkit.config.words import options_of_call
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.reduced_decoding import DecodedImage
-from detkit.engine.amp import check_takes_amp, resolve_amp
+from detkit.engine.amp import check_takes_amp, resolve_amp, warn_of_amp
 from detkit.inference.gpu_decoding import Decode, jpeg_decoder
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
@@ -146,6 +146,7 @@ class Predictor:
             keep_freed_memory()
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
         check_takes_amp(self.model, given.amp)
+        warn_of_amp(given.amp, self.device, self.model)
         cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or self.model.classifies
         self.options = given.with_thresholds(cfg.get('predict_cfg') or {})

@@ -122,8 +122,10 @@ def test_what_is_damaged_is_made_again(damage, checkpoint, images, cache, export
         file.unlink()
         if damage == 'a folder':
             file.mkdir()
-    again = runtimes.run_by_runtime(model, 'onnx')
+    lines = []
+    again = runtimes.run_by_runtime(model, 'onnx', log=lines.append)
     assert exports == ['onnx']
+    assert len(lines) == 1 and lines[0].startswith('runtime onnx: ') and lines[0].endswith('; it is exported again')
     assert len(Predictor(model=again, max_per_img=4).predict(images[0])[0].pred_instances) == 4
 
 
@@ -197,9 +199,19 @@ def test_the_fastest_is_measured_once_and_remembered(fastest, checkpoint, cache,
     ):
         record.write_text(text)
         measured.clear()
+        lines.clear()
         runtimes.run_by_runtime(model, 'auto', log=lines.append)
+        assert len(lines) == 2 and f'{record} is damaged, or of other runtimes' in lines[0]
         assert measured == [['onnx', 'torch']], 'a record that cannot be followed counts as none'
         assert json.loads(record.read_text())['runtime'] == fastest
+
+
+def test_a_processor_of_the_same_name_with_other_instructions_is_another(monkeypatch):
+    here = runtimes._machine()
+    monkeypatch.setattr(runtimes, 'processor_features', lambda: frozenset({'avx2'}))
+    avx2 = runtimes._machine()
+    monkeypatch.setattr(runtimes, 'processor_features', lambda: frozenset({'avx2', 'avx512f'}))
+    assert len({here, avx2, runtimes._machine()}) == 3
 
 
 def test_a_record_without_an_installed_runtime_is_measured_again(checkpoint, cache, exports, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import platform
+import re
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +19,8 @@ from detkit.export.formats.torch_export import TorchExportFormat
 from detkit.export.formats.torchscript import TorchSession
 from detkit.export.stored import output_names, stored_text
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError, first_line
+from detkit.utils.errors import CheckpointError, ConfigError, first_line, shorten
+from detkit.utils.processors import processor_features
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from detkit.export.settings import ExportSettings
 
 _ENTRY = f'extra/{META_KEY}.json'
+_FEATURES_ENTRY = f'extra/{META_KEY}_processor.json'
+# The features of x86 processors that a compiler makes use of by itself.
+_COMPILED_FOR = re.compile(r'(avx|sse|ssse|fma|bmi|amx).*|abm|f16c|gfni|movbe|popcnt|pni|tbm|xop')
 
 
 @EXPORT_FORMATS.register_module(name='aotinductor')
@@ -56,15 +63,37 @@ class AotInductorFormat(ExportFormat):
         with zipfile.ZipFile(path, 'a') as archive:
             root = archive.namelist()[0].split('/')[0]
             archive.writestr(f'{root}/{_ENTRY}', description)
+            archive.writestr(f'{root}/{_FEATURES_ENTRY}', json.dumps(sorted(_features())))
 
     def read_description(self, path: Path) -> str | None:
         return stored_text(path, f'/{_ENTRY}')
 
     def open(self, path: Path, device: torch.device, threads: int) -> TorchSession:
         require_cpu(device, self.title)
+        _check_processor(path)
         try:
             module = torch._inductor.aoti_load_package(str(path))
         except Exception as error:  # of any kind for what is damaged
             raise CheckpointError(f'{path} cannot be loaded: {first_line(error)}') from error
         names = output_names(self.read_description(path), path)
         return TorchSession(module, names, device, f'aotinductor {torch.__version__}')
+
+
+def _features() -> set[str]:
+    """Return the features of this processor that compiled code may need."""
+    is_x86 = platform.machine() in ('x86_64', 'AMD64')
+    return {name for name in processor_features() if not is_x86 or _COMPILED_FOR.fullmatch(name)}
+
+
+def _check_processor(path: Path) -> None:
+    """Raise ``CheckpointError`` for a file whose instructions would end this process, as the processor has them not."""
+    try:
+        needed = set(json.loads(stored_text(path, f'/{_FEATURES_ENTRY}') or '[]'))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f'{path} is damaged: what it says of its processor is no list: {error}') from error
+    missing = sorted(map(str, needed - processor_features())) if processor_features() else []
+    if missing:
+        raise CheckpointError(
+            f'{path} was compiled for a processor with {shorten(missing)}, which this one has not: export the '
+            'checkpoint on this machine'
+        )
