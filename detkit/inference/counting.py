@@ -156,7 +156,7 @@ class AreaCounter:
 
     Args:
         areas: lines and zones, of different names.
-        shape: (h, w) of the frames.
+        shape: (h, w) of the first frame. Frames of another size are taken for the same view.
         anchor: 'center' of the box, or the middle of its 'bottom', where objects touch the ground.
 
     Raises:
@@ -169,7 +169,7 @@ class AreaCounter:
         check_areas(areas)
         for area in areas:
             area.check_inside(shape)
-        self._anchor = anchor
+        self._anchor, self._shape = anchor, shape
         self._margin = _MARGIN * float(np.hypot(*shape))
         self._counts = [_Count(area, area.pixels(shape)) for area in areas]
         for count in self._counts:
@@ -181,6 +181,8 @@ class AreaCounter:
         if result.track_ids is None:
             raise ConfigError('objects are counted by their tracks; take results of Detector.track')
         bboxes = result.bboxes.astype(np.float64)
+        if result.img_shape is not None:
+            bboxes *= self._scale(result.img_shape)
         points = (bboxes[:, :2] + bboxes[:, 2:]) / 2
         if self._anchor == 'bottom':
             points[:, 1] = bboxes[:, 3]
@@ -201,6 +203,10 @@ class AreaCounter:
             for track in gone:
                 del count.seen[track]
         return events
+
+    def _scale(self, shape: tuple[int, int]) -> np.ndarray:
+        """Return the factors of x0, y0, x1 and y1 that take a frame of (h, w) to the size of the first one."""
+        return np.array([self._shape[1] / shape[1], self._shape[0] / shape[0]] * 2)
 
     def _cross(self, count: _Count, track: int, point: np.ndarray, seconds: float) -> str | None:
         """Note where a track is, and return what it did."""
@@ -233,13 +239,14 @@ class AreaCounter:
         img = np.ascontiguousarray(img).copy()
         size, width = font_size(img.shape[:2]), line_width(img.shape[:2])
         for count in self._counts:
-            corners = np.rint(count.points * 16).astype(np.int32)
+            points = count.points / self._scale(img.shape[:2])[:2]
+            corners = np.rint(points * 16).astype(np.int32)
             cv2.polylines(img, [corners], not count.area.is_line, _COLOUR, width, cv2.LINE_AA, shift=4)
             if count.area.is_line:
                 totals = [f'{event} {counts.total()}' for event, counts in count.events.items()]
             else:
                 totals = [f'{count.now} now', f'{count.events["enter"].total()} in all']
-            x, y = np.rint(count.points.mean(0)).astype(int).tolist()
+            x, y = np.rint(points.mean(0)).astype(int).tolist()
             place = (min(max(x, 0), img.shape[1] - 1), min(max(y, 0), img.shape[0] - 1))
             draw_text(img, f'{count.area.name}: {", ".join(totals)}', place, size, text_colour(_COLOUR), _COLOUR, 2)
         return img

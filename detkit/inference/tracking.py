@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from detkit.inference.prediction_options import PredictionOptions
@@ -46,6 +47,7 @@ class Tracking:
         self._class_agnostic = class_agnostic
         self._trackers: dict[int, Tracker] = {}
         self._track_ids: dict[tuple[int, int], int] = {}
+        self._shape: tuple[int, int] | None = None
 
     def update(self, result: Result, img: np.ndarray, seconds: float) -> Result:
         """Return the objects of the next frame that belong to a track, with ``track_ids``, which count from 1.
@@ -58,6 +60,7 @@ class Tracking:
         Raises:
             ComponentError: the tracker returns no numbers of tracks, or one number for two boxes.
         """
+        bboxes, img = self._as_first(result.bboxes, img)
         groups = np.zeros_like(result.labels) if self._class_agnostic else result.labels
         track_ids = np.zeros(len(result), np.int64)
         for group in sorted({*self._trackers, *groups.tolist()}):  # also where it has no box: its tracks get older
@@ -65,12 +68,21 @@ class Tracking:
                 self._trackers[group] = self._build()
             chosen = np.flatnonzero(groups == group)
             tracker = self._trackers[group]
-            numbers = tracker.update(result.bboxes[chosen], result.scores[chosen], img, seconds)
+            numbers = tracker.update(bboxes[chosen], result.scores[chosen], img, seconds)
             _check_numbers(numbers, len(chosen), type(tracker).__name__)
             for index, number in zip(chosen.tolist(), numbers.tolist(), strict=True):
                 if number >= 0:
                     track_ids[index] = self._track_ids.setdefault((group, number), len(self._track_ids) + 1)
         return replace(result, track_ids=track_ids)[track_ids > 0]
+
+    def _as_first(self, bboxes: np.ndarray, img: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return boxes and a frame in the size of the first frame, as a stream may change its resolution."""
+        self._shape = self._shape or img.shape[:2]
+        if img.shape[:2] == self._shape:
+            return bboxes, img
+        height, width = self._shape
+        scale = np.array([width / img.shape[1], height / img.shape[0]] * 2, bboxes.dtype)
+        return bboxes * scale, cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _check_numbers(numbers: Any, count: int, name: str) -> None:

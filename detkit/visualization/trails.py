@@ -31,7 +31,8 @@ class Trails:
             bboxes: ``(N, 4)`` xyxy.
             seconds: the frame's time.
         """
-        middles = (np.asarray(bboxes)[:, :2] + np.asarray(bboxes)[:, 2:]) / 2
+        size_wh = np.array(img.shape[1::-1], np.float64)  # by which points are divided, as frames may change their size
+        middles = (np.asarray(bboxes)[:, :2] + np.asarray(bboxes)[:, 2:]) / 2 / size_wh
         for track, (x, y) in zip(np.asarray(track_ids).tolist(), middles.tolist(), strict=True):
             self._points.setdefault(track, deque()).append((seconds, x, y))
         img = np.ascontiguousarray(img).copy()
@@ -41,6 +42,6 @@ class Trails:
             if not points:
                 del self._points[track]
                 continue
-            line = np.rint((np.array(points)[:, 1:] - 0.5) * 16).astype(np.int32)
+            line = np.rint((np.array(points)[:, 1:] * size_wh - 0.5) * 16).astype(np.int32)
             cv2.polylines(img, [line], False, class_colour(track), line_width(img.shape[:2]), cv2.LINE_AA, shift=4)
         return img

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,23 @@ def test_a_zone_counts_each_track_once_and_what_is_in_it_now():
     assert events_of(counter, [(20, 50), (60, 50), (20, 50), (60, 50), (140, 50)]) == ['enter', 'leave', 'enter']
     counter.update(at({1: (100, 50), 2: (110, 50), 3: (10, 50)}, 6, {2: 1}))
     assert counter.summary()['zones']['lane'] == {'enter': {'cat': 1, 'dog': 1}, 'leave': {'cat': 1}, 'most': 2}
+
+
+@pytest.mark.parametrize('shape', [(50, 100), (300, 600), (200, 200)])
+def test_what_is_passed_is_counted_when_frames_change_their_size(shape):
+    zone = Area('lane', ((50, 0), (150, 0), (150, 100), (50, 100)))
+    counter = AreaCounter([LINE, zone], SHAPE)
+    scale = np.array([shape[1] / SHAPE[1], shape[0] / SHAPE[0]] * 2)
+    events = []
+    for i, point in enumerate([(100, 20), (100, 30), (100, 80), (170, 80), (170, 20)]):
+        result = at({1: point}, i)
+        if i:
+            result = replace(result, img_shape=shape, bboxes=(result.bboxes * scale).astype(np.float32))
+        events += [event.event for event in counter.update(result)]
+    assert events == ['enter', 'in', 'leave', 'out']
+    black = np.zeros((*shape, 3), np.uint8)
+    changed = np.flatnonzero(counter.draw(black)[round(0.15 * shape[0])].any(-1))  # both sides of the zone
+    assert abs(changed[0] - 0.25 * shape[1]) < 4 and abs(changed[-1] - 0.75 * shape[1]) < 4
 
 
 def test_points_are_shares_or_pixels():

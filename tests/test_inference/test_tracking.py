@@ -416,6 +416,23 @@ def test_trails_follow_each_track_and_end():
     assert not gone.any() and trails._points == {}
 
 
+@pytest.mark.parametrize('name', NAMES)
+def test_identities_are_kept_when_frames_change_their_size(name):
+    """A stream may change its resolution, and an adaptive one does."""
+    tracking = Tracking(name, 25)
+    assert follow(tracking, range(10))[3:] == [[1, 2]] * 7
+    for i in range(10, 20):
+        result = tracking.update(found(np.array(boxes_at(i)) / 2, frame=i), BLANK[::2, ::2], i / 25)
+        assert result.track_ids.tolist() == [1, 2] and result.bboxes.tolist() == (np.array(boxes_at(i)) / 2).tolist()
+
+
+def test_trails_go_on_when_frames_change_their_size():
+    trails = Trails(seconds=1.0)
+    trails.draw(BLANK, [4], np.array([[0, 100, 20, 120]]), 0.0)
+    img = trails.draw(BLANK[::2, ::2], [4], np.array([[100, 50, 110, 60]]), 0.1)
+    assert like(img[55, 50], class_colour(4)) and not img[70:].any() and not img[:45].any()
+
+
 def test_tracks_are_drawn_in_their_colours():
     result = found([[20, 60, 120, 160], [180, 60, 280, 160]], track_ids=np.array([5, 9]))
     img = result.plot(np.zeros((240, 320, 3), np.uint8))
