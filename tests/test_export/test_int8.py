@@ -9,8 +9,9 @@ from test_export_command import run, write_data
 
 from detkit.api import Detector
 from detkit.export.exporting import ExportError
+from detkit.export.format import find_format
 from detkit.export.formats.openvino import OpenVinoFormat, _padded_means
-from detkit.export.quantization import Node, float_nodes, is_matrix
+from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
 from detkit.models.necks.lite_encoder import LiteEncoder
 from detkit.utils.errors import ConfigError
 
@@ -68,6 +69,41 @@ def test_means_with_counted_padding_stay_in_float_in_openvino(monkeypatch):
     # The encoder of the smallest DEIMv2 has such a pooling.
     halve = LiteEncoder([8], [16], 8).halve
     assert len(_padded_means(openvino.convert_model(halve, example_input=torch.zeros(1, 8, 4, 4)))) == 1
+
+
+def network_of_largest_sums():
+    """Three convolutions of 3 x 3 and 8 channels whose weights and inputs are all as large as can be: each gives 1."""
+    onnx = pytest.importorskip('onnx')
+    helper = onnx.helper
+    nodes, last = [], 'images'
+    for i in range(3):
+        nodes.append(helper.make_node('Conv', [last, f'weights{i}'], [f'sums{i}'], f'conv{i}', kernel_shape=[3, 3]))
+        nodes.append(helper.make_node('Relu', [f'sums{i}'], [last := f'act{i}'], f'relu{i}'))
+    graph = helper.make_graph(
+        nodes,
+        'sums',
+        [helper.make_tensor_value_info('images', onnx.TensorProto.FLOAT, [1, 8, 16, 16])],
+        [helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, [1, 8, 10, 10])],
+        [onnx.numpy_helper.from_array(np.full((8, 8, 3, 3), 1 / 72, np.float32), f'weights{i}') for i in range(3)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
+
+
+@pytest.mark.parametrize('name', ['onnx', 'openvino'])
+def test_sums_of_products_in_int8_are_whole_on_every_processor(name, tmp_path):
+    """Without VNNI two products are added in 16 bits."""
+    pytest.importorskip('nncf')
+    pytest.importorskip('onnxruntime' if name == 'onnx' else name)
+    fmt, path, network = find_format(name), tmp_path / 'sums', network_of_largest_sums()
+    path = path.with_suffix(fmt.suffix)
+    if name == 'openvino':
+        find_format('onnx').write(network, '', tmp_path / 'sums.onnx')
+        network = pytest.importorskip('openvino').convert_model(str(tmp_path / 'sums.onnx'))
+    images = torch.ones(1, 8, 16, 16)
+    network = quantised(network, [{'images': images.numpy()}] * 4, ())
+    fmt.write(network if name == 'onnx' else (network, False), '', path)
+    (found,) = fmt.open(path, torch.device('cpu'), 1)({'images': images}).values()
+    torch.testing.assert_close(found, torch.ones(1, 8, 10, 10), atol=0.03, rtol=0)
 
 
 @pytest.mark.slow

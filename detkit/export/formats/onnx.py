@@ -100,8 +100,6 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # it says what it raises, too
-        # In int8, sums of two products saturate at 16 bits on x86 processors without VNNI, unless both are unsigned.
-        options.add_session_config_entry('session.x64quantprecision', '1')
         try:
             # The content rather than the path: then no other file is looked for.
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=['CPUExecutionProvider'])
