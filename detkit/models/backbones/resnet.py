@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
+from ..layers.convolve import convolve
 from ..layers.norm_max_pool import can_join_pool, norm_max_pool
 from ..layers.packed import norm_activated
 from .pretrained import NamedWeights, fetch_weights, find_weights, load_backbone, read_weights
@@ -64,7 +65,7 @@ class BasicBlock(ResidualBlock):
         self.downsample = shortcut
 
     def _residual(self, x: Tensor) -> Tensor:
-        return self.bn2(self.conv2(norm_activated(self.conv1, self.bn1, self.relu, x)))
+        return self.bn2(convolve(self.conv2, norm_activated(self.conv1, self.bn1, self.relu, x)))
 
 
 class Bottleneck(ResidualBlock):

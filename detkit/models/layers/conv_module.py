@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from detkit.models.layers.convolve import convolve
 from detkit.models.layers.norm_silu import can_join, norm_silu
 from detkit.models.layers.normalization import LayerNorm2d
 from detkit.models.layers.packed import activated, passes_on
@@ -72,7 +73,7 @@ class ConvModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if passes_on(self.bn):
             return activated(self.conv, self.act, x)
-        y = self.conv(x)
+        y = convolve(self.conv, x)
         return norm_silu(self.bn, y) if can_join(self.bn, self.act, y) else self.act(self.bn(y))
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch._C import _len_torch_dispatch_stack
 
 from .linear import Linear
-from .packed import activated, activation_name, are_watched, can_pack, computes_in
+from .norm_silu import are_watched
+from .packed import activated, activation_name, can_pack, computes_in
 from .plain_tensors import is_plain
 from .precision import autocast_type
 from .recomputed import recomputed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def can_recompute(bn: nn.Module, x: Tensor) -> bool:
         and x.dim() == 4
         and x.numel() > x.shape[1]
         and torch.is_grad_enabled()
-        and not (_has_any_global_hook() or has_hooks(bn))
+        and not are_watched(bn)
     )
 
 
@@ -50,6 +51,11 @@ def has_hooks(layer: nn.Module) -> bool:
         or layer._backward_pre_hooks
         or 'forward' in vars(layer)
     )
+
+
+def are_watched(*parts: Callable[..., Tensor]) -> bool:
+    """Return whether hooks see what modules among the parts of a network take or return."""
+    return _has_any_global_hook() or any(isinstance(part, nn.Module) and has_hooks(part) for part in parts)
 
 
 def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:

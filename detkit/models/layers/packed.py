@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._C import _len_torch_dispatch_stack
-from torch.nn.modules.module import _has_any_global_hook
 
 from detkit.utils.without_memory import without_memory
 
+from .convolve import convolve
 from .linear import Linear, prefers_onednn
-from .norm_silu import has_hooks
+from .norm_silu import are_watched, has_hooks
 from .plain_tensors import is_plain
 from .precision import autocast_type
 
@@ -197,17 +197,12 @@ def activation_name(act: Callable[[Tensor], Tensor]) -> str | None:
 
 def norm_activated(layer: nn.Module, norm: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``act(norm(layer(x)))``, see ``activated``."""
-    return activated(layer, act, x) if passes_on(norm) else act(norm(layer(x)))
+    return activated(layer, act, x) if passes_on(norm) else act(norm(convolve(layer, x)))
 
 
 def passes_on(layer: nn.Module) -> bool:
     """Return whether a layer only passes its input on, as a normalisation that was fused with the layer before it."""
     return type(layer) is nn.Identity and not has_hooks(layer)
-
-
-def are_watched(*parts: Callable[..., Tensor]) -> bool:
-    """Return whether hooks see what modules among the parts of a network take or return."""
-    return _has_any_global_hook() or any(isinstance(part, nn.Module) and has_hooks(part) for part in parts)
 
 
 class _Weights(NamedTuple):

@@ -47,7 +47,7 @@ class WinogradConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if is_faster(x, self.weight):
-            return _WinogradConv.apply(x, self.weight, self.bias)
+            return trained_winograd_conv(x, self.weight, self.bias)
         return super().forward(x)
 
 
@@ -82,6 +82,11 @@ class _WinogradConv(torch.autograd.Function):
             _weight_grad(x, grad).to(weight.dtype) if wanted[1] else None,
             grad.sum((0, 2, 3)) if wanted[2] else None,
         )
+
+
+def trained_winograd_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return what ``winograd_conv`` does, with gradients that are computed in the same way."""
+    return _WinogradConv.apply(x, weight, bias)
 
 
 def winograd_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
