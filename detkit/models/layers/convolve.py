@@ -17,7 +17,7 @@ from .winograd_conv import is_faster, trained_winograd_conv
 # B images, C channels before, K after, h x w cells after.
 
 _MIN_CHANNELS = {1: 64, 2: 32}  # by stride: fewer do not repay the copies
-_CHUNK = 1 << 18  # numbers of the copies of inputs that are multiplied at once, which stay in a cache
+_CHUNK = 1 << 20  # numbers of the copies of inputs that are multiplied at once
 
 
 def convolve(conv: nn.Module, x: Tensor) -> Tensor:
