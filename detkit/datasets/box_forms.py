@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['BEYOND', 'CORNERS', 'look_like_corners', 'reach_beyond']
+__all__ = ['BEYOND', 'CORNERS', 'KEYPOINT_OUT', 'keypoints_beyond', 'look_like_corners', 'reach_beyond']
 
 # The reason that a reader gives for boxes of another form, behind the box.
 CORNERS = (
@@ -12,6 +12,7 @@ CORNERS = (
     'beyond their images: x0, y0, x1, y1 in place of a width and a height?'
 )
 BEYOND = 'a box that reaches beyond the image: the part inside is used'
+KEYPOINT_OUT = 'a labelled keypoint outside of the image: training takes it as not labelled, metrics as labelled'
 # Fewer boxes than this show nothing, nor do boxes of which fewer than this share reach out of their images.
 _LEAST_BOXES = 10
 _LEAST_SHARE = 0.2
@@ -38,3 +39,16 @@ def reach_beyond(bboxes: np.ndarray, size_wh: np.ndarray, slack: float = 1.0) ->
         slack: in units of the boxes; rounding and pixels that count from 1 make up less than one pixel.
     """
     return (bboxes[:, :2] < -slack).any(1) | (bboxes[:, 2:] > size_wh + slack).any(1)
+
+
+def keypoints_beyond(keypoints: np.ndarray, size_wh: np.ndarray, slack: float = 1.0) -> np.ndarray:
+    """Return ``(N,)`` bool: objects with a labelled keypoint that is outside of its image by more than ``slack``.
+
+    Args:
+        keypoints: ``(N, K, 3)`` x, y in pixels and visibility.
+        size_wh: ``(N, 2)`` or ``(2,)``, the images' sizes.
+        slack: in pixels.
+    """
+    points = keypoints[..., :2]
+    outside = (points < -slack) | (points > np.reshape(size_wh, (-1, 1, 2)) + slack)
+    return (outside.any(2) & (keypoints[..., 2] > 0)).any(1)

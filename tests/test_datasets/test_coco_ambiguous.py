@@ -96,7 +96,7 @@ def test_an_image_of_two_spellings_is_one(load, spelling):
     assert counts(dataset) == [2] and [skip.where for skip in dataset.unused] == ['image 2']
 
 
-@pytest.mark.parametrize('area', [-1, '400', float('nan'), 'large', [], 10**400])
+@pytest.mark.parametrize('area', [0, -1, '400', float('nan'), 'large', [], 10**400])
 def test_an_area_that_is_none_is_measured(load, area):
     content = content_of()
     content['annotations'][0] |= {'area': area, 'segmentation': [[2, 1, 6, 1, 6, 6]]}
@@ -118,6 +118,19 @@ def test_flags_of_crowds(load, value, crowd):
         assert [skip.kind for skip in dataset.skipped] == ['an iscrowd that is neither 0 nor 1']
     else:
         assert dataset.records[0].annotations.ignored.tolist() == [crowd] and not dataset.skipped
+
+
+@pytest.mark.parametrize('value', [1, True, 'yes'])
+def test_objects_to_ignore_are_crowds(load, value):
+    content = content_of()
+    content['annotations'][0] |= {'ignore': value, 'iscrowd': 0}
+    content['annotations'][1] |= {'ignore': 0, 'iscrowd': 1}
+    dataset = load(content)
+    flags = [flag for record in dataset.records for flag in record.annotations.ignored.tolist()]
+    assert flags == [True, True] + [False] * (len(flags) - 2)
+    assert [skip.where for skip in dataset.unused if skip.reason.startswith('ignore=1')] == ['annotation 1 of image 1']
+    content['annotations'][0]['ignore'] = 'maybe'
+    assert [skip.kind for skip in load(content).skipped] == ['an ignore that is neither 0 nor 1']
 
 
 def test_boxes_that_look_normalised_are_named(load):

@@ -234,6 +234,26 @@ def test_a_box_that_disagrees_with_what_is_drawn_is_named(load):
     assert counts(dataset) == [1] * 5 and not dataset.skipped
 
 
+@pytest.mark.parametrize('bbox', [{}, {'bbox': None}, {'bbox': []}])
+def test_an_object_without_a_box_has_that_of_its_outline(load, bbox):
+    content = content_of(5)
+    bitmap = {'size': [10, 20], 'counts': [11, 5, 5, 3, 176]}  # column 1 from row 1, column 2 from row 1
+    drawn = [[RING], [RING, [7, 8, 9, 8, 9, 9]], bitmap, bitmap]
+    for entry, segmentation in zip(content['annotations'], drawn, strict=False):
+        entry.pop('bbox')
+        entry |= {'segmentation': segmentation, **bbox}
+    content['annotations'][3]['iscrowd'] = 1
+    content['annotations'][4] |= {'segmentation': [], 'bbox': None}
+    dataset = load(content)
+    boxes = [record.annotations.bboxes.tolist() for record in dataset.records]
+    assert boxes == [[[2, 1, 6, 6]], [[2, 1, 9, 9]], [[1, 1, 3, 6]], [[1, 1, 3, 6]], []]
+    reason = 'no bbox: the box around its outline or bitmap is used'
+    assert [(skip.where, skip.reason) for skip in dataset.unused] == [
+        (f'annotation {i} of image {i}', reason) for i in (1, 2, 3, 4)
+    ]
+    assert [skip.reason for skip in dataset.skipped] == ['bbox None is not four finite numbers x, y, w, h']
+
+
 @pytest.mark.parametrize('outlined', [True, False])
 def test_boxes_that_are_two_corners_are_refused(load, outlined):
     content = content_of(12)

@@ -8,7 +8,9 @@ import pytest
 from format_helpers import write_image
 
 from detkit.datasets import CocoDataset, RepeatDataset
+from detkit.datasets.transforms.scene_objects import place_objects
 from detkit.structures.keypoints import COCO_FLIP_PAIRS, COCO_KEYPOINTS, COCO_SIGMAS, COCO_SKELETON
+from detkit.structures.scene import Scene
 from detkit.utils.errors import ConfigError, DataError
 
 NAMES = ['nose', 'left_eye', 'right_eye']
@@ -116,6 +118,19 @@ def test_malformed_keypoints_are_left_out_alone(make, keypoints, reason):
     ((path, where, why, *_),) = data.skipped
     assert path.endswith('keypoints.json') and where == 'annotation 2 of image 0' and reason in why
     assert [len(record.annotations) for record in data.records] == [2, 1, 0]
+
+
+def test_labelled_keypoints_outside_of_the_image_are_named(make):
+    def change(content):
+        content['annotations'][0]['keypoints'] = [5, 3, 2, 40, 2, 1, 0, 0, 0]
+        content['annotations'][1]['keypoints'] = [5, 3, 2, 20.5, 10.5, 2, -50, 0, 0]  # rounding, and an unlabelled one
+
+    data = make(change, unlabelled='keep')
+    reason = 'a labelled keypoint outside of the image: training takes it as not labelled, metrics as labelled'
+    assert [(skip.where, skip.reason) for skip in data.unused] == [('annotation 1 of image 0', reason)]
+    keypoints = place_objects(Scene.of_image(np.zeros((10, 20, 3), np.uint8), data.records[0].annotations)).annotations
+    assert data.records[0].annotations.keypoints[0, :, 2].tolist() == [2, 1, 0]
+    assert keypoints.keypoints[0, :, 2].tolist() == [2, 0, 0]
 
 
 def test_classes_must_share_their_keypoints(make):

@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from shape_checks import check_sound, reasons, records_by_name
 
 from detkit.datasets import CvatDataset
+from detkit.datasets.box_forms import KEYPOINT_OUT
 from detkit.utils.errors import ConfigError, DataError
 
 LABELS = """<labels>
@@ -105,6 +106,9 @@ def test_skeletons_are_keypoints(tmp_path):
     dataset, annotations = read(tmp_path, content, '', keypoints=True, metainfo=dict(keypoint_names=('nose',)))
     assert annotations.keypoints[0].tolist() == [[5, 6, 2]] and dataset.metainfo['classes'] == ('person',)
     assert "the keypoint 'left_eye'" in dataset.skipped[0].reason and len(dataset.skipped) == 2
+    outside = content.replace('points="5.0,6.0"', 'points="35.0,6.0"')
+    dataset, _ = read(tmp_path, outside, SKELETON, keypoints=True)
+    assert sum(skip.reason == KEYPOINT_OUT for skip in dataset.unused) == 1
     with pytest.raises(DataError, match='has no keypoints'):
         read(tmp_path, POLYGON, keypoints=True)
 

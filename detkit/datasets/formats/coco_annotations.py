@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from detkit.datasets.box_forms import BEYOND, CORNERS, look_like_corners, reach_beyond
+from detkit.datasets.box_forms import BEYOND, CORNERS, KEYPOINT_OUT, keypoints_beyond, look_like_corners, reach_beyond
 from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.formats.coco_columns import Columns, read_columns
-from detkit.datasets.formats.coco_hulls import compare_with_hulls, read_hulls
+from detkit.datasets.formats.coco_hulls import compare_with_hulls
 from detkit.datasets.formats.coco_ids import indices_of, kinds_of, typed_id, value_at
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import show
@@ -26,6 +26,9 @@ _ODD_OUTLINE = (
     'a ring of an outline that is not three points or more, or an outline without a width, a height or a pixel: it is '
     'left out, the box is kept'
 )
+_NO_BOX = 'no bbox: the box around its outline or bitmap is used'
+_ODD_AREA = 'an area that is 0 or no number of pixels: the area of the outline, or of the box, is used'
+_IGNORE = 'ignore=1: the object is not learnt and metrics do not count it, as a crowd (pycocotools reads iscrowd alone)'
 _OUTSIDE = 'a ring of an outline of which nothing lies inside the image: it is left out, the box is kept'
 _OTHER_BOX = (
     'a bbox that is far from the box around its outline (IoU below 0.5): training takes the latter, metrics the former'
@@ -184,7 +187,7 @@ class _Selection:
 
     def _check_form(self, bboxes: np.ndarray, xyxy: np.ndarray, size_wh: np.ndarray) -> None:
         """Drop boxes that are written as x0, y0, x1, y1; keep which ones reach out or differ from what is drawn."""
-        hulls = read_hulls(self.parts).clip(0, np.tile(size_wh, 2))  # NaN stays NaN
+        hulls = np.concatenate([part.hulls() for part in self.parts]).clip(0, np.tile(size_wh, 2))  # NaN stays NaN
         hulls[self.columns['crowds'] | ~self.kept] = np.nan
         hulls[self.columns['ring_owners'][self.outside]] = np.nan
         drawn = np.isfinite(hulls[:, 0])
@@ -279,10 +282,13 @@ class _Selection:
         repeats = self._repeats()
         self.note_unused(repeats, 'the same as an earlier annotation')
         self.kept &= ~repeats
-        odd = self.columns['odd_areas'] & self.kept
-        self.note_unused(odd, 'an area that is no number of pixels: the area of the outline, or of the box, is used')
-        odd = self.columns['odd_outlines'] & self.kept
-        self.note_unused(odd, _ODD_OUTLINE)
+        for name, reason in (
+            ('derived_bboxes', _NO_BOX),
+            ('ignore_flags', _IGNORE),
+            ('odd_areas', _ODD_AREA),
+            ('odd_outlines', _ODD_OUTLINE),
+        ):
+            self.note_unused(self.columns[name] & self.kept, reason)
         outside = np.zeros(len(self.kept), bool)
         outside[self.columns['ring_owners'][self.outside]] = True
         self.note_unused(outside & self.kept, _OUTSIDE)
@@ -294,6 +300,11 @@ class _Selection:
         rank[rows] = np.arange(len(rows))
         ring_owners, ring_sizes, points = self._rings(rank)
         rle_owners, rle_counts = self._rles(rank)
+        keypoints = None if self.num_keypoints is None else self._keypoints(rows, self.num_keypoints)
+        if keypoints is not None:
+            outside = np.zeros(len(self.kept), bool)
+            outside[rows] = keypoints_beyond(keypoints, self.shapes[self.images[rows], ::-1])
+            self.note_unused(outside, KEYPOINT_OUT)
         flat = FlatAnnotations(
             images=self.images[rows],
             labels=self.labels[rows],
@@ -305,7 +316,7 @@ class _Selection:
             areas=self.columns['areas'][rows],
             rle_owners=rle_owners,
             rle_counts=rle_counts,
-            keypoints=None if self.num_keypoints is None else self._keypoints(rows, self.num_keypoints),
+            keypoints=keypoints,
         )
         return CocoObjects(flat, self.skipped, self.unused, self.other_classes, self._count(self.kept))
 

@@ -27,7 +27,7 @@ from detkit.utils.files import ZIP_ERRORS, locked, replacing
 __all__ = ['read_annotations']
 
 # A kept file of another version is not used: raise it with any change of what ``read_columns`` returns.
-_VERSION = 2
+_VERSION = 3
 # Smaller files are parsed in the time that it takes to look for a kept one.
 _LEAST_BYTES = 16 << 20
 _IDS = ('ids', 'image_ids', 'category_ids')
@@ -36,9 +36,11 @@ _IDS = ('ids', 'image_ids', 'category_ids')
 _ARRAYS = {
     **{f'{name}{suffix}': (kind, 0) for name in _IDS for suffix, kind in (('', '<i8'), ('_json', '|u1'))},
     'bboxes_xywh': ('<f8', 4),
+    'derived_bboxes': ('|b1', 0),
     'areas': ('<f8', 0),
     'odd_areas': ('|b1', 0),
     'crowds': ('|b1', 0),
+    'ignore_flags': ('|b1', 0),
     'ring_owners': ('<i8', 0),
     'ring_sizes': ('<i8', 0),
     'points': ('<f4', 2),

@@ -7,31 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from detkit.datasets.formats.coco_columns import Columns
-
-__all__ = ['compare_with_hulls', 'read_hulls']
+__all__ = ['compare_with_hulls', 'hulls_of']
 
 # A box below this IoU with the box around its outline is another one, and one above the second is the same.
 _OTHER, _SAME = 0.5, 0.9
 
 
-def read_hulls(parts: Sequence[Columns]) -> np.ndarray:
-    """Return ``(M, 4)`` float64 xyxy, the boxes around all outlines, or the bitmap, of each annotation; NaN without."""
-    hulls = []
-    for part in parts:
-        own = np.full((len(part), 4), np.nan)
-        if len(part.ring_sizes):
-            starts = np.cumsum(part.ring_sizes) - part.ring_sizes
-            first = np.flatnonzero(np.diff(part.ring_owners, prepend=-1))  # owners are in order
-            rows = part.ring_owners[first]
-            own[rows, :2] = np.minimum.reduceat(part.points, starts[first], axis=0)
-            own[rows, 2:] = np.maximum.reduceat(part.points, starts[first], axis=0)
-        if len(part.rle_counts):
-            rles = zip(part.rle_sizes.tolist(), part.rle_counts, strict=True)
-            boxes = mask_utils.toBbox([{'size': size, 'counts': counts} for size, counts in rles])
-            own[part.rle_owners] = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-        hulls.append(own)
-    return np.concatenate(hulls)
+def hulls_of(
+    count: int,
+    ring_owners: np.ndarray,
+    ring_sizes: np.ndarray,
+    points: np.ndarray,
+    rle_owners: np.ndarray,
+    rle_sizes: np.ndarray,
+    rle_counts: Sequence[bytes],
+) -> np.ndarray:
+    """Return ``(count, 4)`` float64 xyxy, the boxes around all outlines, or the bitmap, of each annotation.
+
+    Those without either are NaN. The arguments are as in ``Columns``.
+    """
+    hulls = np.full((count, 4), np.nan)
+    if len(ring_sizes):
+        starts = np.cumsum(ring_sizes) - ring_sizes
+        first = np.flatnonzero(np.diff(ring_owners, prepend=-1))  # owners are in order
+        rows = ring_owners[first]
+        hulls[rows, :2] = np.minimum.reduceat(points, starts[first], axis=0)
+        hulls[rows, 2:] = np.maximum.reduceat(points, starts[first], axis=0)
+    if len(rle_counts):
+        rles = zip(rle_sizes.tolist(), rle_counts, strict=True)
+        boxes = mask_utils.toBbox([{'size': size, 'counts': counts} for size, counts in rles])
+        hulls[rle_owners] = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+    return hulls
 
 
 def compare_with_hulls(bboxes_xywh: np.ndarray, hulls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

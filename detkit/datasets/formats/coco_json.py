@@ -58,6 +58,7 @@ class CocoAnnotation(msgspec.Struct, gc=False):
     bbox: tuple[float, float, float, float] | None = None
     area: float | None = None
     iscrowd: int | bool | None = None
+    ignore: int | bool | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b'null')
     keypoints: list[float] | None = None
 

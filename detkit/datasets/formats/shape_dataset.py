@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.box_forms import BEYOND, reach_beyond
+from detkit.datasets.box_forms import BEYOND, KEYPOINT_OUT, keypoints_beyond, reach_beyond
 from detkit.datasets.formats.shapes import EntryError, Shape, draw, rbboxes_of, rings_left
 from detkit.datasets.image_files import (
     files_below,
@@ -99,7 +99,9 @@ class ShapeDataset(DetDataset):
         self.keypoints = keypoints
         self.rotated = rotated
         self.check_size = check_size
-        self._beyond: list[tuple[str, str]] = []  # files and places of objects that reach beyond their images
+        # Files and places of objects that reach beyond their images, and of those of which keypoints do.
+        self._beyond: list[tuple[str, str]] = []
+        self._keypoints_beyond: list[tuple[str, str]] = []
         self._missing = ''  # the name of the first image that does not exist
         super().__init__(**kwargs)
 
@@ -163,6 +165,7 @@ class ShapeDataset(DetDataset):
             records.append(Record(image.path, stem, shape, self._annotations(wanted, shape, label_of, image)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.source, self._correct_folder)
         self.unused += list_skips(self._beyond, lambda place: place, BEYOND)
+        self.unused += list_skips(self._keypoints_beyond, lambda place: place, KEYPOINT_OUT)
         self._note_unused_images(images)
         self.note_other_classes(others, present, self.source)
         return with_unique_ids(records)
@@ -258,14 +261,14 @@ class ShapeDataset(DetDataset):
             labels=labels,
             bboxes=bboxes,
             ignored=np.array([drawn.ignored for drawn in shapes], bool),
-            keypoints=self._keypoints(shapes, image) if self.keypoints else None,
+            keypoints=self._keypoints(shapes, shape, image) if self.keypoints else None,
         )
         if self.rotated:
             rbboxes = rbboxes_of(shapes, bboxes)
             return Annotations(**common, rbboxes=rbboxes, areas=rbboxes[:, 2:4].prod(1))
         return Annotations(**common, **draw(shapes, bboxes, shape))
 
-    def _keypoints(self, shapes: Sequence[Shape], image: ListedImage) -> np.ndarray:
+    def _keypoints(self, shapes: Sequence[Shape], shape: tuple[int, int], image: ListedImage) -> np.ndarray:
         """Return ``(N, K, 3)``; keypoints of unknown names are listed as skipped."""
         place = {name: number for number, name in enumerate(self.metainfo['keypoint_names'])}
         keypoints = np.zeros((len(shapes), len(place), 3), np.float32)
@@ -277,6 +280,8 @@ class ShapeDataset(DetDataset):
                     reason = f'the keypoint {name!r}, which metainfo.keypoint_names does not name'
                     kind = 'a keypoint that metainfo.keypoint_names does not name'
                     self.skipped.append(Skip(image.source, image.place_of(drawn.where), reason, kind))
+        for i in np.flatnonzero(keypoints_beyond(keypoints, np.array(shape[::-1]))).tolist():
+            self._keypoints_beyond.append((image.source, image.place_of(shapes[i].where)))
         return keypoints * (keypoints[..., 2:] > 0)
 
 

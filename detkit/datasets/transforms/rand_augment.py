@@ -25,6 +25,8 @@ class RandAugment:
 
     It comes before ``Render``: its geometric operations are multiplied into the scene's matrices, so that the image is
     still sampled once, and what it draws of colour is left to ``Render`` to do on the result, in the order drawn.
+    After a random crop they show what lies beside the crop, where torchvision's leave black borders; shears are about
+    the centre, torchvision's about the corner. Operations on pixels equal torchvision's up to rounding.
 
     At strength 30: shears by .3, shifts by 150/331 of the size, rotation by 30°, brightness, saturation, contrast and
     sharpness scaled by 1 ± .9, posterising to 4 bits, solarising all values; lower strengths are proportional. Both
