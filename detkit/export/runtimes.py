@@ -91,7 +91,7 @@ def run_by_runtime(
             measured once for each machine and number of threads, and PyTorch may be the fastest. Inside autocast all
             are measured in its precision, and runtimes that have it not are left out.
         folder: where networks are kept; by default ``runtimes`` in the folder that ``DETKIT_CACHE`` names.
-        log: called with a line for people on what was chosen.
+        log: called with a line for people on what was chosen, and on a folder that cannot be written.
 
     Raises:
         ConfigError: there is no such runtime; or it cannot run this network, or not on its device.
@@ -194,7 +194,7 @@ class _Kept:
     Args:
         model: the detector.
         root: the folder for those of all models.
-        log: called with a line for people where something that was kept is made again.
+        log: called with a line for people where something that was kept is made again, or cannot be kept.
 
     Attributes:
         folder: that of this model's, named by its weights and config.
@@ -230,10 +230,10 @@ class _Kept:
                 self._export(draft, fmt)
                 _move(draft, place)
             return self._opened(file, fmt)
-        except (OSError, CheckpointError):  # nothing can be kept there, the disk is full, or another process removed it
-            return self._exported_elsewhere(fmt)
+        except (OSError, CheckpointError) as error:  # nothing can be kept there, or another process removed it
+            return self._exported_elsewhere(fmt, error)
 
-    def _exported_elsewhere(self, fmt: ExportFormat) -> ExportedDetector:
+    def _exported_elsewhere(self, fmt: ExportFormat, reason: Exception) -> ExportedDetector:
         """Return the network of an export that is kept until this process ends, since copies of it open it again."""
         key = (self._digest, _versions(fmt))
         try:
@@ -242,12 +242,14 @@ class _Kept:
             folder = tempfile.TemporaryDirectory(prefix='detkit-')
             opened = self._opened(self._export(Path(folder.name), fmt), fmt)
             _elsewhere[key] = folder
+            if isinstance(reason, OSError):
+                why = reason.strerror or reason
+                self._log(f'runtime {fmt.name}: cannot be kept in {self.folder} ({why}), so that each start exports it')
             return opened
         except OSError as error:
-            reason = (
+            raise ConfigError(
                 f'the network for runtime {fmt.name} can be kept neither in {self.folder} nor for this call: {error}'
-            )
-            raise ConfigError(reason) from error
+            ) from error
 
     def write(self, record: Path, choice: _Choice) -> None:
         """Remember a choice; where nothing can be kept, the next call measures again."""

@@ -33,11 +33,16 @@ def stored_text(path: Path, suffix: str) -> str | None:
         raise CheckpointError(f'{path} is truncated or is no exported file: {error}') from error
 
 
+def add_text(archive: zipfile.ZipFile, name: str, text: str) -> None:
+    """Add an entry to an archive, without a time, which a clock before 1980 would make none of an archive's."""
+    archive.writestr(zipfile.ZipInfo(name), text)
+
+
 def archived(text: str) -> bytes:
     """Return an archive that holds a description, to be put behind what a runtime reads."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, 'w') as file:
-        file.writestr(_ENTRY, text)
+        add_text(file, _ENTRY, text)
     return archive.getvalue()
 
 

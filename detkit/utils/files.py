@@ -28,6 +28,12 @@ _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of draft
 # The errors of a disk that is full, of a quota, of a limit of a file's size, and of a device.
 WRITE_FAULTS = {getattr(errno, name) for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EIO') if hasattr(errno, name)}
 
+# What to do about those that are no full disk.
+_REMEDIES = {
+    errno.EFBIG: 'A limit of the size of files is too low for it: raise it (ulimit -f), or write to another disk.',
+    getattr(errno, 'EDQUOT', None): 'The quota is used up: free some space of yours, or have it raised.',
+}
+
 # The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
 # that Python lacks, is a RuntimeError.
 ZIP_ERRORS = (
@@ -290,9 +296,9 @@ def save_error(path: str | Path, error: OSError, num_bytes: int) -> SaveError:
         free = f'{size_text(shutil.disk_usage(Path(path).parent).free)} are free'
     except OSError:
         free = 'its folder is gone'
+    remedy = _REMEDIES.get(error.errno, 'Free some space, or make the folder writable again.')
     return SaveError(
-        f'{path} cannot be written ({error.strerror or error}): it needs {size_text(num_bytes)}, and {free}. Free some '
-        'space, or make the folder writable again.'
+        f'{path} cannot be written ({error.strerror or error}): it needs {size_text(num_bytes)}, and {free}. {remedy}'
     )
 
 

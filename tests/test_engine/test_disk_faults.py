@@ -56,6 +56,7 @@ def test_a_full_disk_for_a_while(tmp_path, capsys):
         runner.train()
     out = capsys.readouterr().out
     assert 'last.pth cannot be written (File too large): it needs ' in out and ' are free' in out
+    assert 'raise it (ulimit -f)' in out
     assert out.count('scalars.json cannot write') == 1 and 'the log file cannot be written' in out
     assert_same_end(straight, load_checkpoint(tmp_path / 'b' / 'last.pth'))
     assert not list((tmp_path / 'b').glob('.*.tmp'))

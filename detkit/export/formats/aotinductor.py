@@ -17,7 +17,7 @@ from detkit.engine.compilation import find_compiler
 from detkit.export.format import META_KEY, ExportFormat, require_cpu
 from detkit.export.formats.torch_export import TorchExportFormat
 from detkit.export.formats.torchscript import TorchSession
-from detkit.export.stored import output_names, stored_text
+from detkit.export.stored import add_text, output_names, stored_text
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError, first_line, shorten
 from detkit.utils.processors import processor_features
@@ -62,8 +62,8 @@ class AotInductorFormat(ExportFormat):
         path.write_bytes(network)
         with zipfile.ZipFile(path, 'a') as archive:
             root = archive.namelist()[0].split('/')[0]
-            archive.writestr(f'{root}/{_ENTRY}', description)
-            archive.writestr(f'{root}/{_FEATURES_ENTRY}', json.dumps(sorted(_features())))
+            add_text(archive, f'{root}/{_ENTRY}', description)
+            add_text(archive, f'{root}/{_FEATURES_ENTRY}', json.dumps(sorted(_features())))
 
     def read_description(self, path: Path) -> str | None:
         return stored_text(path, f'/{_ENTRY}')
