@@ -19,7 +19,7 @@ from detkit.utils.errors import DetkitError
 from detkit.utils.files import WRITE_FAULTS
 from detkit.utils.front_end import at_the_command_line
 from detkit.utils.interrupts import die_of_interrupts
-from detkit.utils.printable import escape_unencodable
+from detkit.utils.printable import escape_unencodable, open_closed_streams
 from detkit.utils.processors import limit_threads
 
 # System errors for a path that cannot be made, read or written; any other error is a bug of a command.
@@ -212,6 +212,8 @@ def run_command(main: Callable[[], int | None], ends_process: bool = False) -> i
     Returns:
         The exit status; 2 after a mistake that the user can correct, 130 when interrupted.
     """
+    if ends_process:
+        open_closed_streams()
     limit_threads()  # before PyTorch is imported
     atexit.register(gc.freeze)  # else the interpreter looks for cycles in all of PyTorch as it ends, a second
     try:

@@ -5,7 +5,7 @@ import sys
 
 from mmengine.dist import is_main_process
 
-from detkit.utils.printable import printable
+from detkit.utils.printable import is_terminal, printable
 from detkit.utils.progress import ProgressBar
 
 
@@ -20,7 +20,7 @@ class Console:
 
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
-        self.is_terminal = sys.stdout.isatty()
+        self.is_terminal = is_terminal(sys.stdout)
         self._bar: ProgressBar | None = None
 
     def line(self, text: str) -> None:

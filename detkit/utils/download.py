@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from detkit.utils.errors import DetkitError
 from detkit.utils.files import ZIP_ERRORS, draft_folder, write_text
+from detkit.utils.printable import is_terminal
 
 # Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
 FIRST_BYTE_SECONDS = 9.0
@@ -295,7 +296,7 @@ class _Transfer:
 
     def _wait(self, patience: float) -> None:
         """Show progress until the thread has ended or nothing has come for too long."""
-        shows = sys.stderr.isatty()
+        shows = is_terminal(sys.stderr)
         began, had = time.monotonic(), self.received
         while not self.done.wait(0.05):
             if shows and self.received:

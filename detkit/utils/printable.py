@@ -1,7 +1,10 @@
 """Texts from files as a terminal and a file can show them."""
 
+import os
 import re
+import sys
 from io import TextIOWrapper
+from typing import TextIO
 
 # All control characters but the tab and the line feed, with which a name in a file could move the cursor, colour the
 # terminal or hide what was printed before; and halves of surrogate pairs, which no file can hold.
@@ -27,6 +30,29 @@ def shortened(text: str) -> str:
     return '\n'.join(
         line if len(line) <= _MAX_LINE else f'{line[: _MAX_LINE - 1000]} … {line[-500:]}' for line in lines
     )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream, which a process need not have, is a terminal."""
+    return stream is not None and stream.isatty()
+
+
+def open_closed_streams() -> None:
+    """Let what a process without standard streams prints go nowhere, as under a supervisor that closes them.
+
+    Otherwise the next file that is opened takes the number of one, and what a library prints is written into it.
+    """
+    for number, name, mode in ((0, 'stdin', 'r'), (1, 'stdout', 'w'), (2, 'stderr', 'w')):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding='utf-8', errors='replace', closefd=False))
 
 
 def escape_unencodable(stream: object) -> None:

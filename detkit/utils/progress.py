@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
+from detkit.utils.printable import is_terminal
+
 T = TypeVar('T')
 # A bar appears for what has taken this long, in seconds, and is not nearly done.
 _DELAY = 1.0
@@ -79,7 +81,7 @@ def track(items: Collection[T] | Iterator[T], title: str, total: int | None = No
         total: the number of items; None for their ``len``.
     """
     is_main = multiprocessing.parent_process() is None and os.environ.get('RANK', '0') == '0'
-    if not (is_main and sys.stderr is not None and sys.stderr.isatty()):
+    if not (is_main and is_terminal(sys.stderr)):
         yield from items
         return
     total = len(items) if total is None else total

@@ -1,10 +1,13 @@
 """Commands where terminals, pipes and the locale have another encoding than UTF-8."""
 
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
+
+from detkit.engine.console import Console
 
 TEXT = 'Käfer … 甲虫'
 # A locale that Python does not replace by UTF-8, and pipes of encodings of their own.
@@ -57,3 +60,41 @@ for line in ({TEXT!a}, {TEXT!a}):  # appended to, as by a run that is resumed
     assert b'cannot be written' not in shown
     log = (tmp_path / 'train.log').read_bytes().decode()
     assert log.count(TEXT) == 2
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='closes streams by a shell')
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&- >&- 2>&-'])
+def test_closed_streams_go_nowhere(tmp_path, closed):
+    code = """
+import os, sys
+from detkit.cli import configs, main
+main.COMMANDS = ('configs',)
+
+def run(args):
+    with open(sys.argv[1], 'w') as file:
+        os.write(1, b'of a library')
+        os.write(2, b'of a library')
+        print('out')
+        print('err', file=sys.stderr)
+        file.write(f'{file.fileno() > 2} {sys.stdin.isatty()} {sys.stdin.read()!r}')
+    return 3
+
+configs.run = run
+sys.exit(main.run_command(lambda: main.find_command('configs').main(['yolov8']), ends_process=True))
+"""
+    command = f'exec "$0" -c "$1" "$2" {closed}'
+    done = subprocess.run(
+        ['sh', '-c', command, sys.executable, code, tmp_path / 'file'], stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / 'file').read_text() == "True False ''"
+    assert done.stdout == (b'' if '>&-' in closed.split() else b'of a libraryout\n')
+    assert done.stderr == (b'' if '2>&-' in closed.split() else b'of a libraryerr\n')
+
+
+def test_the_console_of_a_process_without_streams(monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', None)
+    console = Console(logging.getLogger('no-streams'))
+    console.start_bar('title', 2)
+    console.line('text')
+    assert not console.is_terminal
