@@ -227,8 +227,10 @@ class _Kept:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with draft_folder(self.folder) as draft:
-                self._export(draft, fmt)
-                _move(draft, place)
+                whole = draft / place.name
+                whole.mkdir()  # which others who share the cache may read, as the umask says; the draft is this user's
+                self._export(whole, fmt)
+                _move(whole, place)
             return self._opened(file, fmt)
         except (OSError, CheckpointError) as error:  # nothing can be kept there, or another process removed it
             return self._exported_elsewhere(fmt, error)

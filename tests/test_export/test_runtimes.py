@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 from types import SimpleNamespace
@@ -142,6 +143,18 @@ def test_another_process_may_be_faster(checkpoint, images, filled, exports, tmp_
     for one in (found, copy.deepcopy(found)):  # a copy opens the file again
         assert len(Predictor(model=one, max_per_img=4).predict(images[0])[0].pred_instances) == 4
     assert not list(tmp_path.rglob('.detkit-draft*')) and len(list(tmp_path.rglob('network.onnx'))) == 1
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='rights of users and groups')
+def test_others_who_share_the_folder_can_read_it(checkpoint, tmp_path, exports):
+    before = os.umask(0o022)
+    try:
+        runtimes.run_by_runtime(init_detector(None, checkpoint, 'cpu'), 'onnx', tmp_path / 'shared')
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in (tmp_path / 'shared').rglob('*')}
+    assert len(modes) >= 4 and {mode for path, mode in modes.items() if path.is_dir()} == {0o755}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o644}
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(checkpoint, tmp_path, images, exports):
