@@ -42,6 +42,7 @@ __all__ = [
     'EXPORT_FORMATS',
     'FUNCTIONS',
     'HOOKS',
+    'IMAGE_READERS',
     'LOG_PROCESSORS',
     'LOOPS',
     'METRICS',
@@ -363,6 +364,8 @@ TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets.transforms')
 SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.sample_data'])
 # Functions of the name of published weights that return their file.
 WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo.weights'])
+# Functions that read images that are no files, by the scheme of their names ('tar' of 'tar://photos.tar/a.jpg').
+IMAGE_READERS = Registry('image reader', scope='detkit')
 # Algorithms that follow objects from frame to frame.
 TRACKERS = Registry('tracker', scope='detkit', locations=['detkit.inference.trackers'])
 # The formats of exported files, and the functions that open one, and run a checkpoint by another runtime.

@@ -219,12 +219,12 @@ class _Check:
         items = list(value) if isinstance(value, list | tuple) else [value]
         names = backend_names() if items else {}
         for item in items:
-            if not isinstance(item, str):
-                self.position(item, path, CHILD_POSITIONS['vis_backends'])
-            elif item.lower() not in names:
+            if isinstance(item, str) and item.lower() not in names:
                 raise self.fail(
                     path, f'there is no {item!r} to log to, only {", ".join(sorted(names))}.{nearest(item, names)}'
                 )
+            item = {'type': names[item.lower()]} if isinstance(item, str) else item
+            self.position(item, path, CHILD_POSITIONS['vis_backends'])
 
     def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable:
         """Return the class or function that a ``type`` names, or refuse the name."""

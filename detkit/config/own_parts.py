@@ -222,6 +222,16 @@ def _schedule(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _backend(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    calls = {'add_config': ['config'], 'add_scalars': ['scalar_dict', 'step'], 'add_image': ['name', 'image', 'step']}
+    for name, arguments in {**calls, 'close': []}.items():
+        method = getattr(part, name, None)
+        if not callable(method):
+            yield f'has no method {name}({", ".join(["self", *arguments])}), which every program of log_to has'
+        else:
+            yield from _signature(method, name, arguments)
+
+
 _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'detector': _detector,
     'data preprocessor': _network(protocols.DataPreprocessor),
@@ -234,4 +244,5 @@ _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'metric': _metric,
     'optimizer': _optimizer,
     'parameter scheduler': _schedule,
+    'vis backend': _backend,
 }

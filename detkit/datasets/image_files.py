@@ -19,6 +19,7 @@ from PIL import Image
 
 from detkit.datasets.image_headers import stated_size
 from detkit.datasets.image_metadata import MetadataError, check_exif, check_metadata
+from detkit.datasets.image_readers import read_own
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, list_skips
 from detkit.structures.annotations import Record
@@ -210,7 +211,7 @@ def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:
     """Return (h, w) of the upright image, from its header and its EXIF orientation.
 
     Args:
-        file: a path, or a file's contents.
+        file: a path, also one with a reader of its own (``IMAGE_READERS``), or a file's contents.
 
     Raises:
         OSError: the file is missing, no regular file, or no image that can be identified.
@@ -222,8 +223,11 @@ def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:
 
 def read_image_header(file: str | bytes | memoryview) -> tuple[int, int, int]:
     """Return (h, w) of the stored pixels and the EXIF orientation, 1 for an upright image; see ``read_image_size``."""
-    if not isinstance(file, str):
-        return _read_header(BytesIO(file))
+    own = read_own(file) if isinstance(file, str) else file
+    if isinstance(own, np.ndarray):
+        return *own.shape[:2], 1
+    if own is not None:
+        return _read_header(BytesIO(own))
     if os.path.exists(file) and not os.path.isfile(file):
         raise OSError('no regular file')
     if '\0' in file:

@@ -318,7 +318,8 @@ class Runner(BaseRunner):
         try:
             self.checkpoint_writer.wait()
         finally:
-            self.scalar_log.close()
+            with self.noting_failed_writes('log_to'):
+                self.scalar_log.close()
             for loop in self._loops.values():
                 if isinstance(loop.dataloader, BatchLoader):
                     loop.dataloader.close()

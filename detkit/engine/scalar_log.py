@@ -4,6 +4,7 @@ The config's ``log_to`` names them. None of their packages is imported unless it
 """
 
 import importlib.util
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from detkit.config import resolved_text
-from detkit.registry import VISBACKENDS, backend_names
-from detkit.utils.errors import ConfigError
+from detkit.registry import VISBACKENDS, backend_names, is_own, package_of
+from detkit.utils.errors import ConfigError, DataError, reason_of
 
 LogTo = str | dict | Sequence[str | dict] | None
 
@@ -44,31 +45,64 @@ class ScalarLog:
     def _build(cfg: str | dict, save_dir: str) -> Any:
         if isinstance(cfg, str):
             cfg = {'type': backend_names().get(cfg.lower(), cfg)}
-        return VISBACKENDS.build({'save_dir': save_dir, **cfg})
+        kind = VISBACKENDS.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
+        taken = inspect.signature(kind).parameters if callable(kind) else {}
+        takes_folder = 'save_dir' in taken or any(each.kind == each.VAR_KEYWORD for each in taken.values())
+        return VISBACKENDS.build({**({'save_dir': save_dir} if takes_folder else {}), **cfg})
 
     def start(self, config: Config, first_step: int) -> None:
-        """Begin; ``first_step`` iterations were done before, in a resumed run."""
+        """Begin; ``first_step`` iterations were done before, in a resumed run.
+
+        Raises:
+            ConfigError: a backend cannot begin, as one whose server is not reached or asks for a key.
+        """
         self._begun = True
         for backend in self.backends:
             if isinstance(backend, ScalarBackend):
                 backend.first_step = first_step
-            backend.add_config(config)
+            try:
+                backend.add_config(config)
+            except Exception as error:
+                raise ConfigError(f'{_failure(backend, "add_config", error)}; mend that, or leave it out') from error
 
     def add_scalars(self, scalars: dict[str, float], step: int) -> None:
         """Send the values of ``step``, the number of iterations done."""
-        for backend in self.backends if self._begun else ():
-            backend.add_scalars(scalars, step=step)
+        self._send('add_scalars', scalars, step=step)
 
     def add_image(self, name: str, image: np.ndarray, step: int) -> None:
         """Send a picture ``(H, W, 3)`` uint8 RGB of ``step``."""
-        for backend in self.backends if self._begun else ():
-            backend.add_image(name, image, step=step)
+        self._send('add_image', name, image, step=step)
 
     def close(self) -> None:
         """Let every backend write what waits."""
+        try:
+            self._send('close')
+        finally:
+            self._begun = False
+
+    def _send(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Call a method of every backend.
+
+        Raises:
+            OSError: one of them cannot write, or cannot be reached.
+            DataError: one of them fails in another way, after all have been called.
+        """
+        failed: Exception | None = None
         for backend in self.backends if self._begun else ():
-            backend.close()
-        self._begun = False
+            try:
+                getattr(backend, method)(*args, **kwargs)
+            except OSError as error:
+                failed = error
+            except Exception as error:
+                failed = DataError(_failure(backend, method, error))
+        if failed is not None:
+            raise failed
+
+
+def _failure(backend: Any, method: str, error: Exception) -> str:
+    kind = type(backend)
+    reason = reason_of(error, {package_of(kind)} if is_own(kind) else ())
+    return f'{kind.__name__}.{method} of log_to fails: {reason}'
 
 
 class ScalarBackend:
@@ -78,7 +112,7 @@ class ScalarBackend:
         save_dir: the run's folder.
 
     Attributes:
-        PACKAGE: what has to be installed.
+        PACKAGE: what has to be installed, '' for nothing.
         first_step: iterations that were done before, where the run goes on from a checkpoint.
 
     Raises:
@@ -88,7 +122,7 @@ class ScalarBackend:
     PACKAGE = ''
 
     def __init__(self, save_dir: str) -> None:
-        if importlib.util.find_spec(self.PACKAGE) is None:
+        if self.PACKAGE and importlib.util.find_spec(self.PACKAGE) is None:
             raise ConfigError(
                 f'log_to asks for {self.PACKAGE}, which is not installed: pip install {self.PACKAGE}, or leave it out.'
             )

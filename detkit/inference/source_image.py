@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from detkit.datasets.image_readers import has_reader
 from detkit.datasets.transforms.loading import (
     UnreadableImageError,
     convert_pillow_image,
@@ -97,11 +98,12 @@ class SourceImage:
     @property
     def is_remote(self) -> bool:
         """Whether it has to be downloaded."""
-        return self.content is None and ADDRESS.match(self.name) is not None
+        return self.content is None and ADDRESS.match(self.name) is not None and not has_reader(self.name)
 
     @property
     def _is_encoded(self) -> bool:
-        return self.error is None and not isinstance(self.content, np.ndarray | Image.Image)
+        is_own = self.content is None and has_reader(self.name)
+        return self.error is None and not is_own and not isinstance(self.content, np.ndarray | Image.Image)
 
     def _decoded(self, decode: Callable[[bytes | np.ndarray, str, int], T], max_pixels: int) -> T:
         try:

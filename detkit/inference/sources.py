@@ -22,6 +22,7 @@ from detkit.datasets.image_files import (
     list_images,
     unread_images,
 )
+from detkit.datasets.image_readers import has_reader, missing_reader
 from detkit.inference.memory_images import OpenedFile, arrays_of_tensor, check_array, read_opened
 from detkit.inference.source_image import ADDRESS, SourceImage
 from detkit.inference.video import VIDEO_SUFFIXES, Video, VideoFrame
@@ -295,6 +296,8 @@ def _sources_of(item: Any, number: int, channel_order: str) -> Sequence[SourceIm
 
 
 def _find_paths(path: str) -> Sequence[SourceImage | Video]:
+    if has_reader(path):
+        return [SourceImage(path)]
     if scheme := ADDRESS.match(path):
         if scheme[1].lower() in ('http', 'https'):
             is_video = urlsplit(path).path.lower().endswith((*VIDEO_SUFFIXES, '.m3u8'))
@@ -303,6 +306,7 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
             raise DataError(
                 f"'{path}' is no address that images are read from; those begin with http:// or https://, and "
                 f'of videos also with {", ".join(f"{name}://" for name in PROTOCOLS if name not in ("http", "https"))}'
+                f'{missing_reader(path)}'
             )
         return [Video(path)]
     path = os.path.expanduser(path)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -12,6 +13,7 @@ from mmengine.hooks import Hook
 
 from detkit.config import load_config
 from detkit.engine import Runner
+from detkit.engine.scalar_log import ScalarBackend
 from detkit.registry import HOOKS, VISBACKENDS, backend_names
 from detkit.utils.errors import ConfigError
 
@@ -144,6 +146,82 @@ def test_a_visualiser_of_mmengine_is_a_backend(tmp_path):
 def test_several_backends_with_arguments(tmp_path):
     runner = Runner(dummy_config(tmp_path, log_to=['notebook', dict(type='NotebookVisBackend', colour='red')]))
     assert [backend.colour for backend in runner.scalar_log.backends] == ['blue', 'red']
+
+
+@VISBACKENDS.register_module(force=True)
+class FailingVisBackend(NotebookVisBackend):
+    """One that fails at a point, and is told no folder."""
+
+    def __init__(self, at):
+        super().__init__(None)
+        self.at = at
+
+    def _fail(self, method):
+        if method == self.at:
+            raise ValueError('the server is gone')
+
+    def add_config(self, config):
+        self._fail('add_config')
+
+    def add_scalars(self, scalar_dict, step=0):
+        self._fail('add_scalars')
+
+    def add_image(self, name, image, step=0):
+        self._fail('add_image')
+
+    def close(self):
+        self._fail('close')
+
+
+@pytest.mark.parametrize('at', ['add_scalars', 'add_image', 'close'])
+def test_a_backend_that_fails_stops_no_run(tmp_path, capsys, at):
+    log_to = [dict(type='FailingVisBackend', at=at), 'Picture']
+    hooks = [dict(type='PaintHook')]
+    runner = Runner(dummy_config(tmp_path / 'run', log_to=log_to, custom_hooks=hooks))
+    runner.train()
+    failed, other = runner.scalar_log.backends
+    runner.close()
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'FailingVisBackend' in line]
+    failure = rf'FailingVisBackend\.{at} of log_to fails: ValueError: the server is gone \(test_scalar_log\.py:\d+\)'
+    assert len(lines) == 1 and re.fullmatch(rf'note +{failure}; the run goes on', lines[0])
+    assert runner.train_loop.iter == 12 and failed.at == at  # it was told no save_dir, which it does not take
+    assert other.calls[-1] == ('close',) and any(isinstance(call[0], int) for call in other.calls)
+    assert any(call[0] == 'picture' for call in other.calls)
+
+
+def test_a_backend_that_cannot_begin_ends_the_run(tmp_path):
+    runner = Runner(dummy_config(tmp_path / 'run', log_to=dict(type='FailingVisBackend', at='add_config')))
+    with pytest.raises(ConfigError, match=r'FailingVisBackend\.add_config of log_to fails: ValueError: .*leave it out'):
+        runner.train()
+
+
+def test_a_backend_needs_no_package_and_must_have_all_methods(tmp_path, repo):
+    @VISBACKENDS.register_module(force=True)
+    class PlainBackend(ScalarBackend):
+        def begin(self, config):
+            self.config = config
+
+        def add_scalars(self, scalar_dict, step=0):
+            self.step = step
+
+        def close(self):
+            self.closed = True
+
+    runner = Runner(dummy_config(tmp_path / 'run', log_to='plain'))
+    runner.train()
+    runner.close()
+    (backend,) = runner.scalar_log.backends
+    assert backend.step == 12 and backend.closed and backend.folder == tmp_path / 'run'
+
+    config = repo / 'configs/yolov8/det_n_coco8.py'
+    VISBACKENDS.register_module(module=type('Lacking', (), dict(add_config=print)), force=True)
+    for log_to in ('lacking', [dict(type='Lacking')]):
+        with pytest.raises(ConfigError, match=r'Lacking has no method add_scalars\(self, scalar_dict, step\)'):
+            load_config(config, {'log_to': log_to})
+    takes_no_step = dict(vars(NotebookVisBackend), add_scalars=lambda self, scalar_dict: None)
+    VISBACKENDS.register_module(module=type('NoStep', (), takes_no_step), force=True)
+    with pytest.raises(ConfigError, match='NoStep has add_scalars.* but is called as add_scalars.*step'):
+        load_config(config, {'log_to': 'nostep'})
 
 
 def test_detkits_backends_come_before_mmengines():

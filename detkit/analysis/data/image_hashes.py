@@ -13,7 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from detkit.analysis.data.orientations import COMPOSED, INVERSE, orient, orient_frequencies
-from detkit.datasets.transforms.loading import UnreadableImageError, read_image_bytes
+from detkit.datasets.image_readers import has_reader
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image, read_image_bytes
 from detkit.utils.errors import ConfigError
 from detkit.utils.progress import track
 
@@ -268,6 +269,8 @@ def _read_grey(path: str, shape: tuple[int, int] | None) -> np.ndarray | None:
     side = 0 if shape is None else min(shape)
     flag = next((flag for factor, flag in _REDUCED if side >= factor * _LEAST_SIDE), cv2.IMREAD_GRAYSCALE)
     try:
+        if has_reader(path):
+            return cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
         return cv2.imdecode(read_image_bytes(path), flag)
     except (UnreadableImageError, cv2.error):
         return None

@@ -13,6 +13,7 @@ from detkit.analysis.data.annotations_table import SplitTable
 from detkit.analysis.data.image_hashes import ImageHashes, find_near_duplicates, hash_images
 from detkit.analysis.data.orientations import ORIENTATION_NAMES, orient_bboxes
 from detkit.analysis.errors.confusion import pair_up
+from detkit.datasets.image_readers import read_own
 from detkit.structures.bboxes import pairwise_iou
 from detkit.utils.text_files import read_bytes
 
@@ -140,4 +141,5 @@ def _counted(names: Iterable[str]) -> str:
 
 
 def _digest(path: str) -> str:
-    return hashlib.sha256(read_bytes(path, 'image')).hexdigest()
+    own = read_own(path)
+    return hashlib.sha256(read_bytes(path, 'image') if own is None else own).hexdigest()

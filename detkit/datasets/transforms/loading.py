@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from detkit.datasets.image_files import HEADER_ERRORS, open_image, read_image_header
 from detkit.datasets.image_frames import note_further_frames
 from detkit.datasets.image_metadata import MetadataError, check_exif
+from detkit.datasets.image_readers import missing_reader, read_own
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
@@ -92,7 +93,7 @@ def size_mismatch(shape: tuple[int, ...], stated: tuple[int, ...], path: str) ->
 
 
 def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode a file to ``(h, w, 3)`` uint8 RGB, turned upright by its EXIF orientation.
+    """Decode a file to ``(h, w, 3)`` uint8 RGB, turned upright by its EXIF orientation; see also ``IMAGE_READERS``.
 
     The first page of an animation or a document counts. Transparency is dropped. Deeper pixels are scaled to 8 bits: of
     whole numbers the leading 8 of the 12 bits where an image uses no more (cameras store 12 bits in 16), else of 16;
@@ -102,6 +103,15 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnreadableImageError: the file is missing, no image, has too many pixels, or ends early. (Decoders fill the
             missing part of a JPEG with grey and call that a success, so the ends of files are checked here.)
     """
+    try:
+        own = read_own(path)
+    except OSError as error:
+        raise UnreadableImageError(path, f'cannot be read: {error}') from error
+    if isinstance(own, np.ndarray):
+        check_pixels(*own.shape[:2], path, max_pixels)
+        return own
+    if own is not None:
+        return decode_image(own, path, max_pixels)
     data, pixels = _read_checked(path, max_pixels)
     return _decode(data, path, path if pixels > _LARGE else None)
 
@@ -171,7 +181,7 @@ def _read_checked(path: str, max_pixels: int) -> tuple[np.ndarray, int]:
         data = np.fromfile(path, np.uint8)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, 'strerror', None) or error
-        raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
+        raise UnreadableImageError(path, f'cannot be opened: {reason}{missing_reader(path)}') from error
     return data, check_contents(data, path, max_pixels)
 
 

@@ -69,7 +69,7 @@ def convert_dataset(
 ) -> Conversion:
     """Write built datasets in another format.
 
-    The folder appears when all of it is written. No image is decoded. The datasets should be built with
+    The folder appears when all of it is written. No image file is decoded. The datasets should be built with
     ``test_mode=True``, as some leave objects out in training, and without a pipeline.
 
     Args:

@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+
+from detkit.datasets.image_files import has_image_suffix
+from detkit.datasets.image_readers import read_own
+from detkit.datasets.transforms.loading import read_image
 from detkit.datasets.writers.conversion_source import Tally
 from detkit.utils.errors import DataError
 from detkit.utils.files import draft_folder
@@ -71,10 +76,17 @@ class PlacedImages:
 
     def put(self, path: str) -> str | None:
         """Put an image into the folder and return its name there; None, counted, where it cannot be read."""
+        try:
+            path, own = _encoded(path)
+        except (OSError, DataError) as error:
+            self._tally.add(f'an image that cannot be read ({error})', path)
+            return None
         name = self._free_name(path)
         target = self._folder / name
         try:
-            if not (self._mode == 'link' and _link(path, target)):
+            if own is not None:
+                target.write_bytes(own)
+            elif not (self._mode == 'link' and _link(path, target)):
                 shutil.copyfile(path, target)
         except FileNotFoundError:
             self._tally.add('an image that does not exist', path)
@@ -103,6 +115,15 @@ class PlacedImages:
         while _key(f'{stem}-{number}') in self._taken:
             number += 1
         return f'{stem}-{number}{suffix}'
+
+
+def _encoded(path: str) -> tuple[str, bytes | None]:
+    """Return a name, and the contents of an image that a reader of a user's own reads; None for those of a file."""
+    own = read_own(path)
+    if own is None or isinstance(own, bytes) and has_image_suffix(path):
+        return path, own
+    stem = os.path.splitext(path)[0] if has_image_suffix(path) else path
+    return f'{stem}.png', cv2.imencode('.png', read_image(path)[..., ::-1])[1].tobytes()
 
 
 def _key(name: str) -> str:
