@@ -358,7 +358,7 @@ MODEL_PARTS = RegistryGroup(
 )
 
 DATASETS = _child('dataset', 'DATASETS', 'detkit.datasets')
-DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets')
+DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets', base='detkit.datasets.samplers.EpochSampler')
 TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets.transforms')
 # Functions of a folder that make a sample dataset there.
 SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.sample_data'])

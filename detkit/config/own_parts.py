@@ -11,6 +11,7 @@ from detkit import protocols
 from detkit.contracts import protocols_of
 from detkit.datasets.transforms.mixing import MixTransform
 from detkit.registry import (
+    DATA_SAMPLERS,
     DETECTORS,
     HEADS,
     HOOKS,
@@ -222,6 +223,17 @@ def _schedule(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _sampler(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    base = DATA_SAMPLERS.base
+    if not issubclass(part, base):
+        yield (
+            f'is no {base.__name__}; write class {part.__name__}({base.__name__}) with the class of {base.__module__}, '
+            'and a method epoch_order(self, epoch), which returns the indices of the images in their order'
+        )
+    else:
+        yield from _signature(part.epoch_order, 'epoch_order', ['epoch'])
+
+
 def _backend(part: type, config: Mapping[str, Any]) -> Iterator[str]:
     calls = {'add_config': ['config'], 'add_scalars': ['scalar_dict', 'step'], 'add_image': ['name', 'image', 'step']}
     for name, arguments in {**calls, 'close': []}.items():
@@ -244,5 +256,6 @@ _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'metric': _metric,
     'optimizer': _optimizer,
     'parameter scheduler': _schedule,
+    'data sampler': _sampler,
     'vis backend': _backend,
 }

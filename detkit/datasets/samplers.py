@@ -10,8 +10,8 @@ from mmengine.dist import get_dist_info
 
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.wrappers import image_classes_of, order_of, repeat_factors_of
-from detkit.registry import DATA_SAMPLERS
-from detkit.utils.errors import ConfigError
+from detkit.registry import DATA_SAMPLERS, is_own
+from detkit.utils.errors import ComponentError, ConfigError
 from detkit.utils.rng import keyed_rng
 
 
@@ -114,7 +114,7 @@ class EpochSampler:
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
         # Only now, as a loader's first start with workers makes one iterator that it never advances.
         self.skipped_batches = 0
-        order = self.epoch_order(epoch)
+        order = checked_order(self, epoch)
         wraps = self.round_up and self.world_size > 1
         for step in range(start, len(self)):
             first = (step * self.world_size + self.rank) * self.batch_size
@@ -123,6 +123,31 @@ class EpochSampler:
                 SampleKey(self.seed, epoch, position, int(order[position % len(order)]))
                 for position in range(first, stop)
             ]
+
+
+def checked_order(sampler: EpochSampler, epoch: int) -> np.ndarray:
+    """Return the order of an epoch.
+
+    Raises:
+        ComponentError: a sampler of a user's own returns none for this dataset, or one of another length.
+    """
+    order = sampler.epoch_order(epoch)
+    if not is_own(type(sampler)):
+        return order
+    name, count = type(sampler).__name__, len(sampler.dataset)
+    order = np.asarray(order)
+    text = f'{name}.epoch_order({epoch}) returns'
+    if order.ndim != 1 or order.dtype.kind not in 'iu':
+        raise ComponentError(f'{text} {order.dtype} {order.shape}, but must return indices of the images (N,)', name)
+    if len(order) != sampler.epoch_size:
+        raise ComponentError(
+            f'{text} {len(order)} indices, but every epoch has epoch_size={sampler.epoch_size}: repeat or leave out '
+            'images there, or set self.epoch_size in __init__, after super().__init__()',
+            name,
+        )
+    if len(order) and not 0 <= order.min() <= order.max() < count:
+        raise ComponentError(f'{text} {order.min()} to {order.max()}, but the images are 0 to {count - 1}', name)
+    return order
 
 
 class _ByClassSampler(EpochSampler):

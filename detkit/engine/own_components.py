@@ -11,6 +11,7 @@ from mmengine.config import Config
 from detkit.config import located
 from detkit.engine.memory_errors import is_memory_error
 from detkit.registry import (
+    DATA_SAMPLERS,
     DATASETS,
     FUNCTIONS,
     HOOKS,
@@ -25,7 +26,18 @@ from detkit.registry import (
 )
 from detkit.utils.errors import ComponentError, DetkitError, frames_of, in_packages, reason_of
 
-_KINDS = (MODEL_PARTS, DATASETS, TRANSFORMS, FUNCTIONS, METRICS, OPTIMIZERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, HOOKS)
+_KINDS = (
+    MODEL_PARTS,
+    DATASETS,
+    DATA_SAMPLERS,
+    TRANSFORMS,
+    FUNCTIONS,
+    METRICS,
+    OPTIMIZERS,
+    OPTIM_WRAPPERS,
+    PARAM_SCHEDULERS,
+    HOOKS,
+)
 # The keys of a config that hold components which a rehearsal tries, and those that hold hooks.
 TRIED = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'optim_wrapper', 'param_scheduler')
 _HOOKS = ('default_hooks', 'custom_hooks')

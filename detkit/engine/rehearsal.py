@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.samplers import EpochSampler, checked_order
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.amp import resolve_amp
 from detkit.engine.checkpoint import check_plain
 from detkit.engine.optim_constructor import build_optim_wrapper, group_names
 from detkit.engine.own_components import TRIED, OwnComponents
 from detkit.engine.random_state import preserved_random_state
+from detkit.engine.repeatability import made_repeatably
 from detkit.engine.schedule import build_schedules
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 # The images among which two that show objects are looked for.
 _LOOKED_AT = 200
+# How many batches are made of them to find what does not depend on the sample alone, in other draws of a pipeline.
+_TURNS = 4
 
 
 def rehearse(runner: Runner) -> None:
@@ -170,10 +174,46 @@ class _Rehearsal:
             for leaf in watched:
                 leaf.transforms = deepcopy(leaf.transforms)
             with self.trying(key):
+                self.check_order(loader.batch_sampler)
+                self.check_repeatable(dataset, watched, keys, key)
                 return loader.make_batch(keys)
         finally:
             for leaf, steps in zip(watched, transforms, strict=True):
                 leaf.transforms = steps
+
+    def check_repeatable(self, dataset: Any, leaves: list[DetDataset], keys: list[SampleKey], key: str) -> None:
+        """Refuse a dataset or transform of the user's own that does not make the same of a sample each time."""
+        classes = OwnComponents(self.runner.cfg, (key,)).names.items()  # and functions, which collate
+        own = {part: name for part, name in classes if isinstance(part, type) and not issubclass(part, EpochSampler)}
+        if not own:
+            return
+        tried = [[key._replace(position=key.position + turn * len(keys)) for key in keys] for turn in range(_TURNS)]
+        whole = [leaf.transforms for leaf in leaves]
+
+        def check(count: int, names: list[str]) -> None:
+            for leaf, steps in zip(leaves, whole, strict=True):
+                leaf.transforms = steps[:count]
+            remedy = 'draw from sample.rng alone, and seed what another package draws by sample.rng.integers(2**31)'
+            made_repeatably(lambda: [dataset.__getitems__(each) for each in tried], names, 'batches', remedy)
+
+        longest = max(map(len, whole), default=0)
+        try:
+            check(longest, [*own.values()])
+        except ComponentError:
+            for count in range(1, longest + 1):  # so that the transform behind which they differ is named
+                last = {type(steps[count - 1]) for steps in whole if len(steps) >= count} & own.keys()
+                check(count, [own[part] for part in last] or [*own.values()])
+            raise
+        finally:
+            for leaf, steps in zip(leaves, whole, strict=True):
+                leaf.transforms = steps
+
+    def check_order(self, sampler: Any) -> None:
+        """Refuse an order of a sampler of the user's own that does not depend on seed and epoch alone."""
+        if type(sampler) in self.parts:
+            remedy = 'draw from keyed_rng(self.seed, epoch) of detkit.utils.rng'
+            names = [self.parts[type(sampler)]]
+            made_repeatably(lambda: checked_order(sampler, 0), names, 'the order of an epoch', remedy)
 
     def check_classes(self, name: str, classes: Sequence[str]) -> None:
         """Refuse classes of a dataset of the user's own that are not those that the head was built for."""
