@@ -180,7 +180,7 @@ def _metric(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         return
     if part.compute_metrics is base.compute_metrics and part.evaluate is base.evaluate:
         yield "has no method compute_metrics(self, results), which returns a dict such as {'error': 0.5}"
-    for name in ('headline', 'lower_is_better', 'needs'):
+    for name in ('headline', 'lower_is_better', 'needs', 'values'):
         value = getattr(part, name)
         if isinstance(value, str):
             yield f'has {name} = {value!r}, but it is a tuple of names; write ({value!r},)'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -73,7 +73,24 @@ def make_gt_batch(annotations: Sequence[Annotations], img_shapes: Sequence[tuple
         img_shapes=torch.tensor(img_shapes, dtype=torch.int64),
         keypoints=_pad_optional(annotations, 'keypoints', pad),
         rbboxes=_pad_optional(annotations, 'rbboxes', pad),
+        values={name: pad([value], 0) for name, value in _own_values(annotations).items()},
     )
+
+
+def _own_values(annotations: Sequence[Annotations]) -> Mapping[str, np.ndarray]:
+    """Return the own values of the objects of all images, in order.
+
+    Raises:
+        ConfigError: an object has none where others have.
+    """
+    if not any(own.values for own in annotations):
+        return {}
+    try:
+        return Annotations.concatenate(
+            [Annotations(own.labels, own.bboxes, values=own.values) for own in annotations]
+        ).values
+    except ValueError as error:
+        raise ConfigError(f'{error}; a dataset gives each object of each image the same values') from error
 
 
 def _pad_optional(annotations: Sequence[Annotations], name: str, pad) -> Tensor | None:
@@ -131,6 +148,8 @@ def _data_sample(sample: dict) -> DetDataSample:
             instances.keypoints = raw.keypoints
         if raw.rbboxes is not None:
             instances.rbboxes = raw.rbboxes
+        for name, value in raw.values.items():
+            instances.set_field(value, name)
         data_sample.gt_instances = instances
         if 'class_label' in sample:
             data_sample.gt_label = sample['class_label']

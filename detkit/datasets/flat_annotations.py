@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
@@ -40,6 +40,7 @@ class FlatAnnotations:
         keypoints: ``(N, K, 3)`` x, y in pixels and visibility, or None.
         rbboxes: ``(N, 5)`` rotated boxes in pixels, or None.
         segment_ids: ``(N,)`` int64, ids of the objects in their image's ``SegmentFile``, or None.
+        values: see ``Annotations``.
     """
 
     images: np.ndarray
@@ -55,6 +56,7 @@ class FlatAnnotations:
     keypoints: np.ndarray | None = None
     rbboxes: np.ndarray | None = None
     segment_ids: np.ndarray | None = None
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @staticmethod
     def join(parts: Sequence[Annotations]) -> FlatAnnotations:
@@ -75,6 +77,7 @@ class FlatAnnotations:
             rle_counts=[counts for _, counts in rles],
             keypoints=whole.keypoints,
             rbboxes=whole.rbboxes,
+            values=whole.values,
         )
 
     def select(self, keep: np.ndarray) -> FlatAnnotations:
@@ -101,6 +104,7 @@ class FlatAnnotations:
             keypoints=chosen(self.keypoints),
             rbboxes=chosen(self.rbboxes),
             segment_ids=chosen(self.segment_ids),
+            values={name: value[keep] for name, value in self.values.items()},
         )
 
     def packed(self) -> FlatAnnotations:
@@ -123,6 +127,7 @@ class FlatAnnotations:
             rle_counts=PackedBytes(self.rle_counts),
             keypoints=single(self.keypoints),
             rbboxes=single(self.rbboxes),
+            values={name: single(value) if value.dtype.kind == 'f' else value for name, value in self.values.items()},
         )
 
 
@@ -223,7 +228,9 @@ class FlatRecords(Records):
         yield self.images_of_objects()
         for own in fields(FlatAnnotations):
             values = getattr(self.objects, own.name)
-            if values is not None:
+            if own.name == 'values':
+                yield from (part for name, value in sorted(values.items()) for part in (name.encode(), value))
+            elif values is not None:
                 yield values if isinstance(values, np.ndarray) else b'\n'.join(values)
 
     def paths(self) -> list[str]:
@@ -301,6 +308,7 @@ class FlatRecords(Records):
             rles,
             None if objects.keypoints is None else objects.keypoints[own],
             None if objects.rbboxes is None else objects.rbboxes[own],
+            {name: value[own] for name, value in objects.values.items()},
         )
 
 

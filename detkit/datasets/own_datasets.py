@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from mmengine.structures import InstanceData
 
 from detkit.registry import package_of
 from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import ConfigError, DetkitError, reason_of
+
+# The fields of objects that have a meaning of their own.
+_TAKEN = (
+    *(each.name for each in fields(Annotations)),
+    *('scores', 'masks', 'keypoint_scores', 'track_ids', 'names', 'segments', 'probs'),
+)
 
 __all__ = ['check_records', 'peek_own']
 
@@ -31,6 +39,7 @@ def check_records(records: Any, classes: Sequence[str] | None, name: str) -> Non
     if records is None or odd:
         found = f'a list that holds a {odd[0]}' if odd else 'None'
         raise ConfigError(f'{title} returns {found}, but must return a list of Record (detkit.structures)')
+    _check_same_values([record for record in records if len(record.annotations)], title)
     for record in records:
         labels, bboxes = record.annotations.labels, record.annotations.bboxes
         wrong = [label for label in labels.tolist() if classes and not 0 <= label < len(classes)]
@@ -39,7 +48,7 @@ def check_records(records: Any, classes: Sequence[str] | None, name: str) -> Non
                 f'{title} gives the label {wrong[0]} in {record.img_path}, but labels are 0 to {len(classes) - 1}, the '
                 f'positions of the {len(classes)} classes'
             )
-        mistake = _odd_coordinate(record.annotations) or _broken_bitmap(record)
+        mistake = _odd_coordinate(record.annotations) or _broken_bitmap(record) or _odd_values(record.annotations)
         if mistake:
             raise ConfigError(f'{title} gives {mistake} in {record.img_path}')
         swapped = np.flatnonzero((bboxes[:, 2:] < bboxes[:, :2]).any(1))
@@ -59,6 +68,28 @@ def _odd_coordinate(annotations: Annotations) -> str | None:
             row = next(row for row in values if not np.isfinite(row).all())
             return f'{name} with {row.tolist()}, which are no finite numbers,'
     return None
+
+
+def _odd_values(annotations: Annotations) -> str | None:
+    """Return which of the own values no batch can hold."""
+    for name, value in annotations.values.items():
+        if not isinstance(name, str) or not name.isidentifier() or name in _TAKEN or hasattr(InstanceData, name):
+            return f'values of the name {name!r}, which is none of a field, or one that is taken,'
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biuf':
+            found = f'an array of {value.dtype}' if isinstance(value, np.ndarray) else f'a {type(value).__name__}'
+            return f'values[{name!r}] as {found}, but they must be an array (N, …) of numbers or bool,'
+    return None
+
+
+def _check_same_values(records: Sequence[Record], title: str) -> None:
+    """Refuse images with objects of which one has other own values than another."""
+    forms = [{name: np.shape(value)[1:] for name, value in record.annotations.values.items()} for record in records]
+    for record, form in zip(records, forms, strict=True):
+        if form != forms[0]:
+            raise ConfigError(
+                f'{title} gives the values {form} (with the shape of an object) in {record.img_path}, but {forms[0]} '
+                f'in {records[0].img_path}: give all objects the same, such as NaN where one is not known'
+            )
 
 
 def _broken_bitmap(record: Record) -> str | None:

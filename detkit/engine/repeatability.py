@@ -49,7 +49,9 @@ def made_repeatably(make: Callable[[], T], names: Sequence[str], what: str, reme
 def same_content(first: Any, second: Any) -> bool:
     """Return whether two values hold the same tensors, arrays and plain values; others, such as objects, all count."""
     if isinstance(first, Tensor | np.ndarray):
-        return type(first) is type(second) and first.shape == second.shape and bool((first == second).all())
+        if type(first) is not type(second) or first.shape != second.shape:
+            return False
+        return bool(((first == second) | (first != first) & (second != second)).all())  # NaN is as NaN
     if is_dataclass(first):
         return all(same_content(getattr(first, each.name), getattr(second, each.name)) for each in fields(first))
     if isinstance(first, Mapping):

@@ -15,7 +15,9 @@ from detkit.structures.masks import InstanceMasks, segmentation_to_rle
 from detkit.utils.errors import ConfigError, DataError
 
 
-def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str, encoder: MaskEncoder) -> DetDataSample:
+def evaluated_sample(
+    sample: DetDataSample, needs: Collection[str], metric: str, encoder: MaskEncoder, values: Collection[str] = ()
+) -> DetDataSample:
     """Return the ground truth and predictions of an image as NumPy arrays, with masks as RLEs, and nothing else.
 
     Args:
@@ -23,6 +25,7 @@ def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str,
         needs: what to keep beside boxes: 'segm', 'keypoints', 'rbbox' (see ``GatheredMetric.needs``).
         metric: the name of the metric that asks, for errors.
         encoder: encodes the masks, which are empty until it has finished.
+        values: names of own values to keep of both, see ``GatheredMetric.values``.
 
     Returns:
         A sample with ``img_path`` ('' where unknown), ``img_id`` and ``ori_shape``; ``gt_instances`` with ``labels``,
@@ -61,7 +64,26 @@ def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str,
         _add_keypoints(kept, gt, pred, metric)
     if 'rbbox' in needs:
         _add_rbboxes(kept, gt, pred, metric)
+    for name in values:
+        _add_values(kept, gt, pred, metric, name)
     return kept
+
+
+def _add_values(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str, name: str) -> None:
+    if name not in gt and len(gt.labels):
+        raise DataError(
+            f'{metric} needs the values {name!r} of each object, but the dataset has none for {kept.img_path!r}: give '
+            f'them in Annotations(values={{{name!r}: …}})'
+        )
+    if name not in pred and len(pred.labels):
+        raise ConfigError(
+            f'{metric} needs predicted values {name!r}, but the head gives none: write pred_instances.{name} in its '
+            'results'
+        )
+    found = [as_array(instances[name]) for instances in (gt, pred) if name in instances]
+    shape = found[0].shape[1:] if found else ()
+    for instances, given in ((kept.gt_instances, gt), (kept.pred_instances, pred)):
+        instances.set_field(as_array(given[name]) if name in given else np.zeros((0, *shape), np.float32), name)
 
 
 def _add_masks(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str, encoder: MaskEncoder) -> None:

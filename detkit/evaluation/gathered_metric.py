@@ -38,6 +38,8 @@ class GatheredMetric(BaseMetric):
         fitness_weights: share of each result in ``fitness``.
         needs: what annotations and predictions must hold: 'bbox', 'segm' (masks), 'keypoints', 'rbbox', 'label' (the
             class of the whole image) or 'panoptic'.
+        values: names of own values that annotations (``Annotations.values``) and ``pred_instances`` must hold; they are
+            kept as fields of ``gt_instances`` and ``pred_instances``.
         max_dets: numbers of predictions of an image and class that count, ascending; empty where all count.
         per_class: a dict for each class that has ground truth, of the last evaluation and on the main process.
         table: the same as text; '' where there is none.
@@ -50,6 +52,7 @@ class GatheredMetric(BaseMetric):
     lower_is_better: ClassVar[tuple[str, ...]] = ()
     fitness_weights: ClassVar[Mapping[str, float]] = {}
     needs: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     max_dets: Sequence[int] = ()
 
     def __init__(self, classwise: bool = True, outfile: str | None = None, prefix: str | None = None) -> None:
@@ -85,7 +88,7 @@ class GatheredMetric(BaseMetric):
 
     def image_result(self, sample: DetDataSample) -> Any:
         """Return what is kept of an image, with attributes ``img_path`` and ``img_id``; masks may still be encoded."""
-        return evaluated_sample(sample, self.needs, type(self).__name__, self._mask_encoder)
+        return evaluated_sample(sample, self.needs, type(self).__name__, self._mask_encoder, self.values)
 
     def evaluate(self, size: int, keep: bool = False) -> dict[str, float]:
         """Return the results, the same on every process.

@@ -97,10 +97,11 @@ def exported_detector(
             'export the checkpoint again'
         )
     if config is not None:
-        own_classes = config.get('classes')
-        if own_classes and len(own_classes) != len(description.classes):
+        # The number that the data gave its head, as the variable 'classes' may be that of a base's data.
+        stated = (config.get('model') or {}).get('head', {}).get('num_classes')
+        if stated is not None and stated != len(description.classes):
             raise ConfigError(
-                f'the config has {len(own_classes)} classes, but {path} was exported with {len(description.classes)}'
+                f'the config has {stated} classes, but {path} was exported with {len(description.classes)}'
             )
     info_config = own if config is None else config
     if description.suppression is not None:

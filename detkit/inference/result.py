@@ -36,6 +36,7 @@ from detkit.visualization.drawing_options import DrawingOptions
 
 _check_margin = number(Real, 0)
 # The fields of a result that hold a value for each object.
+_FIELDS = ('labels', 'scores', 'bboxes', 'keypoints', 'keypoint_scores', 'rbboxes', 'masks')  # of data samples
 _PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks', 'track_ids')
 
 
@@ -62,6 +63,7 @@ class Result(ConvertibleResult):
         frame: the number of a video's frame, from 0; None for an image.
         seconds: its time since the beginning of the video; None for an image.
         track_ids: ``(N,)`` int64, the number of each object's track, from 1; None where objects are not tracked.
+        values: by name, ``(N, …)`` what a user's own head says of each object besides, such as depths.
     """
 
     img_path: str
@@ -78,6 +80,7 @@ class Result(ConvertibleResult):
     frame: int | None = None
     seconds: float | None = None
     track_ids: np.ndarray | None = None
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     _image: SourceImage | None = None
     _segments: PanopticSegments | None = None
@@ -130,6 +133,7 @@ class Result(ConvertibleResult):
             keypoints=keypoints,
             rbboxes=_array(found.rbboxes) if 'rbboxes' in found else None,
             instance_masks=found.get('masks'),
+            values={name: _array(value) for name, value in found.items() if name not in _FIELDS},
             _segments=segments,
             **shared,
         )
@@ -144,7 +148,10 @@ class Result(ConvertibleResult):
         chosen = np.arange(len(self))[index if isinstance(index, slice) else self._chosen(index)]
         values = {name: getattr(self, name) for name in _PER_OBJECT}
         return replace(
-            self, **{name: value[chosen] for name, value in values.items() if value is not None}, _segments=None
+            self,
+            **{name: value[chosen] for name, value in values.items() if value is not None},
+            values={name: value[chosen] for name, value in self.values.items()},
+            _segments=None,
         )
 
     def _chosen(self, index: int | Sequence[int] | Sequence[bool] | np.ndarray) -> np.ndarray:

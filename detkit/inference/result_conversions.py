@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ class ConvertibleResult:
     frame: int | None
     seconds: float | None
     track_ids: np.ndarray | None
+    values: Mapping[str, np.ndarray]
     names: list[str]
     _keypoint_info: Mapping[str, Any]
 
@@ -74,7 +76,7 @@ class ConvertibleResult:
         The keys are ``img_path`` (of a video also ``frame`` and ``seconds``), ``img_shape``, ``error`` and ``objects``,
         a list of dicts with ``label``, ``name``, ``score`` and, where the model predicts them, ``bbox`` (xyxy),
         ``rbbox``, ``corners``, ``keypoints`` and ``segmentation`` (COCO's compressed run lengths), and ``track_id``
-        where they are tracked.
+        where they are tracked, and ``values`` of a user's own head.
         """
         objects = [
             {'label': int(label), 'name': name, 'score': round(float(score), 6)}
@@ -82,7 +84,9 @@ class ConvertibleResult:
         ]
         for number, entry in enumerate(self._coco_entries() if self.bboxes is not None else ()):
             objects[number]['bbox'] = np.round(self.bboxes[number].astype(float), 3).tolist()
-            objects[number] |= {key: entry[key] for key in ('rbbox', 'corners', 'segmentation') if key in entry}
+            objects[number] |= {
+                key: entry[key] for key in ('rbbox', 'corners', 'segmentation', 'values') if key in entry
+            }
             if self.keypoints is not None:
                 objects[number]['keypoints'] = np.round(self.keypoints[number].astype(float), 3).tolist()
             if self.track_ids is not None:
@@ -126,7 +130,14 @@ class ConvertibleResult:
         entries = result_entries(img_id, self.bboxes, self.labels, self.scores, rles, ids, self.keypoints)
         extra = [{}] * len(self) if self.rbboxes is None else rotated_fields(self.rbboxes)
         tracks = [{}] * len(self) if self.track_ids is None else [{'track_id': int(i)} for i in self.track_ids]
-        return [{**entry, **own, **track} for entry, own, track in zip(entries, extra, tracks, strict=True)]
+        values = [{'values': row} for row in self._values()] if self.values else [{}] * len(self)
+        parts = zip(entries, extra, tracks, values, strict=True)
+        return [{**entry, **own, **track, **more} for entry, own, track, more in parts]
+
+    def _values(self) -> list[dict[str, Any]]:
+        """Return the own values of each object as plain Python types; null where a number is not finite."""
+        plain = {name: _plain(value) for name, value in self.values.items()}
+        return [{name: column[i] for name, column in plain.items()} for i in range(len(self))]
 
     @property
     def _place(self) -> dict[str, Any]:
@@ -165,7 +176,8 @@ class ConvertibleResult:
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``to_pandas``: path, label, name, score, and the numbers of boxes and rotated boxes.
 
-        Keypoints have the columns ``<name>_x``, ``<name>_y`` and ``<name>_score``.
+        Keypoints have the columns ``<name>_x``, ``<name>_y`` and ``<name>_score``, own values their names, with the
+        number of the element where an object has several.
         """
         columns = self._columns()
         return [
@@ -181,7 +193,18 @@ class ConvertibleResult:
             names = self._keypoint_info.get('keypoint_names') or range(self.keypoints.shape[1])
             flat = [f'{name}_{part}' for name in names for part in ('x', 'y', 'score')]
             tables.append((flat, self.keypoints.reshape(len(self), len(flat))))
+        for name, value in self.values.items():
+            flat = value.reshape(len(self), -1) if len(self) else value.reshape(0, math.prod(value.shape[1:]))
+            tables.append(([name] if value.ndim == 1 else [f'{name}_{i}' for i in range(flat.shape[1])], flat))
         for names, values in tables:
             if values is not None:
                 columns |= {name: values[:, i].tolist() for i, name in enumerate(names)}
         return columns
+
+
+def _plain(value: np.ndarray) -> list:
+    """Return an array as lists of Python's numbers, None for those that are not finite, as JSON has none."""
+    if value.dtype.kind != 'f':
+        return value.tolist()
+    rounded = np.round(value.astype(float), 6)
+    return np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()

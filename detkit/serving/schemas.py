@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -27,6 +29,9 @@ class FoundObject(_Answer):
     corners: list[float] | None = Field(None, description='x and y of the four corners of the rotated box')
     keypoints: list[list[float]] | None = Field(None, description='x, y and score of each keypoint')
     segmentation: Segmentation | None = None
+    values: dict[str, Any] | None = Field(
+        None, description="what a head of the model's own says of the object, by name"
+    )
 
 
 class ImageResult(_Answer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,8 @@ class Annotations:
             image's size; None where the dataset has none at all.
         keypoints: ``(N, K, 3)`` float32 x, y, visibility (0 unlabelled, 1 hidden, 2 visible).
         rbboxes: ``(N, 5)`` float32 (cx, cy, w, h, angle), see ``structures.rotated_bboxes``.
+        values: by name, ``(N, …)`` numbers or bool of a user's own task, such as depths or attributes. They stay with
+            their objects, and no transform changes them.
     """
 
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -35,6 +37,7 @@ class Annotations:
     rles: list[dict | None] | None = None
     keypoints: np.ndarray | None = None
     rbboxes: np.ndarray | None = None
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.ignored is None:
@@ -49,6 +52,9 @@ class Annotations:
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ValueError(f'Annotations.{name} has {len(value)} rows for {count} labels')
+        for name, value in self.values.items():
+            if len(value) != count:
+                raise ValueError(f'Annotations.values[{name!r}] has {len(value)} rows for {count} labels')
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,6 +72,7 @@ class Annotations:
             rles=None if self.rles is None else [self.rles[i] for i in np.flatnonzero(keep)],
             keypoints=None if self.keypoints is None else self.keypoints[keep],
             rbboxes=None if self.rbboxes is None else self.rbboxes[keep],
+            values={name: value[keep] for name, value in self.values.items()},
         )
 
     @staticmethod
@@ -73,7 +80,10 @@ class Annotations:
         """Concatenate the objects of several images.
 
         An optional array that some parts have and others lack is filled up: no rings, no bitmap, unlabelled keypoints,
-        rotated boxes of size 0.
+        rotated boxes of size 0. Own values have no such filling: an image with objects has all that another one has.
+
+        Raises:
+            ValueError: an image with objects lacks values that another one has.
         """
         if len(parts) == 1:
             return parts[0]
@@ -95,6 +105,14 @@ class Annotations:
                     for array, count in zip(arrays, counts, strict=True)
                 ]
                 joined[name] = np.concatenate(filled)
+        joined['values'] = {
+            name: np.concatenate([part.values[name] for part in parts if name in part.values])
+            for name in dict.fromkeys(name for part in parts for name in part.values)
+        }
+        for name, value in joined['values'].items():
+            if len(value) != sum(counts):
+                lacking = sum(count for part, count in zip(parts, counts, strict=True) if name not in part.values)
+                raise ValueError(f'Annotations.values: {lacking} of {sum(counts)} objects have no {name!r}')
         return Annotations(**joined)
 
 

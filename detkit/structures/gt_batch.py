@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class GtBatch:
         keypoints: ``(B, M, K, 3)`` float32 x, y in pixels and visibility.
         rbboxes: ``(B, M, 5)`` float32.
         class_labels: ``(B,)`` int64, of whole images.
+        values: by name, ``(B, M, …)`` of a user's own task, 0 where padded; see ``Annotations``.
     """
 
     labels: Tensor
@@ -38,6 +40,7 @@ class GtBatch:
     keypoints: Tensor | None = None
     rbboxes: Tensor | None = None
     class_labels: Tensor | None = None
+    values: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
@@ -54,31 +57,34 @@ class GtBatch:
         return self.flat_index.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> GtBatch:
-        changed = {f.name: function(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None}
-        return replace(self, **changed)
+        values = {name: function(value) for name, value in self.values.items()}
+        return replace(self, **{name: function(tensor) for name, tensor in self._tensors().items()}, values=values)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all but the own values that there are, by name."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'values'}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GtBatch:
         return self._map(lambda t: t.to(device, non_blocking=non_blocking))
 
     def select(self, images: slice) -> GtBatch:
         """Return the ground truth of some of the images, padded as before; for batches on the CPU."""
-        rows = {
-            f.name: getattr(self, f.name)[images]
-            for f in fields(self)
-            if f.name != 'flat_index' and getattr(self, f.name) is not None
-        }
-        return replace(self, **rows, flat_index=rows['valid'].flatten().nonzero().squeeze(1))
+        rows = {name: tensor[images] for name, tensor in self._tensors().items() if name != 'flat_index'}
+        values = {name: value[images] for name, value in self.values.items()}
+        return replace(self, **rows, values=values, flat_index=rows['valid'].flatten().nonzero().squeeze(1))
 
     def padded_to(self, max_instances: int) -> GtBatch:
         """Return the same ground truth padded to ``max_instances`` objects an image, which is at least M."""
         more = max_instances - self.max_instances
         if not more:
             return self
-        padded = {
-            f.name: _pad_objects(getattr(self, f.name), more, -1 if f.name == 'labels' else 0)
-            for f in fields(self)
-            if f.name in ('labels', 'bboxes', 'valid', 'keypoints', 'rbboxes') and getattr(self, f.name) is not None
+        padded: dict[str, Any] = {
+            name: _pad_objects(tensor, more, -1 if name == 'labels' else 0)
+            for name, tensor in self._tensors().items()
+            if name in ('labels', 'bboxes', 'valid', 'keypoints', 'rbboxes')
         }
+        padded['values'] = {name: _pad_objects(value, more, 0) for name, value in self.values.items()}
         if self.masks is not None and self.masks.dim() == 4:
             padded['masks'] = _pad_objects(self.masks, more, 0)
         image = self.flat_index.div(max(self.max_instances, 1), rounding_mode='floor')

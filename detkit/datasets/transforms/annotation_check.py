@@ -26,12 +26,23 @@ def mistake_of_objects(before: Sample, after: Sample, num_classes: int | None) -
     path = before.record.img_path
     if after.annotations is not None:
         size = after.img.shape[:2] if after.img is not None else after.drawing and after.drawing.size
-        return mistake_of_annotations(after.annotations, size, num_classes, path)
+        mistake = mistake_of_annotations(after.annotations, size, num_classes, path)
+        return mistake or _lost_values(before, after.annotations)
     if after.scene is None or after.scene is before.scene:
         return None
     former = {id(tile.annotations) for tile in before.scene.tiles} if before.scene is not None else ()
     changed = [tile.annotations for tile in after.scene.tiles if id(tile.annotations) not in former]
     return _mistake(changed, None, num_classes, path)
+
+
+def _lost_values(before: Sample, annotations: Annotations) -> str | None:
+    """Return which own values of the objects are gone."""
+    known = {} if before.annotations is None else before.annotations.values
+    lost = [name for name in known if name not in annotations.values]
+    if not lost or not len(annotations):
+        return None
+    text = f'annotations without the values {", ".join(lost)} for {before.record.img_path}, which it was given'
+    return f'{text}: change them by Annotations.select and dataclasses.replace, which keep all'
 
 
 def mistake_of_annotations(

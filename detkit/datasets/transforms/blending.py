@@ -64,12 +64,11 @@ class CopyBlend(MixTransform):
             return sample
         bboxes = [donor.annotations.bboxes for donor in donors]
         origin = np.repeat(np.arange(len(donors)), [len(each) for each in bboxes])
-        labels = np.concatenate([donor.annotations.labels for donor in donors])
-        ignored = np.concatenate([donor.annotations.ignored for donor in donors])
+        pool = Annotations.concatenate([donor.annotations for donor in donors])
         rects = np.concatenate([_whole_pixels(box, donor.img) for box, donor in zip(bboxes, donors, strict=True)])
         sides = rects[:, 2:] - rects[:, :2]
         height, width = sample.img.shape[:2]
-        fits = (sides > 0).all(1) & (sides <= (width, height)).all(1) & (sides.prod(1) >= self.min_area) & ~ignored
+        fits = (sides > 0).all(1) & (sides <= (width, height)).all(1) & (sides.prod(1) >= self.min_area) & ~pool.ignored
         chosen = sample.rng.permutation(np.flatnonzero(fits))[: self.num_objects]
         img, added = sample.img.copy(), np.zeros((len(chosen), 4), np.float32)
         for place, index in enumerate(chosen):
@@ -86,13 +85,11 @@ class CopyBlend(MixTransform):
             blend = img[y0:y1, x0:x1] * np.float32(1 - share) + donor.img[top:bottom, left:right] * np.float32(share)
             img[y0:y1, x0:x1] = np.rint(blend).astype(np.uint8)
         own = sample.annotations
-        annotations = Annotations(
-            labels=np.concatenate([own.labels, labels[chosen]]),
-            bboxes=np.concatenate([own.bboxes, added]),
-            ignored=np.concatenate([own.ignored, np.zeros(len(chosen), bool)]),
-            areas=np.concatenate([own.areas, (added[:, 2:] - added[:, :2]).prod(1)]),
-        )
-        return replace(sample, img=img, annotations=annotations)
+        parts = [
+            Annotations(own.labels, own.bboxes, own.ignored, own.areas, values=own.values),
+            Annotations(pool.labels[chosen], added, values={key: value[chosen] for key, value in pool.values.items()}),
+        ]
+        return replace(sample, img=img, annotations=Annotations.concatenate(parts))
 
 
 def _has_more_than_boxes(sample: Sample) -> bool:

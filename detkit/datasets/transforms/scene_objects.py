@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -79,6 +79,7 @@ def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> Sce
         keypoints=annotations.keypoints,
         # A box that the frame cuts keeps its direction, as in ultralytics 8.4.190.
         rbboxes=None if annotations.rbboxes is None else enclosing_rbboxes(after, annotations.rbboxes[:, 4]),
+        values=annotations.values,
     )
     ratios = np.divide(bbox_areas(bboxes), areas, out=np.zeros_like(areas), where=areas > 0)
     has_outline = np.concatenate(flags) if flags else np.zeros(0, bool)
@@ -159,7 +160,7 @@ def _moved(own: Annotations, tile: Tile, matrix: np.ndarray, size: tuple[int, in
         visibility = np.where(inside, keypoints[..., 2] if keypoints.shape[2] > 2 else 1, 0)
         keypoints = np.concatenate([moved, visibility[..., None]], 2).astype(np.float32)
     rbboxes = None if own.rbboxes is None else move_rbboxes(own.rbboxes, matrix)
-    return Annotations(own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, rbboxes)
+    return replace(own, keypoints=keypoints, rbboxes=rbboxes)
 
 
 def _inside(points: np.ndarray, rect: tuple[float, float, float, float]) -> np.ndarray:
