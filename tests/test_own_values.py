@@ -13,6 +13,7 @@ from detkit import Detector, registry
 from detkit.datasets import DetDataset
 from detkit.datasets.collate import collate, make_gt_batch
 from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.writers import convert_dataset
 from detkit.engine import train_from_config
 from detkit.registry import DATASETS, HEADS, IMAGE_READERS, METRICS, TRANSFORMS
 from detkit.structures import Annotations, Record
@@ -143,6 +144,15 @@ def test_box_blending_takes_values_along(parts):
             assert set(own.values.get('depth', np.zeros(0)).tolist()) <= known
             more += len(own) > 3
     assert more
+
+
+def test_a_conversion_says_that_it_leaves_values_out(parts, tmp_path):
+    conversion = convert_dataset({'train': parts(test_mode=True)}, tmp_path / 'coco', 'coco')
+    counts = {skip.kind or skip.reason: skip.count for skip in conversion.lost}
+    assert {kind: count for kind, count in counts.items() if 'values' in kind} == {
+        "the values 'depth' of an object": 12,
+        "the values 'flags' of an object": 12,
+    }
 
 
 @pytest.mark.parametrize(

@@ -119,12 +119,14 @@ class SourceSplit:
         return [record.img_path for leaf in self._leaves for record in leaf.records]
 
     def count_objects(self, tally: Tally) -> int:
-        """Return the number of objects; count those of no class."""
+        """Return the number of objects; count those of no class, and own values, which no format holds."""
         total = 0
         for leaf, new_labels in zip(self._leaves, self._new_labels, strict=True):
             for record in leaf.records:
                 labels = new_labels[record.annotations.labels]
                 tally.add_objects('an object of a class without a name', record.img_path, labels < 0)
+                for name in record.annotations.values:
+                    tally.add_objects(f'the values {name!r} of an object', record.img_path, labels >= 0)
                 total += len(labels)
         return total
 
