@@ -43,15 +43,17 @@ def test_more_padding_is_that_of_a_larger_batch(counts):
     def made(count):
         keypoints = np.ones((count, 3, 3), np.float32)
         rings = np.array([[0, 0, 4, 4, 0.1]] * count, np.float32).reshape(-1, 5)
-        fields = dict(keypoints=keypoints, rbboxes=rings)
+        fields = dict(keypoints=keypoints, rbboxes=rings, values={'own': np.arange(count) + 1})
         return sample(8, 8, count, fields=fields, masks=np.ones((count, 2, 2), bool))
 
     padded = collate([made(count) for count in counts])['gt'].padded_to(3)
     expected = collate([made(count) for count in (*counts, 3)])['gt'].select(slice(0, 3))
-    for field in fields(expected):
-        found, given = getattr(padded, field.name), getattr(expected, field.name)
-        assert (found is None) == (given is None), field.name
-        assert found is None or (torch.equal(found, given) and found.dtype == given.dtype), field.name
+    assert padded.values.keys() == expected.values.keys() == {'own'}
+    pairs = {field.name: [getattr(gt, field.name) for gt in (padded, expected)] for field in fields(expected)}
+    pairs['values'] = [gt.values['own'] for gt in (padded, expected)]
+    for name, (found, given) in pairs.items():
+        assert (found is None) == (given is None), name
+        assert found is None or (torch.equal(found, given) and found.dtype == given.dtype), name
     assert padded.padded_to(3) is padded
 
 

@@ -137,7 +137,9 @@ def share_of(inputs: Tensor, gt: GtBatch, rank: int, ranks: int) -> tuple[Tensor
     size = len(inputs) // ranks
     rows = slice(rank * size, (rank + 1) * size)
     most = int(gt.valid[rows].sum(1).max())
-    values = {field.name: getattr(gt, field.name)[rows] for field in fields(gt) if field.name != 'flat_index'}
+    values = {
+        field.name: getattr(gt, field.name)[rows] for field in fields(gt) if field.name not in ('flat_index', 'values')
+    }
     padded = ('labels', 'bboxes', 'valid', 'keypoints', 'rbboxes')
     values = {name: value[:, :most] if name in padded else value for name, value in values.items()}
     return inputs[rows], GtBatch(**values, flat_index=values['valid'].flatten().nonzero().squeeze(1))
