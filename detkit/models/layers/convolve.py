@@ -31,7 +31,8 @@ def convolve(conv: nn.Module, x: Tensor) -> Tensor:
         return conv(x)
     if conv.stride == (1, 1) and is_faster(x, conv.weight):
         return trained_winograd_conv(x, conv.weight, conv.bias)
-    if min(conv.in_channels, conv.out_channels) < _MIN_CHANNELS.get(conv.stride[0], conv.in_channels + 1):
+    fewest = _MIN_CHANNELS.get(conv.stride[0])
+    if fewest is None or min(conv.in_channels, conv.out_channels) < fewest:
         return conv(x)
     return _Conv.apply(x, conv.weight, conv.bias, conv.stride)
 
