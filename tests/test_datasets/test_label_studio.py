@@ -300,7 +300,7 @@ regions = st.one_of(
         parentID=st.sampled_from(['a', None]),
     ),
 )
-results = st.lists(regions | rectangles | regions.flatmap(replaced) | values, max_size=6)
+results = st.lists(rectangles | rectangles | regions | regions.flatmap(replaced) | values, max_size=6)
 tasks = results.map(lambda own: task(*own))
 files = st.lists(tasks | tasks.flatmap(replaced) | values, min_size=1, max_size=2).map(
     lambda own: json.dumps(own).encode('utf-8', 'replace')
