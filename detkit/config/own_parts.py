@@ -100,9 +100,13 @@ def _signature(method: Callable, name: str, arguments: list[str], by_name: bool 
     """Yield the mistake of a method that does not take ``arguments``, the first or all of them by position."""
     given: Any = ((None, None), dict.fromkeys(arguments[1:])) if by_name else ((None,) * (len(arguments) + 1), {})
     try:
-        inspect.signature(method).bind(*given[0], **given[1])
+        signature = inspect.signature(method)
+    except ValueError:  # of a function in C that states none
+        return
+    try:
+        signature.bind(*given[0], **given[1])
     except TypeError as error:
-        found = ', '.join(inspect.signature(method).parameters)
+        found = ', '.join(signature.parameters)
         yield f'has {name}({found}), but is called as {name}({", ".join(["self", *arguments])}): {error}'
 
 

@@ -214,7 +214,7 @@ def test_a_backend_needs_no_package_and_must_have_all_methods(tmp_path, repo):
     assert backend.step == 12 and backend.closed and backend.folder == tmp_path / 'run'
 
     config = repo / 'configs/yolov8/det_n_coco8.py'
-    VISBACKENDS.register_module(module=type('Lacking', (), dict(add_config=print)), force=True)
+    VISBACKENDS.register_module(module=type('Lacking', (), dict(add_config=getattr)), force=True)
     for log_to in ('lacking', [dict(type='Lacking')]):
         with pytest.raises(ConfigError, match=r'Lacking has no method add_scalars\(self, scalar_dict, step\)'):
             load_config(config, {'log_to': log_to})

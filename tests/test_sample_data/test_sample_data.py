@@ -184,7 +184,7 @@ def test_other_refusals(tmp_path, server, said):
     cases = {
         'refused': f'http://127.0.0.1:{port}/x.zip',
         '404': server.url + 'x',
-        'unknown url type': 'nowhere',
+        'begin with http:// or https://': 'nowhere',
         'no download wanted': '',
     }
     for number, (why, url) in enumerate(cases.items()):
