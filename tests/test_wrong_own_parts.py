@@ -414,3 +414,9 @@ def test_a_transform_may_call_itself_mixing_without_other_images(write, tiny_dat
     """As CopyPaste does, which ends with the mosaics and mixes no other image in."""
     path = write('stain', "stage = 'pixels'", "stage = 'pixels'\n    mixes = True")
     assert train_from_config(path, options('stain', tiny_data, work_dir='run')).epoch == 1
+
+
+def test_a_method_in_c_that_states_no_arguments_is_taken():
+    # Python does not know the arguments of getattr.
+    optimiser = type('Fast', (torch.optim.SGD,), dict(step=getattr, __module__='fast'))
+    assert mistake_in(optimiser, registry.OPTIMIZERS, {}) is None

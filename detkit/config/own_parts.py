@@ -79,10 +79,20 @@ def _stubs(part: type, config: Mapping[str, Any]) -> Iterator[str]:
 
 def _network(protocol: type) -> Callable[[type, Mapping[str, Any]], Iterator[str]]:
     """Return the check of a network's class against its protocol."""
+    follows = _following(protocol)
 
     def check(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         if not issubclass(part, nn.Module):
             yield f'is no torch.nn.Module; write class {part.__name__}(Module)'
+        yield from follows(part, config)
+
+    return check
+
+
+def _following(protocol: type) -> Callable[[type, Mapping[str, Any]], Iterator[str]]:
+    """Return the check of a class for the methods of a protocol."""
+
+    def check(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         for name, method in vars(protocol).items():
             if not inspect.isfunction(method) or name == '__init__':
                 continue
@@ -238,16 +248,6 @@ def _sampler(part: type, config: Mapping[str, Any]) -> Iterator[str]:
         yield from _signature(part.epoch_order, 'epoch_order', ['epoch'])
 
 
-def _backend(part: type, config: Mapping[str, Any]) -> Iterator[str]:
-    calls = {'add_config': ['config'], 'add_scalars': ['scalar_dict', 'step'], 'add_image': ['name', 'image', 'step']}
-    for name, arguments in {**calls, 'close': []}.items():
-        method = getattr(part, name, None)
-        if not callable(method):
-            yield f'has no method {name}({", ".join(["self", *arguments])}), which every program of log_to has'
-        else:
-            yield from _signature(method, name, arguments)
-
-
 _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'detector': _detector,
     'data preprocessor': _network(protocols.DataPreprocessor),
@@ -261,5 +261,5 @@ _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
     'optimizer': _optimizer,
     'parameter scheduler': _schedule,
     'data sampler': _sampler,
-    'vis backend': _backend,
+    'vis backend': _following(protocols.LogBackend),
 }

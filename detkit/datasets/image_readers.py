@@ -9,7 +9,7 @@ from detkit.utils.errors import ComponentError, DataError
 
 __all__ = ['has_reader', 'missing_reader', 'read_own']
 
-# What readers raise for an image that is not there or broken; any other error is a mistake in the reader.
+# The errors of a reader whose image is missing or broken; any other one is a mistake in the reader.
 _UNREADABLE = (OSError, LookupError, ValueError, DataError)
 
 

@@ -61,9 +61,9 @@ def amp_note(amp: bool | str, device: torch.device, is_exported: bool = False) -
     return 'amp has no effect: this processor has no instructions for bf16, so that it computes in float32'
 
 
-def warn_of_amp(amp: bool | str, device: torch.device, model: nn.Module) -> None:
+def warn_of_amp(amp: bool | str, device: torch.device, is_exported: bool = False) -> None:
     """Log ``amp_note`` on a model that predicts, the first time that there is one."""
-    note = amp_note(amp, device, getattr(model, 'is_exported', False))
+    note = amp_note(amp, device, is_exported)
     if note is not None:
         _warn_once(note)
 

@@ -61,12 +61,12 @@ class EvalLoop:
         Raises:
             ValidationStopped: after such a signal.
         """
-        warn_of_amp(self.amp, self.runner.device, unwrap(self.runner.model))
+        model = unwrap(self.runner.model)
+        warn_of_amp(self.amp, self.runner.device, isinstance(model, BaseDetector) and model.is_exported)
         call = self.runner.call_hook
         call(f'before_{self.split}')
         call(f'before_{self.split}_epoch')
         self.runner.model.eval()
-        model = unwrap(self.runner.model)
         with fused(model):
             self.model = model.reparameterized() if isinstance(model, BaseDetector) else model
             for batch_idx, data_batch in enumerate(self.dataloader if batches is None else batches):

@@ -146,7 +146,7 @@ class Predictor:
             keep_freed_memory()
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
         check_takes_amp(self.model, given.amp)
-        warn_of_amp(given.amp, self.device, self.model)
+        warn_of_amp(given.amp, self.device, self.model.is_exported)
         cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or self.model.classifies
         self.options = given.with_thresholds(cfg.get('predict_cfg') or {})

@@ -5,6 +5,7 @@ B images of at most M objects, P priors, C classes, S slots, K keypoints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+
     from detkit.structures.gt_batch import GtBatch
     from detkit.structures.targets import AssignResult, Candidates, SampledPriors
 
@@ -205,6 +209,29 @@ class KeypointClassLoss(Loss, Protocol):
 
 
 # ---- Training
+
+
+class LogBackend(Protocol):
+    """A program of ``log_to`` that metrics and pictures are sent to.
+
+    It is constructed with ``save_dir``, the run's folder, where it takes that, and its own arguments.
+    """
+
+    def add_config(self, config: Config) -> None:
+        """Begin, before the first value, with the run's config."""
+        ...
+
+    def add_scalars(self, scalar_dict: Mapping[str, float], step: int) -> None:
+        """Send the values of ``step``, the number of iterations done."""
+        ...
+
+    def add_image(self, name: str, image: np.ndarray, step: int) -> None:
+        """Send a picture ``(H, W, 3)`` uint8 RGB."""
+        ...
+
+    def close(self) -> None:
+        """Write what waits; also called where nothing was begun."""
+        ...
 
 
 class OptimWrapper(Protocol):

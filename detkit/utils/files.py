@@ -28,7 +28,7 @@ _STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of draft
 # The errors of a disk that is full, of a quota, of a limit of a file's size, and of a device.
 WRITE_FAULTS = {getattr(errno, name) for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EIO') if hasattr(errno, name)}
 
-# What to do about those that are no full disk.
+# The remedies of errors other than a full disk.
 _REMEDIES = {
     errno.EFBIG: 'A limit of the size of files is too low for it: raise it (ulimit -f), or write to another disk.',
     getattr(errno, 'EDQUOT', None): 'The quota is used up: free some space of yours, or have it raised.',

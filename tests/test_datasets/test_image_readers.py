@@ -23,7 +23,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
 
 @pytest.fixture
 def images(monkeypatch):
-    """What the reader of the scheme 'mem' returns by name."""
+    """The images of the scheme 'mem', by the names that its reader is given."""
     monkeypatch.setattr(IMAGE_READERS, '_module_dict', dict(IMAGE_READERS.module_dict))
     known = {'pixels': PIXELS, 'file.png': cv2.imencode('.png', PIXELS[..., ::-1])[1].tobytes()}
 

@@ -49,7 +49,7 @@ def batches(dataset, num_workers=2):
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is logged, once a program, as in a new one."""
+    """The lines that are logged; those that come once a program come again in each test."""
     caches = (worker_context._note_copies, worker_context.no_workers_reason, loader._note_no_workers)
     found = []
     for module in (worker_context, loader):

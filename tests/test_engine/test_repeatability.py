@@ -1,4 +1,4 @@
-"""What a user's own parts make of the data must depend on the sample and the epoch alone."""
+"""Data of a user's own datasets, transforms and samplers must depend on the sample and the epoch alone."""
 
 import random
 import re

@@ -216,7 +216,9 @@ def test_a_backend_needs_no_package_and_must_have_all_methods(tmp_path, repo):
     config = repo / 'configs/yolov8/det_n_coco8.py'
     VISBACKENDS.register_module(module=type('Lacking', (), dict(add_config=getattr)), force=True)
     for log_to in ('lacking', [dict(type='Lacking')]):
-        with pytest.raises(ConfigError, match=r'Lacking has no method add_scalars\(self, scalar_dict, step\)'):
+        with pytest.raises(
+            ConfigError, match=r'Lacking has no method add_scalars, which every LogBackend has \(detkit.protocols\)'
+        ):
             load_config(config, {'log_to': log_to})
     takes_no_step = dict(vars(NotebookVisBackend), add_scalars=lambda self, scalar_dict: None)
     VISBACKENDS.register_module(module=type('NoStep', (), takes_no_step), force=True)
