@@ -7,10 +7,16 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from detkit.utils.errors import DetkitError
 
 T = TypeVar('T')
+
+# Hypothesis adds the constants in the sources of all local modules that the process has loaded to what it draws from,
+# so that the values would depend on the tests that ran before, and on each change of the code.
+providers._get_local_constants = Constants
 
 # Cases a format: a hundred in the default suite, thousands under the marker ``slow``.
 AMOUNTS = [100, pytest.param(5000, marks=pytest.mark.slow)]
