@@ -11,18 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from mmengine.config import ConfigDict
-
-from detkit.config.executed import Executed, ExecutedFiles, plain
-from detkit.config.failures import Variable, failure, unread_helpers
+from detkit.config.executed import Executed, ExecutedFiles
+from detkit.config.failures import Variable, unread_helpers
 from detkit.config.keys import COMPONENT_KEYS, DELETE_KEY
 from detkit.config.names import SCHEME, config_hint, find_config
 from detkit.config.options import without_delete_keys
 from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, leaves
-from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name
+from detkit.config.run_file import run_file
 from detkit.config.source import Source, read_source, sized_base
 from detkit.utils.errors import ConfigError
 
@@ -31,9 +28,6 @@ from detkit.utils.errors import ConfigError
 _TEMPLATE = re.compile(
     r'\{\{\s*(?:(_base_\.[^\s{}]+)|file(?:Dirname|Basename|BasenameNoExtension|Extname)|\$\w+:[^{}]*)\s*\}\}'
 )
-# Levels of dicts and lists in each other; real configs have about ten.
-_DEEPEST = 50
-_CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
 
 # A file runs once to find what it replaces, and again until that no longer changes what the bases give it.
 _MOST_ROUNDS = 10
@@ -71,12 +65,12 @@ def _execute_anew(
 ) -> Executed:
     _check_file(path, parents, done)
     source = read_source(path)
-    run_bases = partial(_execute_bases, path, source.tree, parents, done)
+    run_bases = partial(_execute_bases, path, source, parents, done)
     merged = first = run_bases(variables)
     overrides: dict[str, Variable] = {}
     for _ in range(_MOST_ROUNDS):
         former = _former_values(source, overrides, variables, run_bases)
-        own = _run(source, merged.values, former, variables)
+        own = run_file(source, merged.values, former, variables)
         origins = _own_origins(source, own, merged, variables)
         refuse_odd_values(own, origins)
         found = _overrides(own, origins, merged, variables, former)
@@ -86,6 +80,12 @@ def _execute_anew(
         merged = run_bases({**variables, **overrides})
     else:
         name = min(found, key=lambda name: found[name].value == overrides[name].value if name in overrides else False)
+        once, again = (run_file(source, merged.values, former, variables).get(name) for _ in range(2))
+        if once != again:
+            raise ConfigError(
+                f'{origins.find((name,))}: {name} is another value whenever the file runs (a time, a random number); a '
+                'config is read several times: write one value, or give it as an option'
+            )
         raise ConfigError(
             f'{origins.find((name,))}: {name} is computed from a value of the bases that they compute from {name} in '
             f'turn; give one of the two a value of its own'
@@ -193,10 +193,10 @@ def _check_file(path: Path, parents: tuple[Path, ...], done: ExecutedFiles) -> N
 
 
 def _execute_bases(
-    path: Path, tree: ast.Module, parents: tuple[Path, ...], done: ExecutedFiles, variables: dict[str, Variable]
+    path: Path, source: Source, parents: tuple[Path, ...], done: ExecutedFiles, variables: dict[str, Variable]
 ) -> Executed:
     merged = Executed()
-    for base in _base_names(path, tree):
+    for base in _base_names(source):
         own = find_config(base, f' (a base of {Origin(path)})') if base.startswith(SCHEME) else path.parent / base
         executed = _execute(own, variables, (*parents, path), done)
         merged.conflict = merged.conflict or _conflict(merged, executed, merged.values, executed.values, path)
@@ -225,90 +225,19 @@ def _conflict(
     return None
 
 
-def _base_names(path: Path, tree: ast.Module) -> list[str]:
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and any(is_name(target, BASE) for target in statement.targets):
-            try:
-                names = ast.literal_eval(statement.value)
-            except ValueError:
-                names = None
-            names = [names] if isinstance(names, str) else names
-            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-                raise ConfigError(
-                    f'{Origin(path, statement.lineno)}: _base_ must be a path, or a list of paths, in quotes'
-                )
-            return list(names)
-    return []
-
-
-def _run(
-    source: Source, bases: dict[str, Any], former: dict[str, Any], variables: dict[str, Variable]
-) -> dict[str, Any]:
-    """Return the plain top-level names that the file itself assigns.
-
-    Args:
-        source: the file.
-        bases: what ``_base_`` holds.
-        former: the bases' values of names that the file computes anew from them.
-        variables: values that replace the file's own.
-    """
-    path, program = source.path, source.program(variables, former)
-    if not source.reads_base:
-        bases = former = {}
-    views = {BASE: ConfigDict(copy.deepcopy(bases)), FORMER_BASE: ConfigDict(copy.deepcopy(former))}
-    namespace = {
-        '__file__': str(path),
-        '__name__': path.stem,
-        **views,
-        VARIABLE: lambda name: variables[name].instead_of(namespace.get(name)),
-    }
-    given = set(namespace)
+def _base_names(source: Source) -> list[str]:
+    if source.base is None:
+        return []
     try:
-        exec(program.code, namespace)
-    except Exception as error:
-        raise failure(error, path, source.tree, namespace, variables) from error
-    if not (views[BASE] == bases and views[FORMER_BASE] == former):
+        names = ast.literal_eval(source.base.value)
+    except ValueError:
+        names = None
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise ConfigError(
-            f'{Origin(path, _changing_line(source.tree))} changes _base_ in place, which has no effect: assign a new '
-            "value to a name instead; a dict is merged into the bases' one, so that it need hold what changes only"
+            f'{Origin(source.path, source.base.lineno)}: _base_ must be a path, or a list of paths, in quotes'
         )
-    own = {
-        name: value
-        for name, value in namespace.items()
-        if name not in given | program.imported and not name.startswith('_') and not isinstance(value, _CODE)
-    }
-    for name, value in own.items():
-        if _depth_of(value) > _DEEPEST:
-            raise ConfigError(
-                f'{Origin(path, source.assigned.get(name, 0))}: {name} holds itself, or is nested more than {_DEEPEST} '
-                'levels deep; a config is written out'
-            )
-    return {name: plain(value) for name, value in own.items()}
-
-
-def _depth_of(value: Any) -> int:
-    """Return how deep dicts, lists and tuples are nested, at most one more than ``_DEEPEST``."""
-    level, depth = {id(value): value}, 0
-    while level and depth <= _DEEPEST:
-        level = {
-            id(item): item
-            for outer in level.values()
-            if isinstance(outer, dict | list | tuple)
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-        }
-        depth += 1
-    return depth
-
-
-def _changing_line(tree: ast.Module) -> int:
-    """Return the line of the first statement that may change a value in place; 0 for none."""
-    for statement in tree.body:
-        stored = [node for node in ast.walk(statement) if isinstance(node, ast.Subscript | ast.Attribute)]
-        if any(not isinstance(node.ctx, ast.Load) for node in stored) or (
-            isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
-        ):
-            return statement.lineno
-    return 0
+    return list(names)
 
 
 def refuse_odd_values(values: dict[str, Any], origins: Origins) -> None:
@@ -319,7 +248,7 @@ def refuse_odd_values(values: dict[str, Any], origins: Origins) -> None:
     """
     for path, value in leaves(values):
         items = value if isinstance(value, list | tuple) else (value,)
-        if any(item != item for item in items):
+        if any(isinstance(item, float) and item != item for item in items):
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is {value!r}; nan is no setting, write a number')
         if any(isinstance(item, int) and abs(item) >= 1 << 63 for item in items):
             raise ConfigError(

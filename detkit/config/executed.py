@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from detkit.config.failures import Variable
 from detkit.config.origins import Origins
 from detkit.config.source import read_source
@@ -122,18 +124,18 @@ def _that_matter(files: Mapping[Path, str], variables: Mapping[str, Variable]) -
     return {name: variable for name, variable in variables.items() if any(name in text for text in files.values())}
 
 
-_CONTAINERS = (dict, list, tuple)
+_CONTAINERS = (dict, list, tuple, np.ndarray, np.generic)
 
 
 def plain(value: Any) -> Any:
-    """``value`` with its dicts and lists copied into plain ones."""
+    """``value`` with its dicts and lists copied into plain ones, NumPy's arrays and numbers as lists and numbers."""
     if isinstance(value, dict):
         return {key: plain(item) if isinstance(item, _CONTAINERS) else item for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) if isinstance(item, _CONTAINERS) else item for item in value]
     if isinstance(value, tuple) and not hasattr(value, '_fields'):
         return tuple(plain(item) if isinstance(item, _CONTAINERS) else item for item in value)
-    return value
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _is_same(name: str, one: Variable, other: Variable) -> bool:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from detkit.config.executed import plain
 from detkit.config.keys import DELETE_KEY
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
 from detkit.utils.errors import ConfigError
@@ -52,14 +51,7 @@ def _option(key: str, value: Any, argument: str | None) -> Option:
             f"{argument or changing()}: {key!r} is no key; write for example {{'data_root': 'data/mine'}}"
         )
     # A dict always replaces the one before it, which is what the key says.
-    return Option(key.removeprefix('+'), without_delete_keys(_python_value(value)), key.startswith('+'))
-
-
-def _python_value(value: Any) -> Any:
-    """Return a number of NumPy's, as a search or a table gives them, as one of Python's; other values as they are."""
-    if isinstance(value, list | tuple):
-        return type(value)(map(_python_value, value)) if type(value) in (list, tuple) else value
-    return value.item() if isinstance(value, np.generic) else value
+    return Option(key.removeprefix('+'), without_delete_keys(plain(value)), key.startswith('+'))
 
 
 def without_delete_keys(value: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Reading and rewriting the syntax tree of one config file, so that variables can be replaced while it runs."""
+"""Reading and rewriting the syntax tree of one config file, so that it reads the values of its bases."""
 
 import ast
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 
-BASE, FORMER_BASE, VARIABLE = '_base_', '_former_base_', '_variable_'
+BASE, FORMER_BASE = '_base_', '_former_base_'
 
 
 def names_read(tree: ast.AST) -> set[str]:
@@ -28,12 +28,11 @@ def names_computed_from_base(tree: ast.Module) -> dict[str, list[ast.stmt]]:
     return found
 
 
-def rewrite(tree: ast.Module, variables: Set[str], former: Iterable[str] = ()) -> ast.Module:
-    """Change a file's tree in place so that ``variables`` keep the values given from outside.
+def rewrite(tree: ast.Module, former: Iterable[str] = ()) -> ast.Module:
+    """Change a file's tree in place so that ``_base_`` may hold the values of the bases.
 
-    Each assignment to one of them is followed by ``name = _variable_('name')``, and ``{{_base_.x}}`` becomes
-    ``_base_.x``. A statement that leads to the value of a name in ``former`` reads ``_former_base_.name``, the value
-    before the file replaced it.
+    The statement that names the bases is left out, and ``{{_base_.x}}`` becomes ``_base_.x``. A statement that leads to
+    the value of a name in ``former`` reads ``_former_base_.name``, the value before the file replaced it.
     """
     computed = names_computed_from_base(tree) if former else {}
     for name in former:
@@ -41,7 +40,30 @@ def rewrite(tree: ast.Module, variables: Set[str], former: Iterable[str] = ()) -
             for node in ast.walk(statement):
                 if _base_name(node) == name:
                     node.value.id = FORMER_BASE
-    return ast.fix_missing_locations(_Rewriter(variables).visit(tree))
+    statement = base_statement(tree)
+    tree.body = [other for other in tree.body if other is not statement]
+    return ast.fix_missing_locations(_Rewriter().visit(tree))
+
+
+def base_statement(tree: ast.Module) -> ast.Assign | ast.AnnAssign | None:
+    """Return the statement ``_base_ = ...`` at the top level; None where a file has none."""
+    return next((node for node in tree.body if any(is_name(target, BASE) for target in _targets(node))), None)
+
+
+def stray_base_line(tree: ast.Module) -> int:
+    """Return the line that sets ``_base_`` elsewhere: in a condition, by ``+=``, once more; 0 for none."""
+    statement = base_statement(tree)
+    targets = _targets(statement) if statement is not None else []
+    if len(targets) > 1 or targets and statement.value is None:
+        return statement.lineno
+    stored = [node for node in ast.walk(tree) if is_name(node, BASE) and not isinstance(node.ctx, ast.Load)]
+    return next((node.lineno for node in stored if node not in targets), 0)
+
+
+def _targets(statement: ast.stmt) -> list[ast.expr]:
+    if isinstance(statement, ast.Assign):
+        return statement.targets
+    return [statement.target] if isinstance(statement, ast.AnnAssign) else []
 
 
 def assigned_lines(node: ast.AST) -> dict[str, int]:
@@ -94,9 +116,6 @@ def _base_name(node: ast.AST) -> str:
 
 
 class _Rewriter(ast.NodeTransformer):
-    def __init__(self, variables: Set[str]) -> None:
-        self.variables = variables
-
     def visit_Set(self, node: ast.Set) -> ast.AST:
         inner = node.elts[0]
         if len(node.elts) == 1 and isinstance(inner, ast.Set) and len(inner.elts) == 1:
@@ -106,42 +125,3 @@ class _Rewriter(ast.NodeTransformer):
             if is_name(root, BASE) or is_name(root, FORMER_BASE):
                 return inner.elts[0]
         return self.generic_visit(node)
-
-    def visit_Assign(self, node: ast.Assign) -> list[ast.stmt] | ast.stmt | None:
-        if any(is_name(target, BASE) for target in node.targets):
-            return None  # in the rest of the file _base_ holds the values of the bases
-        return self._with_variables(node, node.targets)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.stmt] | ast.stmt:
-        return self._with_variables(node, [node.target])
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt] | ast.stmt:
-        return self._with_variables(node, [node.target])
-
-    def visit_For(self, node: ast.For) -> list[ast.stmt] | ast.stmt:
-        return self._with_variables(node, [node.target])
-
-    def visit_With(self, node: ast.With) -> list[ast.stmt] | ast.stmt:
-        return self._with_variables(node, [item.optional_vars for item in node.items if item.optional_vars])
-
-    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> list[ast.stmt] | ast.stmt:
-        return self._followed_by(node, {alias.asname or alias.name for alias in node.names})
-
-    visit_ImportFrom = visit_Import
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        return node  # its names are its own
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
-        return node
-
-    def _with_variables(self, node: ast.stmt, targets: list[ast.expr]) -> list[ast.stmt] | ast.stmt:
-        self.generic_visit(node)
-        return self._followed_by(node, {name for target in targets for name in _stored(target)})
-
-    def _followed_by(self, node: ast.stmt, names: set[str]) -> list[ast.stmt] | ast.stmt:
-        settings = [ast.parse(f'{name} = {VARIABLE}({name!r})').body[0] for name in sorted(names & self.variables)]
-        for setting in settings:
-            for part in ast.walk(setting):
-                ast.copy_location(part, node)
-        return [node, *settings] if settings else node

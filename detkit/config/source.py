@@ -16,10 +16,12 @@ from detkit.config.origins import KeyPath, Origin, places_in
 from detkit.config.rewrite import (
     BASE,
     assigned_lines,
+    base_statement,
     is_name,
     names_computed_from_base,
     names_read,
     rewrite,
+    stray_base_line,
 )
 from detkit.utils.errors import ConfigError
 
@@ -32,7 +34,7 @@ class Program:
     """A file that is ready to run.
 
     Attributes:
-        code: the file, compiled, rewritten so that variables can be replaced.
+        code: the file, compiled, rewritten so that it reads the values of its bases.
         imported: the names that the file imports to use them (``from … import COCO80``), which are no settings of its
             own.
     """
@@ -48,11 +50,13 @@ class Source:
         path: the file.
         text: its content.
         tree: the syntax tree; read only.
+        base: the statement that names the bases; None where there is none.
     """
 
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text = path, text
         self.tree = ast.parse(text, str(path))
+        self.base = base_statement(self.tree)
 
     @cached_property
     def names_read(self) -> set[str]:
@@ -100,16 +104,17 @@ class Source:
         """Where the file sets each value, as :func:`places_in` returns it."""
         return places_in(self.tree)
 
-    def program(self, variables: Collection[str], former: Collection[str]) -> Program:
-        """Return the file with ``variables`` replaced, see :func:`rewrite`."""
-        return _program(self, frozenset(name for name in variables if name in self.text), frozenset(former))
+    def program(self, former: Collection[str]) -> Program:
+        """Return the file as it is run, see :func:`rewrite`."""
+        return _program(self, frozenset(former))
 
 
 def read_source(path: Path) -> Source:
     """Read a config file, or what the name of a size stands for, see :func:`sized_base`.
 
     Raises:
-        ConfigError: it is no Python text in UTF-8, or imports all names of a module.
+        ConfigError: it is no Python text in UTF-8, sets its bases in several statements, or imports all names of a
+            module.
     """
     base = None if path.is_file() else sized_base(path)
     try:
@@ -119,6 +124,12 @@ def read_source(path: Path) -> Source:
         raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
     except (UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f'{Origin(path)}: this is no Python text in UTF-8: {error}') from error
+    stray = stray_base_line(source.tree)
+    if stray:
+        raise ConfigError(
+            f'{Origin(path, stray)}: _base_ is set once, by a statement of its own: write one path, or one list of '
+            'paths, in quotes'
+        )
     if '*' in source.assigned:
         raise ConfigError(
             f'{Origin(path, source.assigned["*"])}: import * sets names that nobody has written; import those that the '
@@ -149,8 +160,8 @@ def _source(path: Path, text: str) -> Source:
 
 
 @lru_cache(maxsize=2048)
-def _program(source: Source, variables: frozenset[str], former: frozenset[str]) -> Program:
-    tree = rewrite(ast.parse(source.text, str(source.path)), variables, former)
+def _program(source: Source, former: frozenset[str]) -> Program:
+    tree = rewrite(ast.parse(source.text, str(source.path)), former)
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     imported = frozenset(alias.name for node in imports for alias in node.names if alias.asname is None) - assigned

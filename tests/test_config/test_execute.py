@@ -78,6 +78,15 @@ def test_helpers_modules_and_private_names_are_no_values(tmp_path):
         ("root = 'x'\nroot += '/sub'\nann = root", {'root': 'y', 'ann': 'y'}),
         ("if True:\n    root = 'x'\n    ann = root", {'root': 'y', 'ann': 'y'}),
         ("def f():\n    root = 'inner'\n    return root\nroot = 'x'\nann = f()", {'root': 'y', 'ann': 'inner'}),
+        ("(root := 'x')\nann = root", {'root': 'y', 'ann': 'y'}),
+        ("print(root := 'x')\nann = root", {'root': 'y', 'ann': 'y'}),
+        ("for root in ('x', 'z'):\n    ann = root", {'root': 'y', 'ann': 'y'}),
+        ("match 'x':\n    case root:\n        ann = root", {'root': 'y', 'ann': 'y'}),
+        (
+            "import contextlib\nwith contextlib.nullcontext('x') as root:\n    ann = root",
+            {'root': 'y', 'ann': 'y'},
+        ),
+        ("root = 'x'\ndef f():\n    return root\nann = f()", {'root': 'y', 'ann': 'y'}),
     ],
 )
 def test_a_variable_reaches_what_is_built_from_it(tmp_path, text, expected):
@@ -151,3 +160,82 @@ def test_origins_name_file_and_line(tmp_path):
         ('d', 'q', 0, 'k'): ('base.py', 5),
     }
     assert {path: (origins.find(path).file.name, origins.find(path).line) for path in places} == places
+
+
+@pytest.mark.parametrize(
+    'text, line',
+    [
+        ("names = []\nnames.append('x')\nfirst = names[0]", 2),
+        ("names = ['x']\nnames[0] = 'z'\nfirst = names[0]", 2),
+        ("globals()['names'] = ['x']\nfirst = names[0]", 1),
+        ("names = ['x']\ndef f():\n    global names\n    names = ['z']\nf()\nfirst = names[0]", 2),
+    ],
+)
+def test_a_variable_that_a_file_changes_in_place_cannot_be_replaced(tmp_path, text, line):
+    with pytest.raises(ConfigError, match=rf'main.py(:{line})? changes names in place'):
+        execute(write(tmp_path, main=text), {'names': ['y']})
+
+
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('with open(__file__) as f:\n    first = f.read(4)', {'first': 'with'}),
+        ("letters = (letter for letter in 'ab')\nnames = list(letters)", {'names': ['a', 'b']}),
+        ('import threading\nlock = threading.Lock()\nwith lock:\n    a = 1', {'a': 1}),
+        (
+            'import numpy as np\nedges = np.arange(3)\nn = np.int64(5)\na = dict(b=[np.float32(0.5)], c=(n, edges))',
+            {'edges': [0, 1, 2], 'n': 5, 'a': {'b': [0.5], 'c': (5, [0, 1, 2])}},
+        ),
+    ],
+)
+def test_objects_that_a_file_computes_with_are_no_values(tmp_path, text, expected):
+    values = execute(write(tmp_path, main=text), {}).values
+    assert values == expected
+    assert {type(value) for value in values.values()} <= {str, int, list, dict}
+
+
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ("classes = (name for name in 'ab')", r'main.py:2: classes is a value of the type generator'),
+        ('model = dict(a=[1, open(__file__)])', r'main.py:2: model.a.1 is a value of the type TextIOWrapper'),
+        ("size = map(str, 'ab')", r'main.py:2: size is a value of the type map'),
+    ],
+)
+def test_objects_are_no_settings(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=expected):
+        execute(write(tmp_path, base='size = 640', main=f"_base_ = 'base.py'\n{text}"), {})
+
+
+def test_a_base_may_be_annotated(tmp_path):
+    main = write(tmp_path, base='a = 1', main="_base_: list[str] = ['base.py']\nb = _base_.a + 1")
+    assert execute(main, {}).values == {'a': 1, 'b': 2}
+
+
+@pytest.mark.parametrize(
+    'text, line',
+    [
+        ("_base_ = ['base.py']\n_base_ += ['other.py']", 2),
+        ("_base_ = 'base.py'\n_base_ = 'other.py'", 2),
+        ("if True:\n    _base_ = 'base.py'", 2),
+        ("bases = _base_ = 'base.py'", 1),
+        ("(_base_ := 'base.py')", 1),
+        ("_base_ = 'base.py'\ndel _base_", 2),
+        ('_base_: str', 1),
+    ],
+)
+def test_bases_that_are_not_one_statement_are_refused(tmp_path, text, line):
+    main = write(tmp_path, base='a = 1', other='b = 1', main=text)
+    with pytest.raises(ConfigError, match=rf'main.py:{line}: .*_base_ is set once, by a statement of its own'):
+        execute(main, {})
+
+
+def test_a_file_that_ends_the_process(tmp_path):
+    with pytest.raises(ConfigError, match=r'main.py:2: SystemExit: 3'):
+        execute(write(tmp_path, main='import sys\nsys.exit(3)'), {})
+
+
+@pytest.mark.parametrize('text', ['import time\na = time.time_ns()', 'import uuid\na = str(uuid.uuid4())'])
+def test_a_value_that_differs_from_run_to_run(tmp_path, text):
+    with pytest.raises(ConfigError, match=r'main.py:3: a is another value whenever the file runs'):
+        execute(write(tmp_path, base='a = 1\nb = a', main=f"_base_ = 'base.py'\n{text}"), {})

@@ -22,13 +22,13 @@ def runs(monkeypatch):
     """The names of the files that run, in turn."""
     from detkit.config import execute as module
 
-    names, run = [], module._run
+    names, run = [], module.run_file
 
     def noted(source, *rest):
         names.append(source.path.stem)
         return run(source, *rest)
 
-    monkeypatch.setattr(module, '_run', noted)
+    monkeypatch.setattr(module, 'run_file', noted)
     return names
 
 
