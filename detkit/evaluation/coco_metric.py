@@ -38,8 +38,9 @@ class CocoMetric(GatheredMetric):
     ignores the classes: ``proposal_AR{k}`` and ``proposal_AR_s``, ``_m``, ``_l``. For ``'keypoints'``, whose overlap is
     the object keypoint similarity with the ``sigmas`` of the dataset (COCO's for 17 keypoints and 1 / K for K others
     where it has none), the best 20 predictions per image and class: ``keypoints_mAP``, ``_mAP50``, ``_mAP75``,
-    ``_mAP_m``, ``_mAP_l``, and ``keypoints_AR``, ``_AR50``, ``_AR75``, ``_AR_m``, ``_AR_l``. All are prefixed with
-    ``coco/``.
+    ``_mAP_m``, ``_mAP_l``, and ``keypoints_AR``, ``_AR50``, ``_AR75``, ``_AR_m``, ``_AR_l``; where an unmatched
+    prediction counts is decided by the area of its box, as in pycocotools for results with a ``bbox`` (for others, by
+    the box around their keypoints). All are prefixed with ``coco/``.
 
     Args:
         metric: one or several of 'bbox', 'segm', 'proposal', 'keypoints'.

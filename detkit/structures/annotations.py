@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from detkit.structures.polygons import Polygons
+from detkit.utils.numbers import shortest_float32
 
 
 @dataclass
@@ -151,11 +152,16 @@ class Record:
 
 
 def coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dict]:
-    """Return each object's ``segmentation`` in COCO's format: flat rings or an RLE, or its box where it has neither."""
-    corners = annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].tolist()
+    """Return each object's ``segmentation`` in COCO's format: flat rings or an RLE, or its box where it has neither.
+
+    Coordinates are the decimal numbers that the float32 ones were read from: pycocotools rounds to fifths of a pixel,
+    half of one up, where float32's own deviation chooses another side at each tenth.
+    """
+    corners = shortest_float32(annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]]).tolist()
     rings: list[list[list[float]]] = [[] for _ in range(len(annotations))]
     if annotations.polygons is not None:
-        for owner, ring in zip(annotations.polygons.ring_owners, annotations.polygons.rings(), strict=True):
+        polygons = replace(annotations.polygons, points=shortest_float32(annotations.polygons.points))
+        for owner, ring in zip(polygons.ring_owners, polygons.rings(), strict=True):
             rings[owner].append(ring.ravel().tolist())
     rles = annotations.rles or [None] * len(annotations)
     return [rle or outline or [box] for rle, outline, box in zip(rles, rings, corners, strict=True)]

@@ -1,8 +1,14 @@
-"""Numbers in texts: read from files, and written with what they count."""
+"""Numbers in texts: read from files, written with what they count, and the ones with the fewest decimals."""
 
 from __future__ import annotations
 
-__all__ = ['count_text', 'parse_float', 'parse_int']
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ['count_text', 'fewest_digits', 'parse_float', 'parse_int', 'shortest_float32']
+
+_DIGITS = (12, 9, 7, 5, 4, 3, 2, 1, 0)
 
 
 def count_text(number: int, one: str, many: str = '') -> str:
@@ -29,3 +35,22 @@ def parse_int(text: str | bytes) -> int:
 def _refuse_underscores(text: str | bytes) -> None:
     if ('_' if isinstance(text, str) else b'_') in text:
         raise ValueError(f'{text!r} has an underscore')
+
+
+def fewest_digits(values: np.ndarray, same: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return float64 values rounded to as few decimals as a reader can do with.
+
+    Args:
+        values: float64, which a reader can do with as they are.
+        same: returns where other values read the same, in a shape that broadcasts to theirs.
+    """
+    shortest = values
+    for digits in _DIGITS:
+        rounded = values.round(digits)
+        shortest = np.where(same(rounded), rounded, shortest)
+    return shortest
+
+
+def shortest_float32(values: np.ndarray) -> np.ndarray:
+    """Return float32 values as the float64 of fewest decimals that are the same in float32."""
+    return fewest_digits(values.astype(np.float64), lambda rounded: rounded.astype(np.float32) == values)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from pycocotools.coco import COCO
 from detkit.config import load_config
 from detkit.datasets import CocoDataset
 from detkit.datasets.class_names import COCO80, COCO91, COCO_CATEGORY_IDS
+from detkit.structures.annotations import coco_segmentations
+from detkit.structures.masks import segmentation_to_rle
 from detkit.utils.errors import DataError
 
 CONTENT = {
@@ -289,3 +292,34 @@ def test_a_category_without_objects_does_not_count(make):
     dataset = make(lambda content: content['categories'].insert(0, {'id': 0, 'name': 'dog'}))
     assert dataset.metainfo['classes'] == ('dog', 'cat') and dataset.metainfo['category_ids'] == (9, 2)
     assert not [skip for skip in dataset.unused if 'dog' in skip.reason]
+
+
+def test_masks_of_outlines_are_those_of_the_file(make):
+    rng = np.random.default_rng(0)
+
+    def outlines_in_tenths(content):
+        content['annotations'] = []
+        for number in range(60):
+            angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+            ring = np.array([10, 5]) + np.stack([9 * np.cos(angles), 4 * np.sin(angles)], 1) * rng.uniform(0.5, 1)
+            ring = ring.round(1)  # where pycocotools rounds
+            corner, side = ring.min(0), np.ptp(ring, 0)
+            content['annotations'].append(
+                {
+                    'id': number + 1,
+                    'image_id': IDS[number % 3],
+                    'category_id': 9,
+                    'bbox': [*corner.tolist(), *side.tolist()],
+                    'area': 9,
+                    'segmentation': [ring.ravel().tolist()],
+                }
+            )
+
+    dataset = make(outlines_in_tenths)
+    truth = COCO(Path(dataset.data_root) / 'instances.json')
+    for record in dataset.records:
+        own = coco_segmentations(record.annotations)
+        assert len(own) == 20
+        for segmentation, annotation in zip(own, truth.imgToAnns[record.img_id], strict=True):
+            assert segmentation == annotation['segmentation']
+            assert segmentation_to_rle(segmentation, np.zeros(4), (10, 20)) == truth.annToRLE(annotation)

@@ -40,9 +40,10 @@ from detkit.datasets.formats import CocoPanopticDataset
 from detkit.datasets.writers import convert_dataset
 from detkit.datasets.writers.conversion_source import Tally
 from detkit.datasets.writers.new_folder import PlacedImages
-from detkit.datasets.writers.object_geometry import fewest_digits, join_rings
+from detkit.datasets.writers.object_geometry import join_rings
 from detkit.structures.polygons import Polygons
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.numbers import fewest_digits
 
 STRICT = dict(test_mode=True, max_skipped=0.0)
 

@@ -15,14 +15,13 @@ import numpy as np
 from detkit.datasets.writers.conversion_source import Header, Source, SourceImage, SourceSplit, Tally
 from detkit.datasets.writers.new_folder import PlacedImages
 from detkit.datasets.writers.object_geometry import (
-    fewest_digits,
     rings_by_object,
-    shortest_float32,
     to_polygons,
     with_bitmaps,
 )
 from detkit.structures.annotations import Annotations
 from detkit.structures.keypoints import default_sigmas
+from detkit.utils.numbers import fewest_digits, shortest_float32
 from detkit.utils.progress import track
 
 __all__ = ['write_coco']

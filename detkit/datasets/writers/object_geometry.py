@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -21,39 +21,17 @@ from detkit.structures.rotated_bboxes import corners_to_rbboxes, rbbox_corners
 __all__ = [
     'count_areas',
     'count_unheld',
-    'fewest_digits',
     'has_rbboxes',
     'join_rings',
     'object_corners',
     'object_outlines',
     'rings_by_object',
-    'shortest_float32',
     'to_polygons',
     'with_bitmaps',
 ]
 
-_DIGITS = (12, 9, 7, 5, 4, 3, 2, 1, 0)
 # Areas that differ by a smaller share are the same but for rounding.
 _SAME_AREA = 0.01
-
-
-def fewest_digits(values: np.ndarray, same: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return float64 values rounded to as few decimals as a reader can do with.
-
-    Args:
-        values: float64, which a reader can do with as they are.
-        same: returns where other values read the same, in a shape that broadcasts to theirs.
-    """
-    shortest = values
-    for digits in _DIGITS:
-        rounded = values.round(digits)
-        shortest = np.where(same(rounded), rounded, shortest)
-    return shortest
-
-
-def shortest_float32(values: np.ndarray) -> np.ndarray:
-    """Return float32 values as the float64 of fewest decimals that are the same in float32."""
-    return fewest_digits(values.astype(np.float64), lambda rounded: rounded.astype(np.float32) == values)
 
 
 def with_bitmaps(record: Record, shape: tuple[int, int], tally: Tally) -> Annotations:

@@ -11,10 +11,11 @@ import numpy as np
 
 from detkit.datasets.writers.conversion_source import Source, SourceImage, Tally
 from detkit.datasets.writers.new_folder import PlacedImages
-from detkit.datasets.writers.object_geometry import count_areas, count_unheld, fewest_digits
+from detkit.datasets.writers.object_geometry import count_areas, count_unheld
 from detkit.structures.annotations import Annotations
 from detkit.structures.bboxes import bbox_areas
 from detkit.utils.errors import DataError
+from detkit.utils.numbers import fewest_digits
 from detkit.utils.progress import track
 
 __all__ = ['write_voc']

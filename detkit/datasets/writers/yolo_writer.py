@@ -16,7 +16,6 @@ from detkit.datasets.writers.new_folder import PlacedImages
 from detkit.datasets.writers.object_geometry import (
     count_areas,
     count_unheld,
-    fewest_digits,
     join_rings,
     object_corners,
     object_outlines,
@@ -27,6 +26,7 @@ from detkit.structures.annotations import Annotations
 from detkit.structures.bboxes import bbox_areas, clip_bboxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from detkit.structures.keypoints import default_sigmas, default_skeleton, flip_indices
 from detkit.utils.errors import DataError
+from detkit.utils.numbers import fewest_digits
 from detkit.utils.progress import track
 
 __all__ = ['YOLO_LABELS', 'write_yolo']
