@@ -108,10 +108,10 @@ class _Check:
         for key in given:
             expected = arguments.types.get(key)
             if expected is not None and not fits(value[key], expected):
+                is_filled_in = key in wired and (key in arguments.required or fits(None, expected))
+                remedy = '; leave it out, so that it is filled in' if is_filled_in else remedy_for(value[key], expected)
                 raise self.fail(
-                    (*path, key),
-                    f'{title} takes {key} as {spelled(expected)}; found {value[key]!r}'
-                    f'{remedy_for(value[key], expected)}',
+                    (*path, key), f'{title} takes {key} as {spelled(expected)}; found {value[key]!r}{remedy}'
                 )
             self.contract(factory, value[key], (*path, key))
             self.argument(value[key], (*path, key), position.below)

@@ -12,8 +12,8 @@ from detkit.config.signatures import arguments_of
 from detkit.config.top_level import dataset_paths, head_takes, takes_image_size
 from detkit.datasets.class_map import peek_dataset
 from detkit.datasets.class_names import refuse_repeated
-from detkit.registry import DETECTORS, HEADS
-from detkit.utils.errors import ConfigError, DataError, shorten
+from detkit.registry import DATASETS, DETECTORS, HEADS
+from detkit.utils.errors import ConfigError, DataError, nearest, nearest_first, shorten
 
 _HEAD = ('model', 'head')
 _CLASSES = (*_HEAD, 'num_classes')
@@ -101,12 +101,26 @@ def _peek_all(
 
 
 def _check_parts(values: Mapping[str, Any], origins: Origins) -> None:
-    """Refuse names of classes that are none, in datasets behind a wrapper."""
+    """Refuse keys of metainfo that no dataset reads, and names of classes that are none in those behind a wrapper."""
     for key in LOADER_KEYS:
         for path, dataset in dataset_paths(values.get(key), (key,)):
             metainfo = dataset.get('metainfo')
-            if path != (key, 'dataset') and isinstance(metainfo, Mapping):
+            if not isinstance(metainfo, Mapping):
+                continue
+            _check_metainfo_keys(metainfo, dataset['type'], path, origins)
+            if path != (key, 'dataset'):
                 _check_classes(metainfo.get('classes'), path, origins, is_given=True)
+
+
+def _check_metainfo_keys(metainfo: Mapping[str, Any], name: str, path: KeyPath, origins: Origins) -> None:
+    keys = getattr(DATASETS.get(name), 'metainfo_keys', None)
+    for key in metainfo if keys else ():
+        if key not in keys:
+            here = (*path, 'metainfo', key)
+            raise ConfigError(
+                f'{origins.find(here)}: {dotted(here)}: {name} reads no {key!r} of metainfo; it takes '
+                f'{nearest_first(key, keys)}.{nearest(str(key).lower(), keys)}'
+            )
 
 
 def _check_classes(classes: Any, path: KeyPath, origins: Origins, is_given: bool) -> None:

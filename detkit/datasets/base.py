@@ -87,6 +87,16 @@ class DetDataset(PipelineDataset):
 
     # Whether ``img_id`` of the records is the files' own, and not made of the image's name.
     has_image_ids = False
+    # The keys of ``metainfo`` that a config may give; a subclass that reads further ones adds their names.
+    metainfo_keys: tuple[str, ...] = (
+        'classes',
+        'category_ids',
+        'keypoint_names',
+        'keypoint_shape',
+        'flip_pairs',
+        'skeleton',
+        'sigmas',
+    )
     ann_file: str | Path = ''
 
     # The stages of a pipeline in their order; each transform states its own.

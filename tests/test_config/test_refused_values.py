@@ -5,6 +5,7 @@ from mmengine.config import Config
 from torch import nn
 
 from detkit.config import load_config, located
+from detkit.datasets.formats.yolo import YoloTxtDataset
 from detkit.engine import Runner
 from detkit.engine.hooks import Hook
 from detkit.models.layers.attention import MultiHeadAttention
@@ -167,3 +168,45 @@ def test_a_config_of_python_values_has_no_file():
 def test_a_component_of_another_config_keeps_its_sentence():
     with pytest.raises(ComponentError, match=r'^RefusingBackbone cannot be built'), located({'model': {}}):
         BACKBONES.build(dict(type='RefusingBackbone'))
+
+
+@pytest.mark.parametrize(
+    'given, sentence',
+    [
+        ("clases=('a',)", "YoloTxtDataset reads no 'clases' of metainfo; it takes .*Did you mean 'classes'"),
+        ("CLASSES=('a',)", "Did you mean 'classes'"),
+        ('palette=[(1, 2, 3)]', "reads no 'palette' of metainfo; it takes .*classes"),
+        ('stuff_labels=(0,)', "YoloTxtDataset reads no 'stuff_labels'"),
+    ],
+)
+def test_metainfo_that_no_dataset_reads(tmp_path, given, sentence):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        "_base_ = 'detkit::yolov8/det_n_coco8'\n"
+        f'train_dataloader = dict(dataset=dict(dataset=dict(metainfo=dict({given}))))\n'
+    )
+    with pytest.raises(ConfigError, match=rf'mine.py:2: train_dataloader.dataset.dataset.metainfo.*{sentence}'):
+        load_config(path)
+
+
+def test_metainfo_of_one_s_own_dataset(monkeypatch):
+    monkeypatch.setattr(DATASETS, '_module_dict', dict(DATASETS.module_dict))
+
+    class TalliedDataset(YoloTxtDataset):
+        metainfo_keys = (*YoloTxtDataset.metainfo_keys, 'counts')
+
+    options = {
+        'train_dataloader.dataset.dataset.type': 'TalliedDataset',
+        '+train_dataloader.dataset.dataset.metainfo.counts': [3],
+    }
+    DATASETS.register_module(module=TalliedDataset)
+    assert load_config('yolov8/det_n_coco8', options).train_dataloader.dataset.dataset.metainfo.counts == [3]
+
+
+@pytest.mark.parametrize(
+    'option',
+    ['+model.head.in_channels=256', '+model.head.rpn_head.in_channels=256', '+model.head.bbox_head.in_channels=256'],
+)
+def test_channels_of_another_kind_are_left_out(option):
+    sentence = error_of(option, config='faster_rcnn/det_r18_coco8')
+    assert sentence.endswith('takes in_channels as list[int] | None; found 256; leave it out, so that it is filled in')

@@ -39,6 +39,8 @@ class CocoPanopticDataset(CocoFileDataset):
         **kwargs: ``keep_category_ids``, see ``CocoFileDataset``, and what ``DetDataset`` takes.
     """
 
+    metainfo_keys = (*CocoFileDataset.metainfo_keys, 'stuff_labels')
+
     def __init__(self, ann_file: str, img_prefix: str = '', seg_prefix: str | None = None, **kwargs: Any) -> None:
         self.seg_prefix = str(Path(ann_file).with_suffix('')) if seg_prefix is None else seg_prefix
         super().__init__(ann_file, img_prefix, **kwargs)
