@@ -18,7 +18,8 @@ from detkit.config.keys import WORDS
 from detkit.utils.errors import DetkitError
 from detkit.utils.files import WRITE_FAULTS
 from detkit.utils.front_end import at_the_command_line
-from detkit.utils.interrupts import die_of_interrupts
+from detkit.utils.interrupts import Terminated, die_of_interrupts, end_as_interrupted
+from detkit.utils.lost_streams import outlive_terminals
 from detkit.utils.printable import escape_unencodable, open_closed_streams
 from detkit.utils.processors import limit_threads
 
@@ -207,17 +208,23 @@ def run_command(main: Callable[[], int | None], ends_process: bool = False) -> i
 
     Args:
         main: returns an exit status, None for 0.
-        ends_process: whether the process ends after this. An interrupt ends it at once then.
+        ends_process: whether the process ends after this. An interrupt ends it at once then; SIGTERM and SIGHUP end it
+            when files are finished or removed, and a terminal that is gone does not.
 
     Returns:
         The exit status; 2 after a mistake that the user can correct, 130 when interrupted.
     """
     if ends_process:
         open_closed_streams()
+        outlive_terminals()
+        end_as_interrupted()
     limit_threads()  # before PyTorch is imported
     atexit.register(gc.freeze)  # else the interpreter looks for cycles in all of PyTorch as it ends, a second
     try:
         return _status_of(main)
+    except Terminated as stop:
+        stop.end_process()
+        raise
     finally:
         if ends_process:
             die_of_interrupts()
@@ -244,6 +251,8 @@ def _status_of(main: Callable[[], int | None]) -> int:
         where = f'{error.filename}: ' if error.filename is not None else ''
         print(f'error: {where}{error.strerror}', file=sys.stderr)
         return 2
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130

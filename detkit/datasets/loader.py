@@ -295,7 +295,7 @@ def init_worker(worker_id: int) -> None:
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    for name in ('SIGINT', 'SIGUSR1'):
+    for name in ('SIGINT', 'SIGHUP', 'SIGUSR1'):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):

@@ -159,7 +159,7 @@ class BaseRunner(Elsewhere):
         self.logger = MMLogger.get_instance(
             self.experiment_name, log_level=self.cfg.get('log_level', 'INFO'), log_file=log_file, file_mode='a'
         )
-        self.console = Console(self.logger)
+        self.console = Console(self.logger, self.stop_signals)
         self._log_files = LogFiles(self.logger, self.console, capture_warnings=self._trains)
         self.message_hub = MessageHub.get_instance(self.experiment_name)
         self.scalar_log = ScalarLog(self.cfg.get('log_to') if self._trains else None, self.work_dir)

@@ -5,6 +5,8 @@ import sys
 
 from mmengine.dist import is_main_process
 
+from detkit.engine.stop_signals import StopSignals
+from detkit.utils.lost_streams import discard, outlived
 from detkit.utils.printable import is_terminal, printable
 from detkit.utils.progress import ProgressBar
 
@@ -16,10 +18,12 @@ class Console:
 
     Args:
         logger: the logger of the run.
+        stop_signals: by which training is stopped where the reader of the output has gone.
     """
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, stop_signals: StopSignals | None = None) -> None:
         self.logger = logger
+        self._stop_signals = stop_signals or StopSignals()
         self.is_terminal = is_terminal(sys.stdout)
         self._bar: ProgressBar | None = None
 
@@ -36,7 +40,7 @@ class Console:
         if self._bar is not None:
             self._bar.print(text)
         else:
-            _print(text)
+            self._print(text)
 
     def start_bar(self, title: str, total: int, done: int = 0, transient: bool = False) -> None:
         """Begin a progress bar over ``total`` steps; a transient one leaves no line when it is closed."""
@@ -60,7 +64,7 @@ class Console:
             self._bar.end(text)
             self._bar = None
         elif is_main_process():
-            _print(f'{title} {text}')
+            self._print(f'{title} {text}')
 
     def close(self) -> None:
         """Remove an open bar, for example after an error."""
@@ -68,15 +72,17 @@ class Console:
             self._bar.close()
             self._bar = None
 
-
-def _print(text: str) -> None:
-    """Print a line; one that a full disk has no space for is in the log file at most."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise  # the reader has gone, and with it the wish for the run
-    except OSError:
-        return
+    def _print(self, text: str) -> None:
+        """Print a line; one that a full disk has no space for is in the log file at most."""
+        try:
+            with outlived(sys.stdout):
+                print(text, flush=True)
+        except BrokenPipeError:  # the reader has gone, and with it the wish for the run
+            if not self._stop_signals.note_lost_reader():
+                raise
+            discard(sys.stdout)
+        except OSError:
+            return
 
 
 class ConsoleHandler(logging.Handler):

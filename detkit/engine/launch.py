@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce, get_world_size, init_dist
 from torch import distributed
 
 from detkit.utils.errors import ConfigError
+from detkit.utils.interrupts import end_at_once
 from detkit.utils.variables import number_in_variable
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -43,6 +44,7 @@ def init_distributed(launcher: str, device: str | None = None, backend: str | No
     if launcher == 'mpi' and not on_gpu:
         raise ConfigError("launcher='mpi' needs GPUs; use 'pytorch' (torchrun) on CPUs.")
     _check_variables(launcher, on_gpu)
+    end_at_once()
     if launcher == 'slurm':
         _set_main_address()
     if on_gpu:

@@ -41,6 +41,7 @@ from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.front_end import argument, changing, resuming
+from detkit.utils.interrupts import Terminated
 from detkit.utils.numbers import count_text
 
 
@@ -69,7 +70,7 @@ class Runner(BaseRunner):
 
         Raises:
             MemoryShortageError: the memory is too small for the batch.
-            TrainingStopped: SIGTERM, SIGINT or SIGUSR1 stopped it, and its state is saved.
+            TrainingStopped: SIGTERM, SIGINT, SIGHUP or SIGUSR1 stopped it, and its state is saved.
         """
         try:
             with explaining_memory_errors(self):
@@ -89,10 +90,11 @@ class Runner(BaseRunner):
                 f'{resuming()} goes on from there in {display_path(self.work_dir)} (exit status {stop.code})'
             )
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            by = interrupt.signal_name if isinstance(interrupt, Terminated) else 'hand'
             self.console.close()
             self.console.line(
-                f'stopped  by hand; {resuming()} goes on from the newest checkpoint in {display_path(self.work_dir)}'
+                f'stopped  by {by}; {resuming()} goes on from the newest checkpoint in {display_path(self.work_dir)}'
             )
             raise
         finally:

@@ -11,14 +11,15 @@ from detkit.engine.launch import largest_of_ranks
 
 # The exit status of a training that a signal stopped, and that --resume goes on with (EX_TEMPFAIL of sysexits.h).
 STOPPED_STATUS = 75
-_NAMES = ('SIGTERM', 'SIGINT', 'SIGUSR1')  # SIGUSR1: Slurm's warning before a job's end; Windows has none
+# SIGHUP: the terminal is closed; SIGUSR1: Slurm's warning before a job's end. Windows has neither.
+_NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1')
 
 
 class TrainingStopped(SystemExit):
     """Training ended after a signal, and can be resumed; where nothing handles it, the status is ``STOPPED_STATUS``.
 
     Attributes:
-        signal_name: 'SIGTERM', 'SIGINT' or 'SIGUSR1'.
+        signal_name: 'SIGTERM', 'SIGINT', 'SIGHUP' or 'SIGUSR1'; 'SIGPIPE' where the reader of the output has gone.
     """
 
     def __init__(self, signal_name: str) -> None:
@@ -34,7 +35,7 @@ class ValidationStopped(Exception):
 
 
 class StopSignals:
-    """A context in which SIGTERM, SIGINT and SIGUSR1 are noted instead of ending the process.
+    """A context in which SIGTERM, SIGINT, SIGHUP and SIGUSR1 are noted instead of ending the process.
 
     A second SIGINT raises ``KeyboardInterrupt``. Signals that the process ignores stay ignored. Outside the main
     thread, where Python handles no signals, the context does nothing.
@@ -48,10 +49,11 @@ class StopSignals:
     def __init__(self) -> None:
         self.received = 0
         self.ends_process = False
+        self._is_entered = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        self.received = 0
+        self.received, self._is_entered = 0, True
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler that is not Python's
@@ -59,6 +61,7 @@ class StopSignals:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._is_entered = False
         is_end = self.ends_process and kind is not None and issubclass(kind, TrainingStopped)
         for number, handler in self._previous.items():
             signal.signal(number, signal.SIG_IGN if is_end and number != signal.SIGINT else handler)
@@ -68,6 +71,13 @@ class StopSignals:
         if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = self.received or number
+
+    def note_lost_reader(self) -> bool:
+        """Note that the reader of the output has gone, as a signal; return whether training is stopped by it."""
+        number = getattr(signal, 'SIGPIPE', 0)  # which Python ignores
+        if self._is_entered:
+            self.received = self.received or number
+        return self._is_entered and number > 0
 
     def agreed(self) -> int:
         """Return the number of a signal that any process received, the same on all; each process must call it."""

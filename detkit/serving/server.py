@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -112,7 +114,7 @@ class Server(uvicorn.Server):
 def serve(
     app: ASGIApp, settings: ServeSettings, sock: socket.socket, on_ready: Callable[[], None] | None = None
 ) -> None:
-    """Answer requests at a socket until a signal comes (SIGTERM, SIGINT).
+    """Answer requests at a socket until a signal comes (SIGTERM, SIGINT, SIGHUP).
 
     Args:
         app: see ``create_app``.
@@ -120,7 +122,17 @@ def serve(
         sock: see ``listen``.
         on_ready: called when requests are answered.
     """
-    make_server(app, settings, on_ready).run(sockets=[sock])
+    server = make_server(app, settings, on_ready)
+    number = getattr(signal, 'SIGHUP', 0)  # which uvicorn leaves alone
+    is_ignored = not number or signal.getsignal(number) in (signal.SIG_IGN, None)
+    if is_ignored or threading.current_thread() is not threading.main_thread():
+        server.run(sockets=[sock])
+        return
+    previous = signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets=[sock])
+    finally:
+        signal.signal(number, previous)
 
 
 def make_server(app: ASGIApp, settings: ServeSettings, on_ready: Callable[[], None] | None = None) -> Server:

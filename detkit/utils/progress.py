@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
+from detkit.utils.lost_streams import outlived
 from detkit.utils.printable import is_terminal
 
 T = TypeVar('T')
@@ -15,7 +16,7 @@ _DELAY = 1.0
 
 
 class ProgressBar:
-    """A progress bar drawn by rich, from the calling thread only.
+    """A progress bar drawn by rich, from the calling thread only. Where the terminal is gone, it is drawn nowhere.
 
     Args:
         title: what stands before the bar.
@@ -40,7 +41,9 @@ class ProgressBar:
             transient=transient,
             console=Console(stderr=True) if on_stderr else None,
         )
-        self.progress.start()
+        self._stream = sys.stderr if on_stderr else sys.stdout
+        with outlived(self._stream):
+            self.progress.start()
         self.task = self.progress.add_task(title, total=total, completed=done, text='')
         self._drawn = 0.0
 
@@ -53,11 +56,13 @@ class ProgressBar:
         """Move the bar, and put a text behind it, where it is due or ``force`` says so."""
         if force or self.due:
             self._drawn = time.perf_counter()
-            self.progress.update(self.task, completed=done, text=text, refresh=True)
+            with outlived(self._stream):
+                self.progress.update(self.task, completed=done, text=text, refresh=True)
 
     def print(self, text: str) -> None:
         """Print a line above the bar."""
-        self.progress.console.print(text, markup=False, highlight=False)
+        with outlived(self._stream):
+            self.progress.console.print(text, markup=False, highlight=False)
 
     def end(self, text: str) -> None:
         """Close the bar when all is done, with a last text."""
@@ -67,7 +72,8 @@ class ProgressBar:
 
     def close(self) -> None:
         """Close the bar as it is."""
-        self.progress.stop()
+        with outlived(self._stream):
+            self.progress.stop()
 
 
 def track(items: Collection[T] | Iterator[T], title: str, total: int | None = None) -> Iterator[T]:

@@ -42,7 +42,7 @@ def stop_at(work_dir: Path, point: str, count: int, number: int, **changes) -> T
     return caught.value
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize('count', [1, 2, 4, 8])
 def test_a_checkpoint_of_that_very_iteration(straight, tmp_path, capsys, number, count):
     before = signal.getsignal(number)
@@ -140,7 +140,7 @@ runner.train()
 """
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.skipif(not hasattr(signal, 'sigwaitinfo'), reason='workers cannot ask who sent SIGTERM')
 def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path, one_thread, number):  # noqa: F811
     """A terminal and Slurm signal workers, too: the step still gets its batch, and the process its status."""
