@@ -38,6 +38,17 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
+def ends_camera(error: BaseException | None, image: SourceImage | None) -> bool:
+    """Return whether an error is the interrupt by which a camera or a stream ends, which has no other end.
+
+    Args:
+        error: None where there is none.
+        image: the last one.
+    """
+    endless = isinstance(image, VideoFrame) and image.info is not None and image.info.duration is None
+    return endless and isinstance(error, KeyboardInterrupt)
+
+
 class DrawnOutput:
     """A folder of drawn pictures and videos; a context manager, which finishes the video that is being written.
 
@@ -61,8 +72,7 @@ class DrawnOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        endless = self._last is not None and self._last.info is not None and self._last.info.duration is None
-        if error is None or (endless and isinstance(error, KeyboardInterrupt)):  # that is how a camera ends
+        if error is None or ends_camera(error, self._last):
             self.end_video()
         elif self._writer is not None:
             self._writer.discard()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detkit.inference.background import in_background
-from detkit.inference.drawn_output import DrawnOutput, check_sources_spared, make_folder
+from detkit.inference.drawn_output import DrawnOutput, check_sources_spared, ends_camera, make_folder
 from detkit.inference.folder_outputs import FolderOutputs
 from detkit.inference.predictor import Predictor
 from detkit.inference.reduced_result import reduced
@@ -107,7 +107,10 @@ class ResultFolder:
     ) -> None:
         if kind is None and self._last is not None and not self._has_columns:  # no image could be read
             self._add_rows(self._last)
-        self._stack.__exit__(kind, error, traceback)
+        if self._last is not None and ends_camera(error, self._last.source):
+            self._stack.close()
+        else:
+            self._stack.__exit__(kind, error, traceback)
 
     def add(self, result: Result, img: np.ndarray | None = None) -> str | None:
         """Write what is asked for of a result.

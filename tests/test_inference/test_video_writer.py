@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.structures import InstanceData
 
 pytest.importorskip('av')
 
@@ -18,12 +21,14 @@ from small_models import write_images, write_shallow_checkpoint
 from videos import ORIENTATIONS, draw_frame, overwrite, read_all, set_orientation, write_video
 
 from detkit.cli.main import main
-from detkit.inference import FolderOutputs, Predictor, Video
+from detkit.inference import FolderOutputs, Predictor, Result, ResultFolder, Video
 from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.to_folder import predict_to_folder
 from detkit.inference.track_to_folder import track_to_folder
 from detkit.inference.video_reader import VideoInfo, VideoReader
 from detkit.inference.video_writer import VideoWriter
+from detkit.models.detectors import ModelInfo
+from detkit.structures import DetDataSample
 from detkit.utils.errors import ConfigError
 from detkit.utils.files import SaveError
 
@@ -264,6 +269,23 @@ def test_an_interrupt_ends_the_video_of_a_camera_but_leaves_that_of_a_file_out(t
             raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.mp4', 'camera.mp4']
     assert len(read_all(tmp_path / 'camera.mp4')[0]) == 5
+
+
+def test_an_interrupt_ends_the_tables_of_a_camera_but_leaves_those_of_a_file_out(tmp_path):
+    outputs = FolderOutputs(pictures=False, save_json=True, save_csv=True)
+    frame = next(iter(Video(write_video(tmp_path / 'a.mp4', 5))))
+    sample = DetDataSample(metainfo=dict(ori_shape=(48, 64)))
+    bboxes = torch.tensor([[1.0, 2, 30, 40]])
+    sample.pred_instances = InstanceData(bboxes=bboxes, scores=torch.tensor([0.5]), labels=torch.tensor([0]))
+    for name, duration in (('file', 0.2), ('camera', None)):
+        info = VideoInfo(**{**vars(frame.info), 'duration': duration})
+        own = type(frame)(name, frame.content, None, frame.frame, frame.seconds, info)
+        with pytest.raises(KeyboardInterrupt), ResultFolder(tmp_path / name, outputs) as folder:
+            folder.add(Result.of_sample(own, sample, ModelInfo({}, ('a', 'b'))))
+            raise KeyboardInterrupt
+    assert not list((tmp_path / 'file').iterdir())
+    assert len((tmp_path / 'camera' / 'predictions.csv').read_text().splitlines()) == 2
+    assert len(json.loads((tmp_path / 'camera' / 'predictions.json').read_text())) == 1
 
 
 def test_the_process_holds_no_file_afterwards(tmp_path):
