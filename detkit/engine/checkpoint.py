@@ -1,5 +1,6 @@
 """Checkpoint files: plain types and tensors, written completely or not at all, read without running code."""
 
+import math
 import pickle
 import shutil
 import zipfile
@@ -292,23 +293,34 @@ class Resumable:
     weights: list[Path]
 
 
+def stated_epoch(path: Path) -> float:
+    """Return the epochs that a checkpoint's name states, as of ``epoch_7.pth``; infinity for any other name."""
+    name, _, number = path.stem.rpartition('_')
+    return int(number) if name == 'epoch' and number.isdecimal() else math.inf
+
+
 def find_resumable(folder: str | Path) -> Resumable:
-    """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact."""
+    """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact.
+
+    Files whose names state earlier epochs than that are not read, which takes a good part of a second each.
+    """
     damaged: dict[Path, str] = {}
-    weights, resumable = [], []
-    for path in sorted(Path(folder).glob('*.pth')):
+    weights, read = [], set()
+    progress = {path: (stated_epoch(path), 0, False) for path in Path(folder).glob('*.pth')}
+    while progress:
+        path = max(progress, key=lambda path: (progress[path], path))
         try:
-            checkpoint = load_checkpoint(path, mmap=True)
+            checkpoint = load_checkpoint(path, mmap=path not in read)
         except CheckpointError as error:
             damaged[path] = str(error)
+            del progress[path]
             continue
+        if path in read:
+            return Resumable(checkpoint, path, damaged, weights)
+        read.add(path)
         if 'loop' in checkpoint:
-            resumable.append(((*progress_of(checkpoint), path.name == 'last.pth'), path))
+            progress[path] = (*progress_of(checkpoint), path.name == 'last.pth')
         else:
             weights.append(path)
-    for _, path in sorted(resumable, reverse=True):
-        try:
-            return Resumable(load_checkpoint(path), path, damaged, weights)
-        except CheckpointError as error:
-            damaged[path] = str(error)
-    return Resumable(None, None, damaged, weights)
+            del progress[path]
+    return Resumable(None, None, damaged, sorted(weights))

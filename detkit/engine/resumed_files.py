@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detkit.engine.checkpoint import copy_checkpoint, load_checkpoint, progress_of
+from detkit.engine.checkpoint import copy_checkpoint, load_checkpoint, progress_of, stated_epoch
 from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE, SCALARS_FILE, display_path, is_same_folder
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import SaveError, save_error
@@ -35,8 +35,9 @@ def set_aside_later(folder: Path, source: Path) -> Path | None:
         SaveError: the disk is full or read-only.
     """
     own = _position(source)
-    found = [(path, _position(path)) for path in sorted(folder.glob('*.pth')) if not path.samefile(source)]
-    later = [path for path, position in found if position is not None and own is not None and position > own]
+    others = [path for path in sorted(folder.glob('*.pth')) if not path.samefile(source)]
+    found = [(path, _position(path)) for path in others if own is not None and stated_epoch(path) > own[0]]
+    later = [path for path, position in found if position is not None and position > own]
     if not later:
         return None
     number, aside = 1, folder / LATER_FOLDER

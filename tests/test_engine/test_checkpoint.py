@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,6 +145,28 @@ def test_the_furthest_is_that_of_the_epoch_whatever_its_length(tmp_path):
         {**a_checkpoint(5, loop={'batch': 50}), 'meta': {**a_checkpoint(5)['meta'], 'iter': 550}}, tmp_path / 'last.pth'
     )
     assert find_resumable(tmp_path).path.name == 'last.pth'
+
+
+def test_checkpoints_whose_names_state_earlier_epochs_are_not_read(tmp_path, monkeypatch):
+    names = {f'epoch_{epoch}.pth': epoch for epoch in range(1, 8)}
+    for name, epoch in {**names, 'last.pth': 5, 'epoch_best.pth': 4}.items():
+        save_checkpoint(a_checkpoint(epoch, loop={'batch': 0}), tmp_path / name)
+    read = set()
+
+    def load(path: Path, mmap: bool) -> dict:
+        read.add(path.name)
+        return load_checkpoint(path, mmap)
+
+    monkeypatch.setattr('detkit.engine.checkpoint.load_checkpoint', load)
+    assert find_resumable(tmp_path).path.name == 'epoch_7.pth'
+    assert read == {'epoch_7.pth', 'epoch_best.pth', 'last.pth'}
+    damaged = ('epoch_6.pth', 'epoch_7.pth', 'last.pth')
+    for name in damaged:
+        (tmp_path / name).write_bytes(b'PK')
+    read.clear()
+    found = find_resumable(tmp_path)
+    assert found.path.name == 'epoch_5.pth' and {path.name for path in found.damaged} == set(damaged)
+    assert read == {'epoch_best.pth', 'epoch_5.pth', *damaged}
 
 
 def test_a_hook_whose_state_cannot_be_saved(tmp_path):
