@@ -27,7 +27,7 @@ def convolve(conv: nn.Module, x: Tensor) -> Tensor:
     the processor's peak. Convolutions of 3x3 in float32 have it from matrix products there, and those with many
     channels all of their gradients from Winograd's algorithm. Results are those of the layer but for rounding.
     """
-    if not (has_slow_gradients() and _is_learnt(conv, x)):
+    if torch.compiler.is_compiling() or not (has_slow_gradients() and _is_learnt(conv, x)):
         return conv(x)
     if conv.stride == (1, 1) and is_faster(x, conv.weight):
         return trained_winograd_conv(x, conv.weight, conv.bias)
