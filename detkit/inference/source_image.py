@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -42,11 +42,13 @@ class SourceImage:
         name: its path or address; 'image3' for an image in memory, by its index in the source.
         content: the image where it is in memory: decoded ``(H, W, 3)`` uint8 RGB, encoded, or opened by Pillow.
         error: a sentence on why there is no image, where that is known without reading it.
+        address: what it is downloaded from, where that has a password, which ``name`` has not.
     """
 
     name: str
     content: np.ndarray | bytes | Image.Image | None = None
     error: str | None = None
+    address: str | None = field(default=None, repr=False)
 
     def read(self, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         """Return ``(H, W, 3)`` uint8 RGB, upright by its EXIF orientation.
@@ -119,7 +121,7 @@ class SourceImage:
         with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
             path = Path(folder) / 'image'
             try:
-                download(self.name, path, MAX_DOWNLOAD_BYTES)
+                download(self.address or self.name, path, MAX_DOWNLOAD_BYTES)
             except DownloadError as error:
                 raise DataError(f'{self.name} cannot be downloaded: {error}') from error
             return path.read_bytes()

@@ -27,6 +27,7 @@ from detkit.inference.memory_images import OpenedFile, arrays_of_tensor, check_a
 from detkit.inference.source_image import ADDRESS, SourceImage
 from detkit.inference.video import VIDEO_SUFFIXES, Video, VideoFrame
 from detkit.inference.video_reader import PROTOCOLS
+from detkit.utils.addresses import without_password
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.files import size_text
 
@@ -301,11 +302,11 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
     if scheme := ADDRESS.match(path):
         if scheme[1].lower() in ('http', 'https'):
             is_video = urlsplit(path).path.lower().endswith((*VIDEO_SUFFIXES, '.m3u8'))
-            return [Video(path) if is_video else SourceImage(path)]
+            return [Video(path) if is_video else SourceImage(without_password(path), address=path)]
         if scheme[1].lower() not in PROTOCOLS:
             raise DataError(
-                f"'{path}' is no address that images are read from; those begin with http:// or https://, and "
-                f'of videos also with {", ".join(f"{name}://" for name in PROTOCOLS if name not in ("http", "https"))}'
+                f"'{without_password(path)}' is no address that images are read from; those begin with http:// or "
+                f'https://, and of videos also with {", ".join(f"{name}://" for name in PROTOCOLS if name not in ("http", "https"))}'
                 f'{missing_reader(path)}'
             )
         return [Video(path)]

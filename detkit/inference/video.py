@@ -6,12 +6,13 @@ import math
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from detkit.inference.read_ahead import read_ahead
 from detkit.inference.source_image import ADDRESS, SourceImage
 from detkit.inference.video_reader import PROTOCOLS, VideoInfo, VideoReader
+from detkit.utils.addresses import without_password
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.limits import MAX_PIXELS
 from detkit.utils.printable import printable
@@ -63,7 +64,7 @@ class Video:
         MissingPackageError: when it is opened: PyAV is not installed.
     """
 
-    source: str | os.PathLike | int
+    source: str | os.PathLike | int = field(repr=False)
     stride: int = 1
     start: float = 0.0
     stop: float = math.inf
@@ -90,8 +91,8 @@ class Video:
 
     @property
     def name(self) -> str:
-        """Its path or address; 'camera0' for a camera by its number."""
-        return f'camera{self.source}' if isinstance(self.source, int) else os.fspath(self.source)
+        """Its path, or its address without a password; 'camera0' for a camera by its number."""
+        return f'camera{self.source}' if isinstance(self.source, int) else without_password(os.fspath(self.source))
 
     @property
     def scheme(self) -> str:
@@ -136,7 +137,7 @@ class Video:
         return read_ahead(self._frames(), depth, drop_late=self.is_live)
 
     def _open(self, start: float) -> VideoReader:
-        name = self.source if isinstance(self.source, int) else self.name
+        name = self.source if isinstance(self.source, int) else os.fspath(self.source)
         return VideoReader(name, self.scheme, start, self.timeout, self.max_pixels)
 
     def _frames(self) -> Generator[VideoFrame, None, None]:
@@ -153,7 +154,7 @@ class Video:
                         if seconds <= last:
                             continue  # it was there before the stream broke off
                         if count % self.stride == 0:
-                            yield VideoFrame(self.name, read(), None, count, seconds, reader.info)
+                            yield VideoFrame(self.name, read(), frame=count, seconds=seconds, info=reader.info)
                         count, last, failures = count + 1, seconds, 0
                 problem = reader.problem
             except DataError as error:
@@ -165,7 +166,7 @@ class Video:
             if self.scheme in ('', 'camera') or failures == self.reconnects:
                 again = f', also when it is opened again {failures} times' if failures else ''
                 text = f'{self.name} {problem}{again}; {count} of its frames were read'
-                yield VideoFrame(self.name, None, text, count, max(last, 0.0))
+                yield VideoFrame(self.name, error=text, frame=count, seconds=max(last, 0.0))
                 return
             failures += 1
             print(printable(f'{self.name} {problem}; it is opened again ({failures} of {self.reconnects})'))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detkit.utils.addresses import without_password
 from detkit.utils.errors import DataError, MissingPackageError
 from detkit.utils.limits import PIXELS_VARIABLE
 
@@ -87,7 +88,8 @@ class VideoReader:
 
     def __init__(self, name: str | int, scheme: str, start: float, timeout: float, max_pixels: int) -> None:
         self._av = import_av()
-        self._name, self._start, self._max_pixels = name, start, max_pixels
+        self._name = without_password(name) if isinstance(name, str) else name
+        self._start, self._max_pixels = start, max_pixels
         self.problem: str | None = None
         self._container = open_container(name, scheme, timeout)
         try:
@@ -101,7 +103,8 @@ class VideoReader:
             if first is None:
                 after = f' after {start:g} seconds' if start else ''
                 problem = self._because()
-                raise DataError(f'{name} has no frame that can be read{after}{f"; it {problem}" if problem else ""}')
+                because = f'; it {problem}' if problem else ''
+                raise DataError(f'{self._name} has no frame that can be read{after}{because}')
             self._first = first
             self._orientation = _orientation_of(first[1])
             self.info = self._read_info()
@@ -277,7 +280,7 @@ def open_container(name: str | int, scheme: str = '', timeout: float | None = No
         elif name.partition('?')[0].lower().endswith('.m3u8'):  # it names more addresses, but no files
             formats = f'{_FORMATS},hls,aac,mp3,webvtt'
     options |= {'format_whitelist': formats, 'protocol_whitelist': protocols}
-    title = f'camera {name}' if isinstance(name, int) else name
+    title = f'camera {name}' if isinstance(name, int) else without_password(name)
     began = time.monotonic()
     try:
         return av.open(file, 'r', form, options, timeout=(timeout, timeout) if scheme else None)

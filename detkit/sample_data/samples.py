@@ -14,6 +14,7 @@ from detkit.sample_data.coco8 import render_coco8_seg
 from detkit.sample_data.coco8_pose import render_coco8_pose
 from detkit.sample_data.dota8 import render_dota8
 from detkit.sample_data.weather import render_weather
+from detkit.utils.addresses import without_password
 from detkit.utils.download import DownloadError, download, unpack
 from detkit.utils.errors import DataError, nearest
 from detkit.utils.files import locked
@@ -148,7 +149,7 @@ def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
                 fetched.replace(root)
                 return 'downloaded', ''
             except DownloadError as error:
-                why = f'{amount} (no download from {url}: {error})'
+                why = f'{amount} (no download from {without_password(url)}: {error})'
         sample.render(drawn)
         drawn.replace(root)
         return 'rendered', why

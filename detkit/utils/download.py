@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import json
@@ -17,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import quote, urlsplit
 
+from detkit.utils.addresses import split_user
 from detkit.utils.errors import DetkitError
 from detkit.utils.files import ZIP_ERRORS, draft_folder, write_text
 from detkit.utils.printable import is_terminal
@@ -48,7 +50,7 @@ def download(
     """Fetch ``url`` into the new file ``path``.
 
     Args:
-        url: the address of the file.
+        url: the address of the file; a user and a password in it are given to its server alone (HTTP Basic).
         path: the file to write.
         max_bytes: the largest size that is accepted.
         sha256: checksum of the file or the first digits of it, if known.
@@ -161,9 +163,18 @@ def _read_validator(state: Path, url: str) -> str:
     """Return the validator of the part of ``url``; empty where there is none, and the part is of no use."""
     try:
         content = json.loads(state.read_text(encoding='utf-8'))
-        return str(content['validator']) if content['url'] == url else ''
+        return str(content['validator']) if content['url'] == _requested(url)[0] else ''
     except (OSError, ValueError, KeyError, TypeError):
         return ''
+
+
+def _requested(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the address that is asked for, and the user and the password to give.
+
+    An address as a browser shows it has letters and spaces that a request spells out.
+    """
+    url, user = split_user(url)
+    return quote(url, safe="%/:=&?~#+!$,;'@()*[]"), user
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
@@ -201,8 +212,8 @@ class _Transfer:
     def __init__(
         self, url: str, path: Path, max_bytes: int, start: int = 0, validator: str = '', state: Path | None = None
     ) -> None:
-        # An address as a browser shows it has letters and spaces that a request spells out.
-        self.url, self.path, self.max_bytes = quote(url, safe="%/:=&?~#+!$,;'@()*[]"), path, max_bytes
+        self.url, self.user = _requested(url)
+        self.path, self.max_bytes = path, max_bytes
         self.start, self.validator, self.state = start, validator, state
         self.last_byte = time.monotonic()
         self.received, self.expected = 0, None
@@ -242,13 +253,13 @@ class _Transfer:
             headers |= {'Range': f'bytes={self.start}-', 'If-Range': self.validator}
         opener = urllib.request.build_opener(_CheckedRedirects())
         try:
-            response = opener.open(urllib.request.Request(self.url, headers=headers), timeout=FIRST_BYTE_SECONDS)
+            response = opener.open(self._request(headers), timeout=FIRST_BYTE_SECONDS)
         except urllib.error.HTTPError as error:
             if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not self.start:
                 raise
             error.close()
             del headers['Range'], headers['If-Range']  # the part is as long as the file, or longer: begin anew
-            response = opener.open(urllib.request.Request(self.url, headers=headers), timeout=FIRST_BYTE_SECONDS)
+            response = opener.open(self._request(headers), timeout=FIRST_BYTE_SECONDS)
         with response:
             if response.headers.get_content_type() == 'text/html':
                 raise http.client.HTTPException(
@@ -273,6 +284,13 @@ class _Transfer:
                         file.write(block)
         if self.expected is not None and self.received != self.expected:
             raise http.client.HTTPException(f'only {self.received} of {self.expected} bytes arrived')
+
+    def _request(self, headers: dict[str, str]) -> urllib.request.Request:
+        request = urllib.request.Request(self.url, headers=headers)
+        if self.user is not None:
+            token = base64.b64encode(':'.join(self.user).encode()).decode()
+            request.add_unredirected_header('Authorization', f'Basic {token}')
+        return request
 
     def _goes_on(self, response: http.client.HTTPResponse) -> bool:
         """Return whether an answer is the rest of the file.

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from detkit.utils.addresses import without_password
 from detkit.utils.cache import CACHE_VARIABLE, cache_folder
 from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError, download_resumed, file_sha256, is_web_address
 from detkit.utils.errors import CheckpointError
@@ -104,8 +105,9 @@ def _fetch(entry: Entry, file: RemoteFile, path: Path, patience: float) -> str:
             return _copy_checked(Path(url), file, path)
         return download_resumed(url, path, file.num_bytes or _MAX_BYTES, file.num_bytes, file.sha256, patience)
     except (DownloadError, OSError) as error:
+        where = f' from {without_password(url)}' if url else ''
         raise CheckpointError(
-            f'the weights {entry.name} could not be fetched{f" from {url}" if url else ""} ({error}). Fetch {file.url} '
+            f'the weights {entry.name} could not be fetched{where} ({error}). Fetch {without_password(file.url)} '
             f'on a machine with a network and put the file at {path}, or give it: detkit zoo fetch {entry.name} '
             f'--file {file.name}'
         ) from error
@@ -114,7 +116,7 @@ def _fetch(entry: Entry, file: RemoteFile, path: Path, patience: float) -> str:
 def _copy_given(given: Path, file: RemoteFile, path: Path, record: Path) -> None:
     if not given.is_file():
         kind = 'is a folder' if given.is_dir() else 'does not exist'
-        raise CheckpointError(f'{given} {kind}; give {file.name}, fetched from {file.url}')
+        raise CheckpointError(f'{given} {kind}; give {file.name}, fetched from {without_password(file.url)}')
     problem = _problem(file, given, file_sha256(given))
     if problem:
         raise CheckpointError(f'{given} is another file than {file.url}: {problem}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from detkit.utils.addresses import without_password
 from detkit.utils.errors import ConfigError, nearest
 from detkit.utils.files import size_text
 from detkit.utils.tables import text_table
@@ -69,7 +70,7 @@ def describe(name: str) -> str:
             digest = f'SHA-256 {file.sha256}{"" if len(file.sha256) == 64 else "..."}'
         else:
             digest = 'a digest that is not known: that of the first use counts'
-        lines.append(f'file       {address_of(entry, file) or file.url}, {size}, {digest}')
+        lines.append(f'file       {without_password(address_of(entry, file) or file.url)}, {size}, {digest}')
     lines.append(f'here       {path or f"no; by hand it goes to {entry_folder(entry) / entry.files[0].name}"}')
     return '\n'.join(lines)
 

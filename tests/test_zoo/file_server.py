@@ -44,6 +44,7 @@ class FileServer(http.server.ThreadingHTTPServer):
     Attributes:
         files: what is served, by path.
         requests: the path and the Range header of every request.
+        passwords: the Authorization header of every request.
         release: set to end all stalls.
     """
 
@@ -53,6 +54,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), _Handler)
         self.files: dict[str, Served] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.passwords: list[str | None] = []
         self.release = threading.Event()
 
     @property
@@ -65,6 +67,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers.get('Range')))
+        self.server.passwords.append(self.headers.get('Authorization'))
         served = self.server.files.get(self.path)
         if served is None:
             self.send_error(404)
