@@ -48,7 +48,7 @@ class SourceImage:
     name: str
     content: np.ndarray | bytes | Image.Image | None = None
     error: str | None = None
-    address: str | None = field(default=None, repr=False)
+    address: str | None = field(default=None, repr=False, kw_only=True)
 
     def read(self, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         """Return ``(H, W, 3)`` uint8 RGB, upright by its EXIF orientation.

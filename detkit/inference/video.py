@@ -154,7 +154,7 @@ class Video:
                         if seconds <= last:
                             continue  # it was there before the stream broke off
                         if count % self.stride == 0:
-                            yield VideoFrame(self.name, read(), frame=count, seconds=seconds, info=reader.info)
+                            yield VideoFrame(self.name, read(), None, count, seconds, reader.info)
                         count, last, failures = count + 1, seconds, 0
                 problem = reader.problem
             except DataError as error:
@@ -166,7 +166,7 @@ class Video:
             if self.scheme in ('', 'camera') or failures == self.reconnects:
                 again = f', also when it is opened again {failures} times' if failures else ''
                 text = f'{self.name} {problem}{again}; {count} of its frames were read'
-                yield VideoFrame(self.name, error=text, frame=count, seconds=max(last, 0.0))
+                yield VideoFrame(self.name, None, text, count, max(last, 0.0))
                 return
             failures += 1
             print(printable(f'{self.name} {problem}; it is opened again ({failures} of {self.reconnects})'))
