@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,10 +176,11 @@ def _differences(
         why = '' if part is None else f'. The results of its {part} change from call to call: let eval() end that'
         if not gives_numbers(model, plan.size):
             why = '. The model itself computes values that are not a number: its weights are of no use'
+        accepted = '' if why else _acceptance(differences, plan)
         why = why or _why_less_precise(model, plan, settings.tolerance, description, pictures)
         raise ExportError(
             f'the exported network differs from PyTorch: {"; ".join(failures)}{why}. The file is kept as {failed} for '
-            f'a look at it'
+            f'a look at it{accepted}'
         )
     return differences
 
@@ -201,6 +204,14 @@ def _why_less_precise(
         return f'. Its weights are too coarse in half precision; rounded so in PyTorch, {"; ".join(found)}: {remedy}'
     computes = f'what {plan.format.title} computes is not'
     return f'. Its weights rounded to half precision are fine in PyTorch; {computes}: {remedy}'
+
+
+def _acceptance(differences: Differences, plan: Plan) -> str:
+    """Return how to accept a file of a lower precision, where nothing but its boxes differs by too much."""
+    if plan.precision == 'float32' or differences.failures(plan, sys.float_info.max):
+        return ''
+    pixels = math.ceil(differences.means['bboxes'] if plan.int8 else differences.bboxes)
+    return f'; where detkit test finds its metrics as good, {argument("tolerance", str(pixels))} accepts it'
 
 
 class _RoundedWeights:

@@ -121,9 +121,13 @@ def test_half_precision_that_is_too_coarse_says_why_and_what_to_do(name, images,
         r'differs from PyTorch: boxes differ by \S+ px, more than 1e-09. Its weights are too coarse in half '
         r'precision; rounded so in PyTorch, boxes differ by \S+ px, more than 1e-09: leave half=True out'
     )
-    with pytest.raises(ExportError, match=sentence):
-        model = build_task(name, 64, shallow=name == 'yolov8 det')
+    model = build_task(name, 64, shallow=name == 'yolov8 det')
+    with pytest.raises(ExportError, match=sentence) as refusal:
         export_detector(model, tmp_path / 'model.xml', settings, images)
+    offer = r'; where detkit test finds its metrics as good, tolerance=(\d+) accepts it$'
+    accepted = re.search(offer, str(refusal.value))
+    export_detector(model, tmp_path / 'model.xml', replace(settings, tolerance=float(accepted[1])), images)
+    assert (tmp_path / 'model.xml').is_file()
 
 
 def test_half_precision_that_only_the_file_has_wrong_is_no_fault_of_the_weights(images, tmp_path, monkeypatch):
