@@ -210,8 +210,9 @@ def _acceptance(differences: Differences, plan: Plan) -> str:
     """Return how to accept a file of a lower precision, where nothing but its boxes differs by too much."""
     if plan.precision == 'float32' or differences.failures(plan, sys.float_info.max):
         return ''
-    pixels = math.ceil(differences.means['bboxes'] if plan.int8 else differences.bboxes)
-    return f'; where detkit test finds its metrics as good, {argument("tolerance", str(pixels))} accepts it'
+    pixels = str(math.ceil(differences.means['bboxes'] if plan.int8 else differences.bboxes))
+    accepting = argument('tolerance', pixels, f'--tolerance {pixels}')
+    return f'; where detkit test finds its metrics as good, {accepting} accepts it'
 
 
 class _RoundedWeights:

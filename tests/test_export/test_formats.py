@@ -13,13 +13,14 @@ from torch.utils._pytree import tree_map
 
 from detkit.export import ExportSettings, export_detector
 from detkit.export.check import Differences, Means, _add_means, _count_matches
-from detkit.export.exporting import ExportError
+from detkit.export.exporting import ExportError, _acceptance
 from detkit.export.format import all_formats, find_format
 from detkit.export.formats.openvino import OpenVinoSession
 from detkit.export.plan import make_plan
 from detkit.export.repetition import changing_part
 from detkit.inference import Predictor, init_detector
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.front_end import at_the_command_line
 
 
 @pytest.fixture(scope='module')
@@ -128,6 +129,15 @@ def test_half_precision_that_is_too_coarse_says_why_and_what_to_do(name, images,
     accepted = re.search(offer, str(refusal.value))
     export_detector(model, tmp_path / 'model.xml', replace(settings, tolerance=float(accepted[1])), images)
     assert (tmp_path / 'model.xml').is_file()
+
+
+def test_what_accepts_a_file_is_named_as_the_user_gives_it():
+    plan = make_plan(build_task('yolov8 det', 64), ExportSettings('openvino', img_size=64, half=True, dynamic=False))
+    assert _acceptance(Differences(bboxes=8.5), plan).endswith('tolerance=9 accepts it')
+    assert _acceptance(Differences(bboxes=8.5, scores=1.0), plan) == ''
+    assert _acceptance(Differences(bboxes=float('nan')), plan) == ''
+    with at_the_command_line():
+        assert _acceptance(Differences(bboxes=8.5), plan).endswith(' --tolerance 9 accepts it')
 
 
 def test_half_precision_that_only_the_file_has_wrong_is_no_fault_of_the_weights(images, tmp_path, monkeypatch):
