@@ -22,7 +22,7 @@ from detkit.engine.run_folder import run_of_config
 from detkit.export.opening import is_exported, read_exported
 from detkit.inference.model import PREDICTION_KEYS, config_of_text, detector_of_content, init_detector
 from detkit.models.layers.fuse import fuse_conv_bn
-from detkit.utils.errors import CheckpointError, ConfigError, nearest, working_folder
+from detkit.utils.errors import CheckpointError, ConfigError, absence, nearest, working_folder
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
         return OpenedExport(text, path, runtime, config_of_text(description.config, str(path)))
     if not path.is_file():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise CheckpointError(f'{text} does not exist{working_folder(path)}.{nearest(path.name, beside)}')
+        raise CheckpointError(f'{text} {absence(path)}{working_folder(path)}.{nearest(path.name, beside)}')
     if not is_foreign(path):
         return OpenedWeights(text, path, load_checkpoint(path, mmap=True)['meta'])
     converted = load_foreign(path, configs_folder())

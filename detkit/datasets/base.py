@@ -26,7 +26,7 @@ from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
 from detkit.structures.annotations import Record
 from detkit.structures.keypoints import fill_metainfo
 from detkit.structures.sample import Sample
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, absence, nearest
 from detkit.utils.front_end import changing
 from detkit.utils.progress import track
 from detkit.utils.text_files import is_printable
@@ -275,7 +275,7 @@ class DetDataset(PipelineDataset):
             prepare(root)
         elif self.data_root and not root.exists():
             raise DataError(
-                f'the data folder {self.data_root} does not exist (working directory {Path.cwd()}); '
+                f'the data folder {self.data_root} {absence(root)} (working directory {Path.cwd()}); '
                 f'set data_root to where the data lies, for example by {changing("data_root", "PATH")}'
             )
 
@@ -289,7 +289,10 @@ class DetDataset(PipelineDataset):
     def _check_loaded(self, records: Records) -> None:
         self._check_images(records)
         if not self.metainfo.get('classes') and self.names_classes:
-            raise DataError(f"{self._name()} names no classes: set metainfo=dict(classes=('name', ...))")
+            raise DataError(
+                f"{self._name()} names no classes{self._first_skipped()}; set metainfo=dict(classes=('name', ...)), or "
+                'correct the annotations'
+            )
         self.metainfo['classes'] = tuple(self.metainfo['classes'])
         refuse_repeated(self.metainfo['classes'], self._name())
         for name in (*self.metainfo['classes'], *(self.metainfo.get('keypoint_names') or ())):
@@ -301,10 +304,12 @@ class DetDataset(PipelineDataset):
 
     def _check_images(self, records: Records) -> None:
         if not records:
-            count = len(self.skipped)
-            hints = [f': {count} skipped, the first, {skip.path}, {skip.reason}' for skip in self.skipped[:1]]
-            hints += [f'; left out: {line}' for line in skip_lines(self.unused)]
-            raise DataError(f'{self._name()} has no image{"".join(hints)}')
+            hints = [f'; left out: {line}' for line in skip_lines(self.unused)]
+            raise DataError(f'{self._name()} has no image{self._first_skipped()}{"".join(hints)}')
+
+    def _first_skipped(self) -> str:
+        found = [f': {len(self.skipped)} skipped, the first, {skip.path}, {skip.reason}' for skip in self.skipped[:1]]
+        return ''.join(found)
 
     def _map_classes(self, records: Records, class_map: Mapping[str, str | None]) -> Records:
         former = self.metainfo['classes']

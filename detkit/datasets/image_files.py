@@ -23,7 +23,7 @@ from detkit.datasets.image_readers import read_own
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, list_skips
 from detkit.structures.annotations import Record
-from detkit.utils.errors import DataError
+from detkit.utils.errors import DataError, absence
 from detkit.utils.limits import MAX_FILE_BYTES, MAX_PIXELS
 from detkit.utils.progress import track
 from detkit.utils.text_files import read_text
@@ -72,7 +72,7 @@ def list_images(folder: str | os.PathLike) -> list[str]:
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
-        raise DataError(f'the image folder {folder!r} does not exist')
+        raise DataError(f'the image folder {folder!r} {absence(folder)}')
     found = images_below(folder)
     if not found:
         unread = len(unread_images(folder))

@@ -16,7 +16,15 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.registry import WEIGHTS_BY_NAME
-from detkit.utils.errors import CheckpointError, ComponentError, first_line, refuse_long_name, shorten, working_folder
+from detkit.utils.errors import (
+    CheckpointError,
+    ComponentError,
+    absence,
+    first_line,
+    refuse_long_name,
+    shorten,
+    working_folder,
+)
 from detkit.utils.file_kinds import KINDS, kind_of
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, has_finite_sum, is_zip, load_plain, open_stored
@@ -160,7 +168,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """
     path = find_checkpoint(path)
     if not path.is_file():
-        where = f'is a folder without {" or ".join(OF_A_RUN)}' if path.is_dir() else 'does not exist'
+        where = f'is a folder without {" or ".join(OF_A_RUN)}' if path.is_dir() else absence(path)
         raise CheckpointError(
             f'Checkpoint {path} {where}{working_folder(path)}; give the path of a .pth file such as '
             'work_dirs/<run>/best.pth, or a name that `detkit zoo list` shows.'

@@ -17,7 +17,7 @@ from detkit.inference.model import check_config_of_file, config_of_text, naming
 from detkit.models.detectors import ModelInfo
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.registry import DETECTORS, EXPORTED_MODELS
-from detkit.utils.errors import CheckpointError, ConfigError, working_folder
+from detkit.utils.errors import CheckpointError, ConfigError, absence, working_folder
 from detkit.utils.without_memory import without_memory
 
 
@@ -65,7 +65,7 @@ def read_exported(path: Path, runtime: str | None = None) -> tuple[ExportFormat,
     if fmt is None:
         raise CheckpointError(f'{path} is no exported file; give one that detkit export wrote')
     if not fmt.exists(path):
-        raise CheckpointError(f'{path} does not exist{working_folder(path)}')
+        raise CheckpointError(f'{path} {absence(path)}{working_folder(path)}')
     check_runtime(fmt, path, runtime)
     fmt.require()
     description = parse_description(fmt.read_description(path), path)

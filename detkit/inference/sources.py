@@ -28,7 +28,7 @@ from detkit.inference.source_image import ADDRESS, SourceImage
 from detkit.inference.video import VIDEO_SUFFIXES, Video, VideoFrame
 from detkit.inference.video_reader import PROTOCOLS
 from detkit.utils.addresses import without_password
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, absence, nearest
 from detkit.utils.files import size_text
 
 __all__ = [
@@ -327,8 +327,8 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
     if path.isdecimal() and len(path) < 4:
         return [Video(int(path))]
     folder = Path(path).parent
-    beside = os.listdir(folder) if os.path.isdir(folder) else []
-    raise DataError(f"the source '{path}' does not exist.{nearest(Path(path).name, beside)}")
+    beside = os.listdir(folder) if os.path.isdir(folder) and not os.path.lexists(path) else []
+    raise DataError(f"the source '{path}' {absence(path)}.{nearest(Path(path).name, beside)}")
 
 
 def _of_file(path: str) -> SourceImage | Video:

@@ -94,6 +94,17 @@ def refuse_long_name(path: str | os.PathLike, kind: type[DetkitError]) -> None:
         return
 
 
+def absence(path: str | os.PathLike) -> str:
+    """Return how a path fails to be the file or the folder that is expected there, to follow its name in an error."""
+    if not os.path.lexists(path):
+        return 'does not exist'
+    if not os.path.exists(path):
+        return f'is a link to {os.readlink(path)!r}, which does not exist'
+    if os.path.isdir(path):
+        return 'is a folder'
+    return 'is a file' if os.path.isfile(path) else 'is a pipe, a socket or a device'
+
+
 def working_folder(*parts: str | os.PathLike) -> str:
     """Return " (working directory ...)" for an error on a path that starts from it, and nothing for an absolute one.
 

@@ -179,6 +179,12 @@ def test_images_alone(tmp_path):
         annotations_of(root, annotations=None)
 
 
+def test_no_class_is_known_as_all_objects_are_broken(tmp_path):
+    root = write_one(tmp_path, CAT.replace('<xmin>', '<xmin>nan'))
+    with pytest.raises(DataError, match=r'names no classes: 1 skipped, the first, .*a\.xml, .*nan.*; set metainfo'):
+        annotations_of(root)
+
+
 def test_the_image_may_be_named_in_the_file_alone(tmp_path):
     root = write_one(tmp_path, CAT)
     (root / 'Annotations' / 'a.xml').rename(root / 'Annotations' / 'label1.xml')

@@ -1,5 +1,6 @@
 import io
 import itertools
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -221,12 +222,16 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
         ('notes.txt', 'is no image'),
         ('*.gif', 'no image and no video fits'),
         ('nowhere/x.jpg', 'does not exist'),
+        ('link.jpg', r"link\.jpg' is a link to 'gone\.jpg', which does not exist\.$"),
+        ('pipe.jpg', r"pipe\.jpg' is a pipe, a socket or a device\.$"),
         ('empty', 'holds no image'),
         ('*.txt', '1 other files'),
     ],
 )
 def test_sources_without_an_image(folder: Path, source: str, text: str):
     (folder / 'empty').mkdir()
+    (folder / 'link.jpg').symlink_to('gone.jpg')
+    os.mkfifo(folder / 'pipe.jpg')
     with pytest.raises(DataError, match=text):
         find_images(str(folder / source))
 

@@ -67,6 +67,23 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     return folders, empty
 
 
+def summarize_runs(folders: Sequence[str | Path]) -> tuple[list[RunSummary], list[str]]:
+    """Return the summaries of runs, and a sentence on each of them whose results cannot be used.
+
+    Raises:
+        DataError: none can be used.
+    """
+    summaries, failed = [], []
+    for folder in folders:
+        try:
+            summaries.append(summarize_run(folder))
+        except DataError as error:
+            failed.append(str(error))
+    if failed and not summaries:
+        raise DataError(failed[0])
+    return summaries, failed
+
+
 def summarize_run(folder: str | Path) -> RunSummary:
     """Read a run's results, and what its checkpoints say of the model.
 

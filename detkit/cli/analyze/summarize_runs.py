@@ -21,9 +21,10 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from detkit.analysis.runs.run_table import find_runs, run_table, summarize_run
+    from detkit.analysis.runs.run_table import find_runs, run_table, summarize_runs
 
     folders, empty = find_runs(args.runs)
-    print(run_table([summarize_run(folder) for folder in folders], args.metrics, args.markdown))
-    for path in empty:
-        print(f'no results in {path}')
+    summaries, failed = summarize_runs(folders)
+    print(run_table(summaries, args.metrics, args.markdown))
+    for line in (*(f'no results in {path}' for path in empty), *(f'left out: {error}' for error in failed)):
+        print(line)

@@ -22,7 +22,7 @@ from detkit.datasets.skips import MISSING_IMAGE, Skip, check_skips, list_skips
 from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.render import Render
 from detkit.registry import DATASETS
-from detkit.utils.errors import DataError, nearest, shorten, working_folder
+from detkit.utils.errors import DataError, absence, nearest, shorten, working_folder
 
 # Category ids that are labels are below it.
 _MOST_CLASSES = 100_000
@@ -136,7 +136,7 @@ class CocoFileDataset(DetDataset):
         folder = Path(self.data_root) / self.img_prefix
         if not folder.is_dir():
             raise DataError(
-                f'the image folder {str(folder)!r} does not exist. Correct img_prefix (relative to '
+                f'the image folder {str(folder)!r} {absence(folder)}. Correct img_prefix (relative to '
                 f'data_root={self.data_root!r}) in the config of the dataset.'
             )
         images = find_images(read_images(entries, ann_file), folder, ann_file)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 
-from detkit.utils.errors import DataError
+from detkit.utils.errors import DataError, absence
 from detkit.utils.json_files import parse_json
 from detkit.utils.text_files import check_regular, is_printable, read_text
 
@@ -100,7 +100,8 @@ def load_json(ann_file: str) -> dict[str, list]:
     check_regular(ann_file, 'annotation file')
     if not os.path.isfile(ann_file):
         raise DataError(
-            f'the annotation file {ann_file!r} does not exist. Set ann_file (relative to data_root) to a COCO json.'
+            f'the annotation file {ann_file!r} {absence(ann_file)}. Set ann_file (relative to data_root) to a COCO '
+            'json.'
         )
     content = parse_json(read_text(ann_file, 'annotation file'), f'the annotation file {ann_file!r}', _LISTS)
     for key in _LISTS:

@@ -19,7 +19,7 @@ from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record, SegmentFile
-from detkit.utils.errors import DataError
+from detkit.utils.errors import DataError, absence
 
 
 @DATASETS.register_module()
@@ -65,7 +65,7 @@ class CocoPanopticDataset(CocoFileDataset):
         folder = Path(self.data_root) / self.seg_prefix
         if not folder.is_dir():
             raise DataError(
-                f'the folder of panoptic PNGs {str(folder)!r} does not exist. Unpack the archive that came with '
+                f'the folder of panoptic PNGs {str(folder)!r} {absence(folder)}. Unpack the archive that came with '
                 f'{ann_file!r}, or set seg_prefix (relative to data_root={self.data_root!r}).'
             )
         self._names = {category['id']: category['name'] for category in categories}

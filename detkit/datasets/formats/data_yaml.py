@@ -15,7 +15,7 @@ import yaml
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
 from detkit.structures.keypoints import check_shape
-from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
+from detkit.utils.errors import ConfigError, DataError, absence, nearest, working_folder
 from detkit.utils.front_end import changing, data_argument
 from detkit.utils.text_files import read_text
 
@@ -113,7 +113,7 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
     path = Path(path)
     if not os.path.isfile(path):
         raise DataError(
-            f'the data yaml {str(path)!r} does not exist{working_folder(path)}. Give the file as '
+            f'the data yaml {str(path)!r} {absence(path)}{working_folder(path)}. Give the file as '
             f'{data_argument("data_yaml")}, or leave it out.'
         )
     return parse_data_yaml(read_text(path, 'data yaml', _MAX_BYTES), path, data_root)

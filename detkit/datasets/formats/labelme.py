@@ -27,7 +27,7 @@ from detkit.datasets.image_files import HEADER_ERRORS, files_below, is_image_nam
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
 from detkit.registry import DATASETS
-from detkit.utils.errors import DataError
+from detkit.utils.errors import DataError, absence
 from detkit.utils.json_files import read_json
 
 __all__ = ['LabelmeDataset']
@@ -109,7 +109,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, dict], list[Skip]]:
     """Return the contents of the json files below a folder by path, and those that are no labelme files."""
     if not folder.is_dir():
         raise DataError(
-            f'the folder {str(folder)!r} does not exist. Set annotations (relative to data_root) to the folder of '
+            f'the folder {str(folder)!r} {absence(folder)}. Set annotations (relative to data_root) to the folder of '
             "labelme's json files."
         )
     paths = [path for path in files_below(folder) if path.lower().endswith('.json')]

@@ -18,7 +18,7 @@ from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
 from detkit.datasets.image_files import images_below, read_image_sizes, unread_images, unreadable
 from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.registry import DATASETS
-from detkit.utils.errors import DataError, nearest
+from detkit.utils.errors import DataError, absence, nearest
 from detkit.utils.numbers import parse_float
 from detkit.utils.text_files import open_text, read_lines, read_text
 
@@ -128,7 +128,7 @@ class OpenImagesDataset(DetDataset):
         folder = str(Path(self.data_root) / self.images)
         if not os.path.isdir(folder):
             raise DataError(
-                f'the image folder {folder!r} does not exist. Correct images (relative to '
+                f'the image folder {folder!r} {absence(folder)}. Correct images (relative to '
                 f'data_root={self.data_root!r}) in the config of the dataset.'
             )
         by_stem: dict[str, str] = {}

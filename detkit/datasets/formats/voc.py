@@ -31,7 +31,7 @@ from detkit.datasets.skips import MISSING_IMAGE, Skip, check_skips, list_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
-from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
+from detkit.utils.errors import ConfigError, DataError, absence, nearest, working_folder
 from detkit.utils.text_files import read_text
 
 __all__ = ['VOCDataset']
@@ -241,7 +241,7 @@ class VOCDataset(DetDataset):
         folder = files.folder
         if not folder.is_dir():
             raise DataError(
-                f'the image folder {str(folder)!r} does not exist. Correct images (relative to '
+                f'the image folder {str(folder)!r} {absence(folder)}. Correct images (relative to '
                 f'{str(files.home)!r}) in the config of the dataset.'
             )
         found, finder = [], PathFinder(folder)
