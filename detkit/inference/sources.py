@@ -304,10 +304,10 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
             is_video = urlsplit(path).path.lower().endswith((*VIDEO_SUFFIXES, '.m3u8'))
             return [Video(path) if is_video else SourceImage(without_password(path), address=path)]
         if scheme[1].lower() not in PROTOCOLS:
+            others = ', '.join(f'{name}://' for name in PROTOCOLS if name not in ('http', 'https'))
             raise DataError(
                 f"'{without_password(path)}' is no address that images are read from; those begin with http:// or "
-                f'https://, and of videos also with {", ".join(f"{name}://" for name in PROTOCOLS if name not in ("http", "https"))}'
-                f'{missing_reader(path)}'
+                f'https://, and of videos also with {others}{missing_reader(path)}'
             )
         return [Video(path)]
     path = os.path.expanduser(path)
