@@ -38,7 +38,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
-    from detkit.inference import Predictor, find_sources, require_images
+    from detkit.inference import Predictor, find_sources, require_images, require_read
     from detkit.inference.to_folder import predict_to_folder
     from detkit.inference.video import with_options
 
@@ -54,4 +54,4 @@ def run(args: argparse.Namespace) -> None:
         **given_options(args, PredictionOptions),
     )
     outputs = FolderOutputs(**given_options(args, FolderOutputs))
-    predict_to_folder(predictor, sources, args.out_dir, outputs, given_options(args, DrawingOptions))
+    require_read(predict_to_folder(predictor, sources, args.out_dir, outputs, given_options(args, DrawingOptions)))

@@ -57,7 +57,7 @@ def track(args: argparse.Namespace, areas: list) -> None:
     """Track, and count at ``areas``."""
     # Only now, so that --help needs no torch.
     from detkit.api import Detector
-    from detkit.inference import Predictor, find_sources, require_images
+    from detkit.inference import Predictor, find_sources, require_images, require_read
     from detkit.inference.track_to_folder import track_to_folder
     from detkit.inference.tracking import with_low_scores
     from detkit.inference.video import with_options
@@ -71,4 +71,5 @@ def track(args: argparse.Namespace, areas: list) -> None:
     predictor = Predictor(model=detector.model_for(options.amp), **vars(options))
     drawing = given_options(args, DrawingOptions)
     anchor = args.anchor if areas else 'center'
-    track_to_folder(predictor, sources, args.out_dir, tracker, args.pictures, drawing, areas, anchor)
+    frames = track_to_folder(predictor, sources, args.out_dir, tracker, args.pictures, drawing, areas, anchor)
+    require_read(frames)

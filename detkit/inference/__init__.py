@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from detkit.inference.result import Result
     from detkit.inference.results import Results
     from detkit.inference.source_image import SourceImage
-    from detkit.inference.sources import KeptFrames, find_images, find_sources, images_of, require_images
+    from detkit.inference.sources import KeptFrames, find_images, find_sources, images_of, require_images, require_read
     from detkit.inference.to_folder import ResultFolder
     from detkit.inference.tracking import track_sources
     from detkit.inference.video import Video, VideoFrame
@@ -42,6 +42,7 @@ __getattr__ = lazy_names(
         'images_of': 'sources',
         'init_detector': 'model',
         'require_images': 'sources',
+        'require_read': 'sources',
         'track_sources': 'tracking',
     },
 )
@@ -66,5 +67,6 @@ __all__ = [
     'images_of',
     'init_detector',
     'require_images',
+    'require_read',
     'track_sources',
 ]

@@ -251,6 +251,12 @@ def require_images(sources: Sequence[FoundSource]) -> Sequence[FoundSource]:
     return sources
 
 
+def require_read(count: int) -> None:
+    """Raise ``DataError`` if a command read no image, of which it has said why."""
+    if not count:
+        raise DataError('no image and no video could be read; the lines above say why')
+
+
 def _sources_of_entry(item: Any, number: int, channel_order: str) -> list[SourceImage | Video]:
     """Return what an entry of a list names, see ``find_sources``; ``number`` is the index of its first image."""
     if isinstance(item, list | tuple):

@@ -398,6 +398,10 @@ def test_track_writes_a_video_and_motchallenges_text(checkpoint, tmp_path, capsy
         main(['track', str(checkpoint), sources[0], '--out-dir', str(out / 'b'), '--no-pictures', '--stop', '0.2']) == 0
     )
     assert [path.name for path in (out / 'b').iterdir()] == ['clip.txt']
+    broken = [str(tmp_path / 'two' / name) for name in ('broken.mp4', 'worse.mp4')]
+    (tmp_path / 'two' / 'worse.mp4').write_bytes(b'y')
+    assert main(['track', str(checkpoint), *broken, '--out-dir', str(out / 'c'), '--img-size', '64']) == 2
+    assert 'no image and no video could be read' in capsys.readouterr().err
     assert main(['track', str(checkpoint), str(tmp_path / 'two' / 'broken.mp4')]) != 0
 
 

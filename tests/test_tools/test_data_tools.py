@@ -141,5 +141,13 @@ def test_plot_logs(tmp_path, monkeypatch, capsys):
     assert cv2.imread(str(out)).shape[1] > 800 and len(values.read_text().splitlines()) == 161
     assert run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--list') == 0
     assert capsys.readouterr().out == 'train/box\ncoco/bbox_mAP\n'
+    for stopped, content in (('empty', 'epoch,train/box\n'), ('odd', '\0')):
+        (tmp_path / stopped).mkdir()
+        (tmp_path / stopped / 'results.csv').write_text(content)
+    capsys.readouterr()
+    assert run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--list') == 0
+    printed = capsys.readouterr()
+    assert 'train/box' in printed.out.split() and printed.err.count('left out: ') == 2 and 'empty' in printed.err
+    assert run_tool(monkeypatch, 'analyze/plot_logs', tmp_path / 'empty', '--list') == 2
     assert run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--keys', 'train/obj') == 2
     assert 'train/box' in capsys.readouterr().err

@@ -59,6 +59,9 @@ def test_unreadable_image_is_reported(checkpoint: Path, tmp_path: Path, monkeypa
     printed = capsys.readouterr().out
     assert code == 0 and f'skipped: {broken} ' in printed and '1 image, 1 could not be read' in printed
     assert_drawn_on(read_pictures(tmp_path / 'out'), [good])
+    good.write_bytes(b'')
+    code = run_predict(monkeypatch, checkpoint, tmp_path / 'images', tmp_path / 'none')
+    assert code == 2 and 'no image and no video could be read' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('source', 'text'), [('nothing.jpg', 'does not exist'), ('.', 'holds no image')])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from detkit.utils.json_files import parse_json
 from detkit.utils.tables import read_table, text_table, write_csv
 from detkit.utils.text_files import read_text
 
+S, T = TypeVar('S'), TypeVar('T')
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 AXES = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minutes of training'}
@@ -119,6 +120,23 @@ def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) ->
             + (f'; {SCALARS_FILE} has' if axis == 'iter' and file.suffix == '.csv' else '')
         )
     return RunLog(label or file.parent.resolve().name, file, curves)
+
+
+def read_usable(read: Callable[[S], T], sources: Iterable[S]) -> tuple[list[T], list[str]]:
+    """Return what ``read`` finds in the runs that it can use, and a sentence on each of the others.
+
+    Raises:
+        DataError: it can use none.
+    """
+    found, failed = [], []
+    for source in sources:
+        try:
+            found.append(read(source))
+        except DataError as error:
+            failed.append(str(error))
+    if failed and not found:
+        raise DataError(failed[0])
+    return found, failed
 
 
 def find_logs(paths: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[tuple[Path, str]]:

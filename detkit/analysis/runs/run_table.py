@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detkit.analysis.runs.run_logs import folders_of_runs, read_results
+from detkit.analysis.runs.run_logs import folders_of_runs, read_results, read_usable
 from detkit.engine.checkpoint import meta_of_run
 from detkit.engine.run_folder import RESULTS_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
@@ -73,15 +73,7 @@ def summarize_runs(folders: Sequence[str | Path]) -> tuple[list[RunSummary], lis
     Raises:
         DataError: none can be used.
     """
-    summaries, failed = [], []
-    for folder in folders:
-        try:
-            summaries.append(summarize_run(folder))
-        except DataError as error:
-            failed.append(str(error))
-    if failed and not summaries:
-        raise DataError(failed[0])
-    return summaries, failed
+    return read_usable(summarize_run, folders)
 
 
 def summarize_run(folder: str | Path) -> RunSummary:

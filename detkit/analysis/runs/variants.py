@@ -11,7 +11,7 @@ from detkit.config.model_check import metric_needs
 from detkit.config.options import parse_options
 from detkit.config.resolve import LoadedConfig
 from detkit.engine import train_from_config
-from detkit.engine.run_folder import CONFIG_FILE, run_name
+from detkit.engine.run_folder import CONFIG_FILE, run_name, run_of_config
 from detkit.utils.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def train_variants(
     Calling it again goes on: runs that have ended are only evaluated again, and one that was stopped is resumed.
 
     Args:
-        configs: config files; their runs are named after them.
+        configs: config files; their runs are named after them, those of equal names also after their folders.
         work_dir: the folder of the runs.
         options: changes to all configs, as ``--cfg-options``.
         seeds: of everything random; empty for each config's own.
@@ -39,7 +39,7 @@ def train_variants(
         side by side.
 
     Raises:
-        ConfigError: a config is wrong, which shows before any is trained; two have the same name, or no metric in
+        ConfigError: a config is wrong, which shows before any is trained; two are the same, or have no metric in
             common.
         TrainingStopped: a signal stopped a run, which goes on when this is called again.
     """
@@ -47,10 +47,7 @@ def train_variants(
         raise ConfigError(f'the seeds {", ".join(map(str, seeds))} are not different')
     parsed = parse_options(options)
     loaded = [load_config(path, parsed) for path in configs]
-    names = [run_name(path, config) for path, config in zip(configs, loaded, strict=True)]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise ConfigError(f'{names.count(repeated)} configs are called {repeated!r}; give each a name of its own')
+    names = _unique_names(configs, loaded)
     _check_kinds(dict(zip(names, loaded, strict=True)))
     found = []
     for path, name in zip(configs, names, strict=True):
@@ -60,6 +57,26 @@ def train_variants(
             best = folder / 'best.pth'
             found.append((folder / CONFIG_FILE, best if best.is_file() else folder / 'last.pth'))
     return found
+
+
+def _unique_names(configs: Sequence[str | Path], loaded: Sequence[LoadedConfig]) -> list[str]:
+    """Return the runs' names: ``yolov8_det_n_coco8`` and ``yolo11_det_n_coco8`` of two files with one name.
+
+    Raises:
+        ConfigError: two are the same file, or of one run.
+    """
+    names = [run_name(path, config) for path, config in zip(configs, loaded, strict=True)]
+    places = [(run_of_config(config.filename) or Path(config.filename).resolve()).parent.parts[1:] for config in loaded]
+    found = names
+    for depth in range(max(map(len, places), default=0) + 1):
+        found = [
+            '_'.join((*place[len(place) - depth :], name)) if names.count(name) > 1 else name
+            for name, place in zip(names, places, strict=True)
+        ]
+        if len(set(found)) == len(found):
+            return found
+    repeated = next(name for name, unique in zip(names, found, strict=True) if found.count(unique) > 1)
+    raise ConfigError(f'{names.count(repeated)} configs are called {repeated!r}; give each a name of its own')
 
 
 def _check_kinds(configs: Mapping[str, LoadedConfig]) -> None:

@@ -7,6 +7,7 @@ A star marks the best value of each metric.
 """
 
 import argparse
+import sys
 
 from detkit.cli.arguments import add_plot_arguments
 from detkit.cli.command import CommandParser
@@ -54,9 +55,12 @@ def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs nothing else.
     from detkit.analysis.charts import save_figure
     from detkit.analysis.runs.run_charts import plot_runs
-    from detkit.analysis.runs.run_logs import choose_names, find_logs, logs_table, read_run, write_logs
+    from detkit.analysis.runs.run_logs import choose_names, find_logs, logs_table, read_run, read_usable, write_logs
 
-    runs = [read_run(path, args.x, label) for path, label in find_logs(args.runs, args.labels)]
+    logs = find_logs(args.runs, args.labels)
+    runs, failed = read_usable(lambda log: read_run(log[0], args.x, log[1]), logs)
+    for error in failed:
+        print(f'left out: {error}', file=sys.stderr)
     names = choose_names(runs, args.keys)
     if args.list:
         print('\n'.join(dict.fromkeys(name for run in runs for name in run.curves)))

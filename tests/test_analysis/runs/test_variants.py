@@ -47,6 +47,14 @@ def test_variants_are_trained_once(narrow, tiny_data, tmp_path, monkeypatch):
     assert all(checkpoint.is_file() for _, checkpoint in models)
 
 
+def test_configs_of_one_name_have_their_folder_s_too(narrow, tiny_data, tmp_path, monkeypatch):
+    folders = []
+    monkeypatch.setattr(variants, 'train_from_config', lambda path, options, folder, **_: folders.append(Path(folder)))
+    configs = ['yolov8/det_n_coco8', 'yolo11/det_n_coco8', narrow]
+    train_variants(configs, tmp_path / 'runs', options(tiny_data))
+    assert [folder.name for folder in folders] == ['yolov8_det_n_coco8', 'yolo11_det_n_coco8', 'narrow']
+
+
 def test_wrong_configs_are_refused_before_training(narrow, tiny_data, tmp_path):
     with pytest.raises(ConfigError, match="2 configs are called 'narrow'"):
         train_variants([narrow, narrow], tmp_path / 'runs', options(tiny_data))
