@@ -3,8 +3,8 @@
 No data format is known here: each dataset class has a method ``peek`` that returns the metainfo of its config.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from detkit.config.keys import LOADER_KEYS
 from detkit.config.origins import KeyPath, Origins, dotted
@@ -112,9 +112,19 @@ def _check_parts(values: Mapping[str, Any], origins: Origins) -> None:
                 _check_classes(metainfo.get('classes'), path, origins, is_given=True)
 
 
+@runtime_checkable
+class _ListsMetainfo(Protocol):
+    """A dataset's class that says which keys of ``metainfo`` it reads; one of a user's own need not."""
+
+    metainfo_keys: Collection[str]
+
+
 def _check_metainfo_keys(metainfo: Mapping[str, Any], name: str, path: KeyPath, origins: Origins) -> None:
-    keys = getattr(DATASETS.get(name), 'metainfo_keys', None)
-    for key in metainfo if keys else ():
+    dataset = DATASETS.get(name)
+    if not isinstance(dataset, _ListsMetainfo):
+        return
+    keys = dataset.metainfo_keys
+    for key in metainfo:
         if key not in keys:
             here = (*path, 'metainfo', key)
             raise ConfigError(

@@ -27,6 +27,7 @@ from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.allocator import trim_memory
 from detkit.utils.errors import ConfigError, DataError, DetkitError, nearest
+from detkit.utils.interrupts import signals_of
 from detkit.utils.processors import processors
 from detkit.utils.variables import number_in_variable
 
@@ -295,9 +296,8 @@ def init_worker(worker_id: int) -> None:
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    for name in ('SIGINT', 'SIGHUP', 'SIGUSR1'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in signals_of(('SIGINT', 'SIGHUP', 'SIGUSR1')):
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from detkit.engine.launch import largest_of_ranks
+from detkit.utils.interrupts import signals_of
 
 # The exit status of a training that a signal stopped, and that --resume goes on with (EX_TEMPFAIL of sysexits.h).
 STOPPED_STATUS = 75
@@ -55,7 +56,7 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         self.received, self._is_entered = 0, True
         if threading.current_thread() is threading.main_thread():
-            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+            for number in signals_of(_NAMES):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler that is not Python's
                     self._previous[number] = signal.signal(number, self._note)
         return self
@@ -74,7 +75,7 @@ class StopSignals:
 
     def note_lost_reader(self) -> bool:
         """Note that the reader of the output has gone, as a signal; return whether training is stopped by it."""
-        number = getattr(signal, 'SIGPIPE', 0)  # which Python ignores
+        number = max(signals_of(['SIGPIPE']), default=0)  # which Python ignores
         if self._is_entered:
             self.received = self.received or number
         return self._is_entered and number > 0

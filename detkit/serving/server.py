@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from detkit.serving.settings import ServeSettings
 from detkit.utils.errors import ConfigError
+from detkit.utils.interrupts import signals_of
 
 _BACKLOG = 512
 _KEEP_ALIVE_SECONDS = 15
@@ -123,16 +124,16 @@ def serve(
         on_ready: called when requests are answered.
     """
     server = make_server(app, settings, on_ready)
-    number = getattr(signal, 'SIGHUP', 0)  # which uvicorn leaves alone
-    is_ignored = not number or signal.getsignal(number) in (signal.SIG_IGN, None)
-    if is_ignored or threading.current_thread() is not threading.main_thread():
-        server.run(sockets=[sock])
-        return
-    previous = signal.signal(number, server.handle_exit)
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in signals_of(['SIGHUP']):  # which uvicorn leaves alone
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                previous[number] = signal.signal(number, server.handle_exit)
     try:
         server.run(sockets=[sock])
     finally:
-        signal.signal(number, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def make_server(app: ASGIApp, settings: ServeSettings, on_ready: Callable[[], None] | None = None) -> Server:

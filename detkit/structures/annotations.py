@@ -157,11 +157,14 @@ def coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dic
     Coordinates are the decimal numbers that the float32 ones were read from: pycocotools rounds to fifths of a pixel,
     half of one up, where float32's own deviation chooses another side at each tenth.
     """
-    corners = shortest_float32(annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]]).tolist()
     rings: list[list[list[float]]] = [[] for _ in range(len(annotations))]
     if annotations.polygons is not None:
         polygons = replace(annotations.polygons, points=shortest_float32(annotations.polygons.points))
         for owner, ring in zip(polygons.ring_owners, polygons.rings(), strict=True):
             rings[owner].append(ring.ravel().tolist())
     rles = annotations.rles or [None] * len(annotations)
-    return [rle or outline or [box] for rle, outline, box in zip(rles, rings, corners, strict=True)]
+    found = [rle or outline for rle, outline in zip(rles, rings, strict=True)]
+    if all(found):
+        return found
+    corners = shortest_float32(annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]]).tolist()
+    return [own or [box] for own, box in zip(found, corners, strict=True)]

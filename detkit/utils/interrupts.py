@@ -6,13 +6,26 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Collection
 from functools import cache
 from types import FrameType
 
-__all__ = ['Terminated', 'die_of_interrupts', 'die_of_interrupts_at_exit', 'end_as_interrupted', 'end_at_once']
+__all__ = [
+    'Terminated',
+    'die_of_interrupts',
+    'die_of_interrupts_at_exit',
+    'end_as_interrupted',
+    'end_at_once',
+    'signals_of',
+]
 
 # A supervisor's (systemd, docker stop), and that of a terminal that is closed, which Windows lacks.
 _NAMES = ('SIGTERM', 'SIGHUP')
+
+
+def signals_of(names: Collection[str]) -> list[signal.Signals]:
+    """Return the signals of these names that the system has."""
+    return [number for number in signal.Signals if number.name in names]
 
 
 class Terminated(KeyboardInterrupt):
@@ -62,11 +75,11 @@ def end_at_once() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _numbers() -> list[int]:
+def _numbers() -> list[signal.Signals]:
     """Return the signals; none outside of the main thread, where Python handles no signals."""
     if threading.current_thread() is not threading.main_thread():
         return []
-    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    return signals_of(_NAMES)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

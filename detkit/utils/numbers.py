@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ['count_text', 'fewest_digits', 'parse_float', 'parse_int', 'shortest_float32']
 
-_DIGITS = (12, 9, 7, 5, 4, 3, 2, 1, 0)
+_DIGITS = (0, 1, 2, 3, 4, 5, 7, 9, 12)
 
 
 def count_text(number: int, one: str, many: str = '') -> str:
@@ -44,10 +44,14 @@ def fewest_digits(values: np.ndarray, same: Callable[[np.ndarray], np.ndarray]) 
         values: float64, which a reader can do with as they are.
         same: returns where other values read the same, in a shape that broadcasts to theirs.
     """
-    shortest = values
+    shortest, found = values, np.zeros(values.shape, bool)
     for digits in _DIGITS:
         rounded = values.round(digits)
-        shortest = np.where(same(rounded), rounded, shortest)
+        reads_same = same(rounded) & ~found
+        shortest = np.where(reads_same, rounded, shortest)
+        found |= reads_same
+        if found.all():
+            break
     return shortest
 
 

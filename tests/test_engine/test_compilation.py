@@ -169,7 +169,7 @@ def test_an_error_of_the_compiler_names_the_setting():
 @pytest.mark.parametrize('backend', ['eager', pytest.param('inductor', marks=pytest.mark.slow)])
 def test_a_resumed_run_is_that_of_one_piece(backend, tiny_data, repo, tmp_path, monkeypatch):
     """The piece is run without compilation where the backend gives the same bits."""
-    # What is compiled has PyTorch's convolutions on any processor; those for AVX2 are others by rounding.
+    # A compiled network computes PyTorch's convolutions on any processor; those for AVX2 round differently.
     monkeypatch.setattr(convolve, 'has_slow_gradients', lambda: False)
 
     def run(work_dir: Path, stop_after: int = 0, **options: Any) -> None:

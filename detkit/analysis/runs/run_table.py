@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detkit.analysis.runs.run_logs import folders_of_runs, read_results, read_usable
+from detkit.analysis.runs.run_logs import folders_of_runs, read_results
 from detkit.engine.checkpoint import meta_of_run
 from detkit.engine.run_folder import RESULTS_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
@@ -65,15 +65,6 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
             'at least one epoch is complete.'
         )
     return folders, empty
-
-
-def summarize_runs(folders: Sequence[str | Path]) -> tuple[list[RunSummary], list[str]]:
-    """Return the summaries of runs, and a sentence on each of them whose results cannot be used.
-
-    Raises:
-        DataError: none can be used.
-    """
-    return read_usable(summarize_run, folders)
 
 
 def summarize_run(folder: str | Path) -> RunSummary:

@@ -21,10 +21,11 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from detkit.analysis.runs.run_table import find_runs, run_table, summarize_runs
+    from detkit.analysis.runs.run_logs import read_usable
+    from detkit.analysis.runs.run_table import find_runs, run_table, summarize_run
 
     folders, empty = find_runs(args.runs)
-    summaries, failed = summarize_runs(folders)
+    summaries, failed = read_usable(summarize_run, folders)
     print(run_table(summaries, args.metrics, args.markdown))
     for line in (*(f'no results in {path}' for path in empty), *(f'left out: {error}' for error in failed)):
         print(line)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from detkit.analysis.runs.run_table import RunSummary, find_runs, run_table, summarize_run, summarize_runs
+from detkit.analysis.runs.run_logs import read_usable
+from detkit.analysis.runs.run_table import RunSummary, find_runs, run_table, summarize_run
 from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.utils.errors import ConfigError, DataError
 
@@ -91,10 +92,10 @@ def test_folders_of_runs(tmp_path):
 
 def test_a_damaged_run_leaves_the_others_in_the_table(tmp_path):
     whole, empty = write_run(tmp_path / 'whole'), write_run(tmp_path / 'empty', ())
-    summaries, failed = summarize_runs([empty, whole])
+    summaries, failed = read_usable(summarize_run, [empty, whole])
     assert [run.name for run in summaries] == ['whole'] and len(failed) == 1 and 'has no epoch' in failed[0]
     with pytest.raises(DataError, match='has no epoch'):
-        summarize_runs([empty])
+        read_usable(summarize_run, [empty])
 
 
 def test_runs_that_are_not_whole(tmp_path):
