@@ -59,6 +59,11 @@ class Source:
         self.base = base_statement(self.tree)
 
     @cached_property
+    def stray_base_line(self) -> int:
+        """The line of another statement that sets the bases, see :func:`stray_base_line`; 0 for none."""
+        return stray_base_line(self.tree)
+
+    @cached_property
     def names_read(self) -> set[str]:
         """The names that the file reads."""
         return names_read(self.tree)
@@ -124,11 +129,10 @@ def read_source(path: Path) -> Source:
         raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
     except (UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f'{Origin(path)}: this is no Python text in UTF-8: {error}') from error
-    stray = stray_base_line(source.tree)
-    if stray:
+    if source.stray_base_line:
         raise ConfigError(
-            f'{Origin(path, stray)}: _base_ is set once, by a statement of its own: write one path, or one list of '
-            'paths, in quotes'
+            f'{Origin(path, source.stray_base_line)}: _base_ is set once, by a statement of its own: write one path, '
+            'or one list of paths, in quotes'
         )
     if '*' in source.assigned:
         raise ConfigError(

@@ -310,25 +310,30 @@ def stated_epoch(path: Path) -> float:
 def find_resumable(folder: str | Path) -> Resumable:
     """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact.
 
-    Files whose names state earlier epochs than that are not read, which takes a good part of a second each.
+    Reading one takes a good part of a second. The likely one is read as a whole from the first, others to see how far
+    they are, and those whose names state earlier epochs than that not at all.
     """
     damaged: dict[Path, str] = {}
     weights, read = [], set()
+    whole: dict[Path, dict[str, Any]] = {}
     progress = {path: (stated_epoch(path), 0, False) for path in Path(folder).glob('*.pth')}
     while progress:
         path = max(progress, key=lambda path: (progress[path], path))
+        if path in whole:
+            return Resumable(whole[path], path, damaged, weights)
+        is_whole = path in read or not read
         try:
-            checkpoint = load_checkpoint(path, mmap=path not in read)
+            checkpoint = load_checkpoint(path, mmap=not is_whole)
         except CheckpointError as error:
             damaged[path] = str(error)
             del progress[path]
             continue
-        if path in read:
-            return Resumable(checkpoint, path, damaged, weights)
         read.add(path)
-        if 'loop' in checkpoint:
-            progress[path] = (*progress_of(checkpoint), path.name == 'last.pth')
-        else:
+        if 'loop' not in checkpoint:
             weights.append(path)
             del progress[path]
+            continue
+        progress[path] = (*progress_of(checkpoint), path.name == 'last.pth')
+        if is_whole:
+            whole = {path: checkpoint}
     return Resumable(None, None, damaged, sorted(weights))
