@@ -25,7 +25,9 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('config', help="config file, or '-' for the config that the checkpoint holds")
     parser.add_argument('checkpoint', help='checkpoint (.pth), or exported file (.onnx, .xml)')
     parser.add_argument(
-        'source', nargs='+', help="images, videos, folders, patterns in quotes, addresses, or a camera's number"
+        'source',
+        nargs='+',
+        help="images, videos, folders, patterns in quotes, lists of files (.txt), addresses, or a camera's number",
     )
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
     add_option_arguments(parser, PredictionOptions)

@@ -31,7 +31,9 @@ def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
         'detkit zoo list',
     )
     parser.add_argument(
-        'source', nargs='+', help="videos, folders, patterns in quotes, addresses, or a camera's number"
+        'source',
+        nargs='+',
+        help="videos, folders, patterns in quotes, lists of files (.txt), addresses, or a camera's number",
     )
     parser.add_argument('--out-dir', default=out_dir, help=f'folder for the results (default: {out_dir})')
     parser.add_argument(

@@ -20,6 +20,7 @@ from detkit.datasets.image_files import (
     has_image_suffix,
     images_below,
     list_images,
+    read_list,
     unread_images,
 )
 from detkit.datasets.image_readers import has_reader, missing_reader
@@ -45,8 +46,10 @@ __all__ = [
 _CHANNEL_ORDERS = ('rgb', 'bgr')
 # Images of videos and iterators that a list of results may hold.
 MAX_KEPT_BYTES = 1 << 30
+# A text file of images and videos, one a line.
+_LIST_SUFFIX = '.txt'
 _STREAM = 'give stream=True, and use each result before the next'
-_KNOWN = f'known are {", ".join(IMAGE_SUFFIXES)}, and of videos {", ".join(VIDEO_SUFFIXES)}'
+_KNOWN = f'known are {", ".join(IMAGE_SUFFIXES)}, of videos {", ".join(VIDEO_SUFFIXES)}, and of lists .txt'
 
 
 Source = (
@@ -71,8 +74,9 @@ def find_sources(source: Source, channel_order: str = 'rgb') -> list[FoundSource
     Args:
         source: one of
 
-            - an image file, a folder (searched with its subfolders), a pattern such as ``'photos/**/*.png'``, or an
-              address that begins with ``http://`` or ``https://``;
+            - an image file, a folder (searched with its subfolders), a pattern such as ``'photos/**/*.png'``, an
+              address that begins with ``http://`` or ``https://``, or a text file (``.txt``) that names files, one a
+              line, relative to its own folder or the working folder;
             - a decoded image ``(H, W, 3)`` uint8; grey ``(H, W)`` or ``(H, W, 1)`` is widened, and the alpha channel of
               ``(H, W, 4)`` is dropped;
             - a tensor ``(3, H, W)`` or ``(B, 3, H, W)``, uint8 or floats from 0 to 1, on any device;
@@ -322,6 +326,8 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
         images = [SourceImage(name) for name in (images_below(path) if videos else list_images(path))]
         unread = [SourceImage(skip.path, error=f'{skip.path} is {skip.reason}') for skip in unread_images(path)]
         return sorted([*images, *unread, *videos], key=lambda source: source.name)
+    if path.lower().endswith(_LIST_SUFFIX) and os.path.isfile(path):
+        return [_of_line(name, path) for name in read_list(path, '')]
     if os.path.isfile(path) or path.startswith('/dev/video'):
         return [_of_file(path)]
     if glob.has_magic(path):
@@ -335,6 +341,18 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
     folder = Path(path).parent
     beside = os.listdir(folder) if os.path.isdir(folder) and not os.path.lexists(path) else []
     raise DataError(f"the source '{path}' {absence(path)}.{nearest(Path(path).name, beside)}")
+
+
+def _of_line(path: str, list_file: str) -> SourceImage | Video:
+    """Return the image or the video that a line of a list names; an image with an ``error`` where there is none."""
+    problem = None
+    if not os.path.isfile(path):
+        problem = absence(path)
+    elif not (has_image_suffix(path) or _has_video_suffix(path)):
+        problem = 'is no image and no video'
+    if problem is not None:
+        return SourceImage(path, error=f"'{path}', a line of the list '{list_file}', {problem}")
+    return _of_file(path)
 
 
 def _of_file(path: str) -> SourceImage | Video:

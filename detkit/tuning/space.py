@@ -16,6 +16,7 @@ from detkit.utils.errors import ConfigError, nearest
 _RANGE_KEYS = ('low', 'high', 'log', 'step')
 _NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
 _RANGE = re.compile(rf'({_NUMBER}):({_NUMBER})(?::(log|{_NUMBER}))?')
+_OTHER_RANGE = re.compile(rf'({_NUMBER})\s*(?:\.{{2,}}|-|~|to|:)\s*({_NUMBER})(?::.*)?')
 _EXAMPLES = 'a list of values such as [1, 2, 4], or a range such as dict(low=1e-4, high=1e-1, log=True)'
 
 
@@ -80,6 +81,12 @@ def read_search_options(texts: Iterable[str]) -> dict[str, Any]:
         if not equals or not key.strip('+. ') or not value.strip():
             raise ConfigError(f'--search: {text!r} is neither KEY=LOW:HIGH[:log|:STEP] nor KEY=VALUE,VALUE')
         found = _RANGE.fullmatch(value.strip())
+        other = _OTHER_RANGE.fullmatch(value.strip())
+        if found is None and other is not None:
+            raise ConfigError(
+                f'--search: {value.strip()!r} is no range; write {key}={other[1]}:{other[2]}, with :log behind it for '
+                'a logarithmic scale, or a number for the distance of its values'
+            )
         if found is None:
             choices = parse_value(value)
             space[key.strip()] = choices if isinstance(choices, list) else [choices]

@@ -16,6 +16,7 @@ from PIL import Image
 from detkit.datasets.transforms.loading import read_image
 from detkit.inference import source_image
 from detkit.inference.sources import SourceImage, find_images, find_sources, images_of, require_images
+from detkit.inference.video import Video
 from detkit.utils.errors import ConfigError, DataError
 
 
@@ -156,6 +157,32 @@ def test_arrays_and_tensors_that_are_no_image(img, text):
         find_images(img)
 
 
+def test_lines_of_a_text_file_are_files(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    lists = folder / 'lists'
+    lists.mkdir()
+    Image.new('RGB', (4, 4)).save(lists / 'c.png')
+    (folder / 'clip.mp4').touch()
+    lines = ['c.png', '', 'b.jpg', 'clip.mp4', 'none.jpg', 'all.txt', 'https://host/a.jpg', str(folder / 'b.jpg')]
+    (lists / 'all.txt').write_text('\n'.join(lines))
+    monkeypatch.chdir(folder)
+    found = find_sources(Path('lists/all.txt'))
+    assert [Path(each.name).name for each in found] == [Path(line).name for line in lines if line]
+    assert [isinstance(each, Video) for each in found].index(True) == 2
+    assert [each.error is None for each in images_of([*found[:2], *found[3:]])] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert "'none.jpg', a line of the list 'lists/all.txt', does not exist" == found[3].error
+    assert 'is no image and no video' in found[4].error and 'does not exist' in found[5].error
+    (folder / 'readme.txt').write_text('Pictures of birds\n')
+    with pytest.raises(DataError, match="'Pictures of birds', a line of the list"):
+        require_images(find_sources('readme.txt'))
+
+
 def test_each_entry_of_a_list_gives_an_image(folder: Path):
     entries = [folder / 'b.jpg', folder / 'none.jpg', None, np.zeros((4, 5, 3)), colours(), 3.5, [b'', 'ftp://x/y.jpg']]
     images = find_images(entries)
@@ -219,7 +246,8 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
     ('source', 'text'),
     [
         ('b.jgp', r"does not exist\. Did you mean 'b\.jpg'"),
-        ('notes.txt', 'is no image'),
+        ('notes.txt', 'names no image'),
+        ('notes.md', 'is no image and no video'),
         ('*.gif', 'no image and no video fits'),
         ('nowhere/x.jpg', 'does not exist'),
         ('link.jpg', r"link\.jpg' is a link to 'gone\.jpg', which does not exist\.$"),
@@ -229,6 +257,7 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
     ],
 )
 def test_sources_without_an_image(folder: Path, source: str, text: str):
+    (folder / 'notes.md').touch()
     (folder / 'empty').mkdir()
     (folder / 'link.jpg').symlink_to('gone.jpg')
     os.mkfifo(folder / 'pipe.jpg')

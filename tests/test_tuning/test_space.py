@@ -55,6 +55,12 @@ def test_a_wrong_option_is_a_sentence(text):
         read_search_options([text])
 
 
+@pytest.mark.parametrize('text', ['1e-4..1e-2', '1e-4-1e-2', '1e-4~1e-2', '1e-4 to 1e-2', '1e-4:1e-2:lin'])
+def test_a_range_in_another_form_is_shown_as_it_is_written(text):
+    with pytest.raises(ConfigError, match='write lr=1e-4:1e-2, with :log'):
+        read_search_options([f'lr={text}'])
+
+
 def test_values_are_the_choices_themselves_and_repeat():
     space = parse_space({'a': [{'type': 'X'}, None, (1, 2)], 'b': dict(low=1, high=3), 'c': dict(low=0.0, high=1)})
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
