@@ -15,7 +15,7 @@ from detkit.utils.errors import ConfigError
 
 BASE = """\
 _base_ = 'detkit::yolov8/det_custom'
-widen_factor = 0.0625
+model = dict(backbone=dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625), neck=None)
 img_size = 32
 batch_size = 2
 val_batch_size = 2

@@ -13,7 +13,8 @@ from detkit.utils.errors import CheckpointError, ConfigError
 
 SMALL = [
     'img_size=32',
-    'widen_factor=0.0625',
+    "model.backbone={'_delete_': True, 'type': 'Darknet', 'depth': 'tiny', 'widen_factor': 0.0625}",  # few tensors
+    'model.neck=None',
     'batch_size=2',
     'val_batch_size=2',
     'num_workers=0',
