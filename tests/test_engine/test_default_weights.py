@@ -12,6 +12,11 @@ from detkit.engine import Runner, load_checkpoint, save_checkpoint
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError
 
+SHALLOW = {
+    'model.backbone': dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625),
+    'model.neck': None,
+}
+
 
 @pytest.fixture
 def train(tmp_path, capsys):
@@ -25,7 +30,7 @@ def train(tmp_path, capsys):
 
     def run(name, family='yolov8', **options):
         own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
-        own |= {'default_hooks.pictures': None, **({'widen_factor': 0.0625} if family == 'yolov8' else {})}
+        own |= {'default_hooks.pictures': None, **(SHALLOW if family == 'yolov8' else {})}
         config = load_config(CONFIGS / family / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / name)})
         runner = Runner(config)
         runner.train()
@@ -81,7 +86,7 @@ def test_weights_that_are_there_are_taken(train, monkeypatch, tmp_path):
 def test_weights_that_do_not_fit_end_no_run(train, monkeypatch, tmp_path):
     train('first', default_load_from=None)
     offer(monkeypatch, tmp_path / 'first' / 'last.pth')
-    _, printed = train('second', size='n', **{'model.neck': [dict(type='PAN', deepen_factor=0.33)]})
+    _, printed = train('second', size='n', **{'model.neck': [dict(type='SPP')]})
     assert 'start    random weights: the weights yolov8n do not fit' in printed
 
 
@@ -89,6 +94,8 @@ def test_a_backbone_that_other_weights_replace_needs_none_of_its_own(train, monk
     """Whether asked for or not; those that do not fit leave the backbone its own."""
     small = dict(family='fcos', size='r18', default_load_from=None, val_dataloader=None)
     small |= dict(val_cfg=None, val_evaluator=None)
+    small |= {'model.backbone.out_indices': (1, 2, 3), 'model.neck.out_channels': 32}
+    small |= {'+model.head.feat_channels': 32, '+model.head.num_convs': 1}
     train('first', pretrained=None, **small)
     own, last = str(tmp_path / 'gone.pth'), str(tmp_path / 'first' / 'last.pth')
     with pytest.raises(CheckpointError, match='gone.pth do not exist'):

@@ -15,6 +15,15 @@ from detkit.utils.errors import ConfigError
 
 from .dummy import DummyMetric, dummy_config
 
+SHALLOW = {  # few layers
+    'model.backbone': dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625),
+    'model.neck': None,
+}
+QUERIES = {
+    'model.head.decoder.num_layers': 2,
+    'model.head.num_queries': 3,
+    'model.head.num_denoising': 2,
+}
 SMALL = {'img_size': 64, 'num_workers': 0, 'batch_size': 2, 'max_epochs': 1, 'default_hooks.pictures': None}
 
 
@@ -69,7 +78,7 @@ def start(tmp_path, num_train, num_val, config='yolov8/det_custom.py', **options
     write_yolo(tmp_path, 'val', num_val)
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
     own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
-    own |= {'widen_factor': 0.0625} if config.startswith('yolov8/') else {}
+    own |= SHALLOW if config.startswith('yolov8/') else {}
     config = load_config(CONFIGS / config, {**own, **options, 'work_dir': str(tmp_path / 'run')})
     runner = Runner(config)
     runner.train()
@@ -89,8 +98,9 @@ def test_notes_before_a_run(tmp_path, capsys):
 
 
 def test_more_objects_than_queries_are_noted(tmp_path, capsys):
-    small = {'model.head.num_queries': 3, 'model.head.num_denoising': 2, 'size': 'n'}
-    start(tmp_path, 5, 2, config='dfine/det_custom.py', **small)
+    darknet = dict(type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625, out_indices=(3, 4))
+    backbone = {'model.backbone': dict(_delete_=True, **darknet)}
+    start(tmp_path, 5, 2, config='dfine/det_custom.py', size='n', **backbone, **QUERIES)
     out = capsys.readouterr().out
     assert 'note     4 train images show more objects (up to 5) than the 3 queries of DFINEHead' in out
     assert 'model.head.num_queries=100' in out
@@ -127,8 +137,7 @@ def test_a_run_that_is_complete_names_the_variable_to_raise(tmp_path, capsys):
 
 
 def test_a_short_run_of_deim_without_its_augmentation_is_noted(tmp_path, capsys):
-    small = {'model.head.num_queries': 3, 'model.head.num_denoising': 2, 'size': 'atto', 'max_epochs': 3}
-    start(tmp_path, 1, 1, config='deimv2/det_custom.py', **small)
+    start(tmp_path, 1, 1, config='deimv2/det_custom.py', size='atto', max_epochs=3, **QUERIES)
     out = capsys.readouterr().out
     assert 'turns RandomPhotometricDistort, RandomZoomOut, RandomIoUCrop off for the last 100 epochs and for the' in out
     assert re.search('turns GridMosaic.* off for the last 100 epochs and for the first 4, which are all 3', out)
@@ -138,7 +147,7 @@ def test_a_short_run_of_deim_without_its_augmentation_is_noted(tmp_path, capsys)
 def start_task(tmp_path, task, **options):
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\nkpt_shape: [2, 3]\n')
     config = CONFIGS / 'yolov8' / f'{task}_custom.py'
-    own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
+    own = {'data_yaml': str(tmp_path / 'data.yaml'), 'widen_factor': 0.0625, **SMALL}
     Runner(load_config(config, {**own, **options, 'work_dir': str(tmp_path / 'run')})).train()
 
 
@@ -180,7 +189,7 @@ def test_a_validation_of_classes_that_are_never_trained_is_noted(tmp_path, capsy
     for path in (tmp_path / 'labels' / 'val').iterdir():
         path.write_text('1 0.5 0.5 0.2 0.2\n')
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a, b]\n')
-    own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
+    own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL, **SHALLOW}
     Runner(load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, 'work_dir': str(tmp_path / 'run')})).train()
     assert '1 of the 1 classes that val shows have no object in train' in capsys.readouterr().out
 
@@ -200,5 +209,5 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_refused(tmp_path):
     with pytest.raises(ConfigError, match='the last batch of an epoch is one image, and at 32x32.*drop_last=True'):
         Runner(load_config(config, {**options, 'img_size': 32})).train()
     assert not (tmp_path / 'run').exists()
-    Runner(load_config(config, {**options, 'img_size': 64})).train()
+    Runner(load_config(config, {**options, 'img_size': 64, 'widen_factor': 0.0625})).train()
     assert torch.load(tmp_path / 'run' / 'last.pth', weights_only=True)['meta']['epoch'] == 1
