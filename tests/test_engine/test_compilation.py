@@ -40,14 +40,17 @@ ALIKE = (
 # Few layers: compilation takes as long as the network is deep.
 SHALLOW = dict(
     type='SingleStageDetector',
-    backbone=dict(type='Darknet', depth='tiny', widen_factor=0.125),
+    backbone=dict(type='Darknet', depth='tiny', widen_factor=0.125, out_indices=(4,)),
     head=dict(type='YOLOv8Head'),
 )
 
 
 def make_shallow(name: str, model: dict[str, Any]) -> None:
     """Give the deepest networks fewer blocks or maps, of the same kinds."""
+    if 'deepen_factor' in model['backbone']:
+        model['backbone']['deepen_factor'] = 0.01  # each block once
     if name.startswith('rtdetr/'):
+        model['backbone']['out_indices'] = (3, 4)
         model['neck']['num_blocks'] = 1
         model['head']['decoder']['num_layers'] = 2
     elif name.startswith('detr/'):
