@@ -15,7 +15,6 @@ SMALL = {
     'model.head.transformer.feedforward_dims': 64,
 }
 
-
 def optim_wrapper_of(cfg, model):
     optim_cfg = dict(cfg.optim_wrapper)
     return OPTIM_WRAPPER_CONSTRUCTORS.build(
@@ -85,7 +84,9 @@ def test_small_config_learns(coco8):
 
 
 def test_small_config_runs_through(coco8, tmp_path):
-    cfg = coco8(max_epochs=2, repeat_times=2, work_dir=str(tmp_path / 'run'), **SMALL)
+    options = {'default_hooks.pictures': None, 'work_dir': str(tmp_path / 'run')}
+    options['model.backbone'] = dict(_delete_=True, type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625)
+    cfg = coco8(max_epochs=2, repeat_times=2, **options, **SMALL)
     runner = Runner(cfg)
     runner.train()
     assert runner.train_loop.best_metrics.keys() >= {'coco/bbox_mAP', 'coco/bbox_mAP50'}
