@@ -25,6 +25,8 @@ SIZE, NUM_CLASSES = 64, 3
 COUNTS = ([3, 0, 1, 2, 0, 0], [0, 0, 4, 1, 1, 2])
 _BACKBONE = dict(type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625)
 _PAN = [dict(type='SPP'), dict(type='PAN', deepen_factor=0.1)]
+# Few layers of normalisation, which several processes make together; the other backbones are in one family each.
+_SHALLOW = dict(type='Darknet', depth='tiny', widen_factor=0.0625, out_indices=(3, 4, 5))
 _ANCHORS = [[(8, 8), (16, 12)], [(24, 30), (40, 20)], [(40, 50), (60, 60)]]
 _V5 = dict(_BACKBONE, stem_kernel_size=6, stage_blocks=(3, 6, 9, 3), block=dict(type='C3', shortcut=True))
 
@@ -36,12 +38,12 @@ class Family(NamedTuple):
     reduction: str = 'sum'
 
 
-def _dense(head: str, backbone: dict = _BACKBONE, neck: Any = _PAN, **options: Any) -> Family:
+def _dense(head: str, backbone: dict = _SHALLOW, neck: Any = None, **options: Any) -> Family:
     return Family(dict(type='SingleStageDetector', backbone=backbone, neck=neck, head=dict(type=head, **options)))
 
 
 def _classifier(backbone: dict, neck: Any = None, **head: Any) -> Family:
-    backbone = {**backbone, 'out_indices': (4,)}
+    backbone = {**backbone, 'out_indices': backbone.get('out_indices', (4,))[-1:]}
     return Family(dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head), 'mean')
 
 
@@ -71,19 +73,18 @@ def _queries(head: str, decoder: str, **options: Any) -> Family:
 _WIDER = {**small_head(dropout=0.2)['transformer'], 'embed_dims': 64, 'num_heads': 8}  # as masks need it
 
 FAMILIES = {
-    'yolov8_det': _dense('YOLOv8Head'),
+    'yolov8_det': _dense('YOLOv8Head', _BACKBONE, _PAN),
     'yolov8_seg': _dense('YOLOv8SegmentHead', num_protos=4),
     'yolov8_pose': _dense('YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'yolov8_obb': _dense('YOLOv8OBBHead'),
     'yolo26_seg': _dense('YOLO26SegmentHead', num_protos=4),
-    'yolov8_cls': _classifier(_BACKBONE, type='YOLOv8ClassifyHead', dropout=0.3),
-    'yolov5_det': _dense('YOLOv5Head', _V5, anchors=_ANCHORS),
-    'yolox_det': _dense('YOLOXHead', _V5, loss_l1=dict(type='L1Loss'))._replace(reduction='mean'),
+    'yolov8_cls': _classifier(_SHALLOW, type='YOLOv8ClassifyHead', dropout=0.3),
+    'yolov5_det': _dense('YOLOv5Head', _V5, _PAN, anchors=_ANCHORS),
+    'yolox_det': _dense('YOLOXHead', loss_l1=dict(type='L1Loss'))._replace(reduction='mean'),
     'yolov5_cls': _classifier(_V5, dict(type='SPP'), type='MLPClassifyHead', pool_size=2, dropout=0.3),
     'yolov3_det': _dense(
         'YOLOv3Head',
-        dict(type='Darknet', widen_factor=0.03125),
-        dict(type='YOLOv3Neck'),
+        neck=dict(type='YOLOv3Neck'),
         anchors=_ANCHORS,
         nominal_batch_size=64,
         loss_obj=dict(type='BinaryFocalLoss', loss_weight=64.3),

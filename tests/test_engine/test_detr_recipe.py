@@ -15,6 +15,7 @@ SMALL = {
     'model.head.transformer.feedforward_dims': 64,
 }
 
+
 def optim_wrapper_of(cfg, model):
     optim_cfg = dict(cfg.optim_wrapper)
     return OPTIM_WRAPPER_CONSTRUCTORS.build(
