@@ -20,6 +20,7 @@ from .dummy import dummy_config
 from .test_resume import assert_same_end, train_until_killed
 
 EPOCHS = 6
+VALUES = [0.1, 0.5, 0.2, 0.6, 0.3, 0.4]
 HOOKS = dict(
     checkpoint=dict(type='CheckpointHook', interval_iters=1),
     ema=dict(type='EMAHook', decay=0.99, tau=5),
@@ -61,7 +62,7 @@ def same(a: dict, b: dict) -> bool:
 
 
 def test_the_last_epochs_go_on_from_the_best_weights(tmp_path):
-    runner = fitness_by_epoch(Runner(config(tmp_path / 'run')), [0.1, 0.5, 0.2, 0.6, 0.3, 0.4])
+    runner = fitness_by_epoch(Runner(config(tmp_path / 'run')), VALUES)
     seen = watch(runner)
     runner.train()
     best = load_checkpoint(tmp_path / 'run' / 'best_before_restart.pth')
@@ -81,16 +82,19 @@ def test_restart_keeps_epochs_and_random_draws(tmp_path):
     assert last['optimizer']['num_steps'] == runner.optim_wrapper.num_steps > 3 * EPOCHS // 2 - 3
 
 
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory) -> dict:
+    work_dir = tmp_path_factory.mktemp('straight') / 'run'
+    fitness_by_epoch(Runner(config(work_dir)), VALUES).train()
+    return load_checkpoint(work_dir / 'last.pth')
+
+
 @pytest.mark.parametrize('iterations', [8, 9, 10, 13, 15, 16])
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, iterations):
-    values = [0.1, 0.5, 0.2, 0.6, 0.3, 0.4]
-    straight = fitness_by_epoch(Runner(config(tmp_path / 'a')), values)
-    straight.train()
-    killed = fitness_by_epoch(Runner(config(tmp_path / 'b')), values)
+def test_a_killed_run_resumes_bit_for_bit(straight, tmp_path, iterations):
+    killed = fitness_by_epoch(Runner(config(tmp_path / 'run')), VALUES)
     train_until_killed(killed, 'after_fit_iter', lambda: killed.iter == iterations)
-    resumed = fitness_by_epoch(Runner(config(tmp_path / 'b', resume=True)), values)
-    resumed.train()
-    ends = [load_checkpoint(tmp_path / name / 'last.pth') for name in 'ab']
+    fitness_by_epoch(Runner(config(tmp_path / 'run', resume=True)), VALUES).train()
+    ends = straight, load_checkpoint(tmp_path / 'run' / 'last.pth')
     assert_same_end(*ends)
     assert ends[0]['hooks']['EMARestartHook'] == ends[1]['hooks']['EMARestartHook']
 
