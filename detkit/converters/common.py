@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detkit.config import config_name, load_config
+from detkit.config.execute import execute
 from detkit.config.top_level import datasets_in
 from detkit.converters.inert_pickle import TorchArchive
 from detkit.engine.checkpoint import describe_model, save_checkpoint
@@ -50,8 +51,9 @@ class Description:
     same_classes: bool = True
     changes: dict[str, Any] = field(default_factory=dict)
 
-    def build(self) -> nn.Module:
-        """Return the model without memory or initial values: its names and shapes count."""
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model without memory or initial values: its names and shapes count."""
         with without_memory():
             return DETECTORS.build(copy.deepcopy(self.config['model']))
 
@@ -89,7 +91,7 @@ class Description:
                 f'classes  as {by} has them',
                 *notes,
             ),
-            size=f'{sum(param.numel() for param in self.build().parameters()):,} parameters',
+            size=f'{sum(param.numel() for param in self.model.parameters()):,} parameters',
             advice=lambda target: self.advice(target, custom),
         )
 
@@ -210,15 +212,28 @@ def is_checkpoint(path: Path) -> bool:
     return isinstance(content, Mapping) and isinstance(content.get('meta'), Mapping) and 'state_dict' in content
 
 
+def sizes_of(file: Path) -> dict[str, Any]:
+    """Return the sizes that a config may have, its variable ``sizes``; empty where it has none.
+
+    Raises:
+        CheckpointError: the file is missing.
+    """
+    return execute(_existing(file), {}).values.get('sizes') or {}
+
+
 def resolve_config(file: Path, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the config that describes a model, resolved, see ``load_config``.
 
     Raises:
         CheckpointError: the file is missing.
     """
+    return load_config(_existing(file), options, need_classes=False).to_dict()
+
+
+def _existing(file: Path) -> Path:
     if not file.is_file():
         raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
-    return load_config(file, options, need_classes=False).to_dict()
+    return file
 
 
 def resolve_model(

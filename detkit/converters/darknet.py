@@ -129,7 +129,7 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
     if classes is None:
         classes = as_published if len(as_published) == count else tuple(f'class {i}' for i in range(count))
     set_classes(family.config, classes)
-    model = family.build()
+    model = family.model
     state = from_stream(values, Layout(model).layers, model.state_dict(), source, name)
     described = replace(family, same_classes=classes == as_published)
     return Conversion(
@@ -210,7 +210,7 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
         if len(anchors) != levels:
             continue
         family = _family(name, configs, num_classes, anchors, size)
-        agreeing, problem = compare_layers(sections, Layout(family.build()).layers, path, name)
+        agreeing, problem = compare_layers(sections, Layout(family.model).layers, path, name)
         if problem is None:
             return name, family
         differing.append((agreeing, problem))
@@ -226,7 +226,7 @@ def _of_count(count: int, source: Path, configs: Path) -> tuple[str, Description
     """
     fitting, published = [], []
     for name in FAMILIES:
-        model = _family(name, configs, 1).build()
+        model = _family(name, configs, 1).model
         with_one_class = count_numbers(Layout(model).layers, model.state_dict())
         per_class = sum(param.numel() for param in model.head.parameters()) // 6  # x, y, w, h, objectness and a class
         more, rest = divmod(count - with_one_class, per_class)

@@ -93,7 +93,7 @@ def load_deimv2(
     as_is['head']['num_classes'] = len(classes)
     differences = ('layers',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
-    expected = description.build().state_dict()
+    expected = description.model.state_dict()
     unpacked = {name: tensor for name, tensor in unpack(tensors, layout).items() if not name.endswith(_COUNTER)}
     what = f'DEIMv2 of {dims} channels'
     file_names = match_tensors(

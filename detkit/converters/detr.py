@@ -118,7 +118,7 @@ def load_detr(
     as_is['head']['num_classes'] = len(classes)
     differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
-    expected = description.build().state_dict()
+    expected = description.model.state_dict()
     file_names = match_tensors(
         {name: tuple(tensor.shape) for name, tensor in detr.tensors.items()},
         expected,

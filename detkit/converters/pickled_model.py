@@ -17,6 +17,7 @@ from detkit.converters.common import (
     KeyTable,
     resolve_config,
     shown_classes,
+    sizes_of,
 )
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.inert_pickle import TensorRef, TorchArchive
@@ -172,7 +173,7 @@ class PickledModel(ABC):
             for prefix in prefixes
         )
         used = slice(2 if self.task == 'cls' and not stages.narrow_classifiers else 3)
-        scales = [Scale(letter, *factors[used]) for letter, factors in resolve_config(file)['sizes'].items()]
+        scales = [Scale(letter, *factors[used]) for letter, factors in sizes_of(file).items()]
         widen = widths[0] / stages.channels[0]
         pairs = [self.factors] if self.factors else []
         depths = [scale.deepen_factor for scale in scales]
@@ -273,7 +274,7 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
         file = configs / pickled.config
         scale = pickled.find_scale(file)
         description = pickled.describe(scale, file)
-        model = description.build()
+        model = description.model
         names = pickled.match(model.state_dict())
         state = {ours: archive.read(pickled.tensors[theirs], theirs) for ours, theirs in names.items()}
     half = any(value.dtype in (torch.float16, torch.bfloat16) for value in state.values())

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
     KeyTable,
     resolve_model,
     set_classes,
+    sizes_of,
 )
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
@@ -119,6 +120,20 @@ class _File:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in self.tensors.items() if not name.endswith(_COUNTER)}
 
+    @cached_property
+    def renamed(self) -> tuple[dict[str, tuple[int, ...]], int]:
+        """The shapes by detkit's names, and how many tensors have none."""
+        shapes, unknown = {}, 0
+        for name, shape in self.shapes().items():
+            try:
+                ours = self.keys.to_detkit(name)
+            except KeyError:
+                unknown += 1
+                continue
+            if ours is not None:
+                shapes[ours] = shape
+        return shapes, unknown
+
 
 @names_the_file
 def load_family(
@@ -135,12 +150,12 @@ def load_family(
     count = 0 if logits is None else len(logits)
     classes, by = find_classes(source, count, COCO80, names, hub_classes(found.values, source), 'config.json')
     described = tuple(_descriptions(family, found, configs, config, classes))
-    description, shapes = min(described, key=lambda pair: _distance(found, pair[1]))
+    distance, description, shapes = min(described, key=lambda row: row[0])
     size = description.options.get('size')
     what = f'{source} does not fit the {family.name} of {description.file.name}'
     if size is not None:
-        sizes = ', '.join(other.options['size'] for other, _ in described)
-        if _distance(found, shapes) > _MOST_LISTED:
+        sizes = ', '.join(other.options['size'] for _, other, _ in described)
+        if distance > _MOST_LISTED:
             raise CheckpointError(
                 f'{source}, {family.name}, has none of the sizes {sizes}; give the config of its model with --config.'
             )
@@ -247,21 +262,19 @@ def _weights(tensors: Mapping[str, Tensor]) -> list[str]:
 
 def _descriptions(
     family: Family, found: _File, configs: Path, config: str | Path | None, classes: tuple[str, ...]
-) -> Iterator[tuple[Description, dict[str, Tensor]]]:
-    """Yield descriptions with their model's state dict, without values, until one fits: of sizes, or of ``config``.
+) -> Iterator[tuple[int, Description, dict[str, Tensor]]]:
+    """Yield descriptions until one fits, of sizes or of ``config``.
+
+    Each has its distance from the file before it, and its model's state dict, without values, behind it.
 
     Raises:
         CheckpointError: a config is missing, or describes no such model.
     """
     name = family.files[found.network]
     file = configs / family.key / name if config is None else Path(config)
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
     if config is None:
         threshold = _HUB_SCORE_THR if found.layout == 'hugging_face' else family.score_thr
-        sizes: list[dict[str, Any]] = [
-            {'size': size, 'predict_cfg.score_thr': threshold} for size in execute(file, {}).values['sizes']
-        ]
+        sizes: list[dict[str, Any]] = [{'size': size, 'predict_cfg.score_thr': threshold} for size in sizes_of(file)]
     else:
         sizes = [{}]
     described = family.name, f'{family.key}/{name}'
@@ -274,9 +287,10 @@ def _descriptions(
         differences = ('classes',) if classes != tuple(resolved['classes']) else ()
         set_classes(resolved, classes)
         description = Description(resolved, file, options, differences)
-        state = description.build().state_dict()
-        yield description, state
-        if _distance(found, state) == 0:
+        state = description.model.state_dict()
+        distance = _distance(found, state)
+        yield distance, description, state
+        if distance == 0:
             return
 
 
@@ -320,16 +334,7 @@ def _points(scale: Tensor) -> tuple[int, ...] | None:
 
 def _distance(found: _File, state: Mapping[str, Tensor]) -> int:
     """Return how many parameters of a file and a model do not match."""
-    theirs: dict[str, tuple[int, ...]] = {}
-    unknown = 0
-    for name, shape in found.shapes().items():
-        try:
-            ours = found.keys.to_detkit(name)
-        except KeyError:
-            unknown += 1
-            continue
-        if ours is not None:
-            theirs[ours] = shape
+    theirs, unknown = found.renamed
     expected = {name: tuple(value.shape) for name, value in state.items() if not name.endswith(_COUNTER)}
     return unknown + len(theirs.items() ^ expected.items())
 

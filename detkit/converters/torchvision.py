@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
@@ -22,6 +21,7 @@ from detkit.converters.common import (
     resolve_config,
     set_classes,
     shown_classes,
+    sizes_of,
 )
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.torchvision_keys import TORCHVISION_KEYS
@@ -115,7 +115,7 @@ def load_torchvision(
         keypoints = _set_keypoints(resolved, found.num_keypoints, source)
         differences += ['keypoints'] if found.num_keypoints != len(COCO_KEYPOINTS) else []
     description = Description(resolved, file, options, tuple(differences), not differences)
-    model = description.build()
+    model = description.model
     expected = model.state_dict()
     keys = TORCHVISION_KEYS[found.table]
     tensors = _kept_rows(tensors, found, chosen.labels, expected)
@@ -198,9 +198,7 @@ def _options(found: TorchvisionModel, digest: str) -> dict[str, Any]:
 
 
 def _resolve(file: Path, options: dict[str, Any], found: TorchvisionModel, source: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
-    sizes = execute(file, {}).values.get('sizes') or {}
+    sizes = sizes_of(file)
     if 'size' in options and options['size'] not in sizes:
         raise CheckpointError(
             f'{source} is a {found.label()}, which is none of the sizes {", ".join(sizes)} of {file.name}; give a '

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from detkit.converters.common import Description, KeyTable, resolve_config, set_classes
+from detkit.converters.common import Description, KeyTable, set_classes, sizes_of
 from detkit.converters.model_file import STRIDES, Layer, ModelFile
 from detkit.converters.pickled_model import NORM_EPS, PickledModel, Scale, Stages
 from detkit.converters.ultralytics_keys import (
@@ -177,7 +177,7 @@ class YOLO11Model(UltralyticsModel):
 
     def find_scale(self, file: Path) -> Scale:
         scale = super().find_scale(file)
-        if scale.letter is not None and resolve_config(file)['sizes'][scale.letter][3] != self.inner:
+        if scale.letter is not None and sizes_of(file)[scale.letter][3] != self.inner:
             scale = replace(scale, letter=None)
         return scale
 
@@ -258,7 +258,7 @@ class YOLOv10Model(UltralyticsModel):
 
     def find_scale(self, file: Path) -> Scale:
         scale = super().find_scale(file)
-        if scale.letter and resolve_config(file)['sizes'][scale.letter][3:] != (self.compact, self.large_kernel):
+        if scale.letter and sizes_of(file)[scale.letter][3:] != (self.compact, self.large_kernel):
             scale = replace(scale, letter=None)
         return scale
 

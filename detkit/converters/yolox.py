@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
@@ -16,6 +14,7 @@ from detkit.converters.common import (
     resolve_config,
     set_classes,
     shown_classes,
+    sizes_of,
 )
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.weights_file import averaged_note, read_state
@@ -94,7 +93,7 @@ def load_yolox(
     same_classes = classes == tuple(resolved['classes'])
     set_classes(resolved, classes)
     description = Description(resolved, file, options, () if same_classes else ('classes',), same_classes)
-    model = description.build()
+    model = description.model
     what = f'{source} does not fit the YOLOX {size or f"of {file.name}"}'
     found = match_tensors(shapes, model.state_dict(), keys, what)
     kernels = {**tensors, stem: stem_kernel(tensors[stem]).contiguous()}
@@ -121,14 +120,11 @@ def _find_size(channels: int, darknet: bool, file: Path, source: Path) -> str:
     Raises:
         CheckpointError: there is none.
     """
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
     if darknet:
         return _DARKNET_SIZE
-    sizes: Mapping[str, Any] = execute(file, {}).values['sizes']
     widths = {
         size: scale_channels(_STEM_CHANNELS, widen_factor)
-        for size, (_, widen_factor, _) in sizes.items()
+        for size, (_, widen_factor, _) in sizes_of(file).items()
         if size != _DARKNET_SIZE
     }
     for size, width in widths.items():

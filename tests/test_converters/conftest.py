@@ -3,17 +3,63 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import ultralytics_files
 import yolov5_files
+from builders import CONFIGS
 from conversions import ultralytics_shapes, yolov5_shapes
 from pickled_files import NARROW, SEED, Change
+from torch import nn
+
+from detkit.config import load_config
+from detkit.config.resolve import LoadedConfig
+from detkit.converters import common
 
 Write = Callable[..., Path]
+
+
+class _Made:
+    """What was made by the same text, of which only the last 64 are kept."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, text: str, make: Callable[[], Any]) -> Any:
+        if text not in self.values:
+            self.values[text] = make()
+            if len(self.values) > 64:
+                del self.values[next(iter(self.values))]
+        return self.values[text]
+
+
+_CONFIGS, _MODELS = _Made(), _Made()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _configs_are_read_once() -> Iterator[None]:
+    """Let conversions share what they read of detkit's own configs, and the models without memory that these describe.
+
+    No test changes them, and a conversion does nothing but read names and shapes off such a model.
+    """
+    build = common.Description.model.func
+
+    def load(file: Path, options: Mapping[str, Any] | None, need_classes: bool) -> LoadedConfig:
+        if not Path(file).is_relative_to(CONFIGS):
+            return load_config(file, options, need_classes)
+        return _CONFIGS.get(f'{file} {options} {need_classes}', lambda: load_config(file, options, need_classes))
+
+    def model(description: common.Description) -> nn.Module:
+        return _MODELS.get(repr(description.config['model']), lambda: build(description))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(common, 'load_config', load)
+        patch.setattr(common.Description, 'model', property(model))
+        yield
 
 
 @pytest.fixture(scope='session')

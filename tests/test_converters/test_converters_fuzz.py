@@ -72,7 +72,7 @@ def places(content: object) -> list[tuple[object, object]]:
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_values_in_pickled_models(request, monkeypatch, family, read, cases):
     path = request.getfixturevalue(f'write_{family}')()
-    monkeypatch.setattr(pickled_model, 'resolve_config', cache(pickled_model.resolve_config))  # always the same one
+    monkeypatch.setattr(pickled_model, 'sizes_of', cache(pickled_model.sizes_of))  # always the same ones
     with TorchArchive(path) as archive:
         content = archive.content
         own = places(content)
