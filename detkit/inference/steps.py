@@ -47,8 +47,9 @@ def collate_arguments(config: Config | dict) -> dict[str, Any]:
 def sizes_of(step: dict[str, Any]) -> dict[str, int | Sequence[int]]:
     """Return the arguments of a transform that are sizes of the input, which it declares in ``size_arguments``."""
     factory = factory_of(step)
-    parameters = inspect.signature(factory).parameters
-    sizes = {name: step.get(name, parameters[name].default) for name in getattr(factory, 'size_arguments', ())}
+    names = getattr(factory, 'size_arguments', ())
+    parameters = inspect.signature(factory).parameters if names else {}
+    sizes = {name: step.get(name, parameters[name].default) for name in names}
     return {name: size for name, size in sizes.items() if size is not None}
 
 

@@ -118,6 +118,11 @@ def _built(name: str, shallow: bool) -> nn.Module:
 
 
 def _model(name: str, shallow: bool = False) -> dict[str, Any]:
+    return copy.deepcopy(_described(name, shallow))
+
+
+@cache
+def _described(name: str, shallow: bool) -> dict[str, Any]:
     base, added, _ = TASKS[name]
     base, _, size = base.partition(' ')
     variables = {**(dict(size=size) if size else {}), **(dict(widen_factor=0.125) if shallow else {})}
