@@ -1,5 +1,6 @@
 """Videos with sound that is damaged, breaks off, or begins again: their pictures are all written."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,20 @@ def sound_times(path: Path) -> list[float]:
         return [float(packet.dts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
 
 
-@pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.ts', '.flv'])
+SUFFIXES = ('.mp4', '.mkv', '.ts', '.flv')
+
+
+@pytest.fixture(scope='module')
+def sources(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp('sources')
+    return {name: write_video(folder / f'a{name}', 100, sound=True, options={'g': '10'}) for name in SUFFIXES}
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
 @pytest.mark.parametrize('place', [0.3, 0.5, 0.7])
 @pytest.mark.parametrize('damage', ['overwritten', 'cut'])
-def test_damaged_sound_does_not_end_a_video(suffix, place, damage, tmp_path, capsys):
-    source = write_video(tmp_path / f'a{suffix}', 100, sound=True, options={'g': '10'})
+def test_damaged_sound_does_not_end_a_video(suffix, place, damage, sources, tmp_path):
+    source = Path(shutil.copy(sources[suffix], tmp_path))
     if damage == 'cut':
         cut(source, place)
     else:

@@ -23,7 +23,7 @@ def test_the_commands_and_the_code_of_the_page_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(TRACKERS, '_module_dict', dict(TRACKERS.module_dict))
     monkeypatch.chdir(tmp_path)
     write_shallow_checkpoint(tmp_path / 'best.pth')
-    write_video(tmp_path / 'clip.mp4', 12)
+    write_video(tmp_path / 'clip.mp4', 6)
     text = PAGE.read_text(encoding='utf-8')
     commands = [line for line in text.splitlines() if line.startswith('detkit ')]
     assert [line.split()[1] for line in commands] == ['predict', 'track', 'count']
@@ -47,7 +47,7 @@ def test_the_benchmark_of_memory_runs(repo, monkeypatch, capsys):
 
     if not Path('/proc/self/status').is_file():
         pytest.skip('memory is read from /proc')
-    memory = video_memory.main(['--frames', '200', '--report', '100', '200'])
+    memory = video_memory.main(['--frames', '100', '--report', '50', '100'])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith('100 frames, ') and lines[1].startswith('200 frames, ') and len(memory) == 2
+    assert lines[0].startswith('50 frames, ') and lines[1].startswith('100 frames, ') and len(memory) == 2
     assert memory[1] - memory[0] < 50
