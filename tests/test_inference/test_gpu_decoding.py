@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_models import write_checkpoint
+from small_models import write_shallow_checkpoint
 from test_reduced_decoding import SHAPE, jpeg
 
 from detkit.inference import Predictor, SourceImage
@@ -65,7 +65,7 @@ def test_errors_are_those_of_the_cpu(data, message):
 
 
 def test_without_a_gpu_a_sentence_says_so(tmp_path, caplog):
-    checkpoint = write_checkpoint(tmp_path / 'seg.pth', 'seg')
+    checkpoint = write_shallow_checkpoint(tmp_path / 'seg.pth', 'seg')
     predictor = Predictor(None, checkpoint, device='cpu', img_size=64, gpu_decoding=True)
     assert 'gpu_decoding has no effect, images are decoded on the CPU: the model is on cpu' in caplog.text
     (found,) = predictor([SourceImage('image0', jpeg()).read()])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from small_models import CLASSES, make_config, write_checkpoint, write_images
+from small_models import CLASSES, make_config, write_checkpoint, write_images, write_shallow_checkpoint
+from torch import nn
 
 from detkit.engine import load_checkpoint, save_checkpoint
 from detkit.inference import Predictor, SourceImage, init_detector
@@ -20,7 +21,13 @@ from detkit.utils.errors import CheckpointError, ConfigError, DataError
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth')
+    return write_shallow_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth')
+
+
+@pytest.fixture(scope='module')
+def model(checkpoint: Path) -> nn.Module:
+    """A detector, for tests of which none loads or changes it."""
+    return init_detector(None, checkpoint)
 
 
 @pytest.fixture(scope='module')
@@ -40,8 +47,8 @@ def same(first, second, tolerance: float = 1e-3) -> bool:
     )
 
 
-def test_predicts_in_pixels_of_the_image(checkpoint: Path, images: Path):
-    samples = Predictor(None, checkpoint, img_size=128, max_per_img=20).predict(images)
+def test_predicts_in_pixels_of_the_image(model: nn.Module, images: Path):
+    samples = Predictor(model=model, img_size=128, max_per_img=20).predict(images)
     assert [Path(sample.img_path).name for sample in samples] == ['0.png', '1.png', '2.png']
     for sample in samples:
         found = sample.pred_instances
@@ -95,7 +102,7 @@ def test_a_model_in_half_precision_is_refused_with_the_remedy(checkpoint: Path, 
 
 def damaged(folder: Path, task: str, name: str, value: float) -> Path:
     """A checkpoint with a value in the first row of a tensor, whose name begins or ends so."""
-    content = load_checkpoint(write_checkpoint(folder / f'{task}.pth', task))
+    content = load_checkpoint(write_shallow_checkpoint(folder / f'{task}.pth', task))
     key = next(key for key in content['state_dict'] if key.startswith(name) or key.endswith(name))
     content['state_dict'][key][0] = value
     save_checkpoint(content, folder / f'{task}.pth')
@@ -125,7 +132,7 @@ def test_a_network_that_overflows_is_reported_once(tmp_path: Path, images: Path,
 
 
 def test_objects_with_boxes_that_are_no_numbers_are_left_out(tmp_path: Path, images: Path, caplog):
-    whole = Predictor(None, write_checkpoint(tmp_path / 'whole.pth', 'obb'), img_size=64).predict(images)
+    whole = Predictor(None, write_shallow_checkpoint(tmp_path / 'whole.pth', 'obb'), img_size=64).predict(images)
     weights = damaged(tmp_path, 'obb', 'head.bbox_branches.0.2.bias', torch.inf)
     samples = Predictor(None, weights, img_size=64).predict(images)
     assert len(caplog.records) == 1
@@ -134,23 +141,23 @@ def test_objects_with_boxes_that_are_no_numbers_are_left_out(tmp_path: Path, ima
         assert 0 < len(found) < len(expected.pred_instances) and found.rbboxes.isfinite().all()
 
 
-def test_arrays_and_files_agree(checkpoint: Path, images: Path):
-    predictor = Predictor(None, checkpoint, img_size=64, max_per_img=5)
+def test_arrays_and_files_agree(model: nn.Module, images: Path):
+    predictor = Predictor(model=model, img_size=64, max_per_img=5)
     img = cv2.cvtColor(cv2.imread(str(images / '0.png')), cv2.COLOR_BGR2RGB)
     from_array, from_file = predictor.predict([img, images / '0.png'])
     assert same(from_array, from_file, 0.0) and from_array.img_path == 'image0'
 
 
-def test_stream_gives_the_image_too(checkpoint: Path, images: Path):
-    for _, img, sample in Predictor(None, checkpoint, img_size=64, batch_size=2).stream(images):
+def test_stream_gives_the_image_too(model: nn.Module, images: Path):
+    for _, img, sample in Predictor(model=model, img_size=64, batch_size=2).stream(images):
         expected = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
         assert (img == expected).all()
 
 
-def test_images_of_different_shapes_in_a_batch(checkpoint: Path, tmp_path: Path):
+def test_images_of_different_shapes_in_a_batch(model: nn.Module, tmp_path: Path):
     write_images(tmp_path / 'wide', 1, (40, 120))
     write_images(tmp_path / 'high', 1, (120, 50))
-    samples = Predictor(None, checkpoint, img_size=64, batch_size=2).predict(tmp_path)
+    samples = Predictor(model=model, img_size=64, batch_size=2).predict(tmp_path)
     assert [sample.ori_shape for sample in samples] == [(120, 50), (40, 120)]
     for sample in samples:
         height, width = sample.ori_shape
@@ -158,20 +165,20 @@ def test_images_of_different_shapes_in_a_batch(checkpoint: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize('shape', [(2, 3000), (3000, 2), (1, 1)])
-def test_extreme_shapes_cost_nothing(checkpoint: Path, tmp_path: Path, shape: tuple[int, int]):
+def test_extreme_shapes_cost_nothing(model: nn.Module, tmp_path: Path, shape: tuple[int, int]):
     """A side that would shrink to nothing keeps a pixel; the other images keep their results."""
     write_images(tmp_path / 'usual', 1, (40, 60))
     write_images(tmp_path / 'narrow', 1, shape)
-    predictor = Predictor(None, checkpoint, img_size=64, batch_size=2, score_thr=0.0)
+    predictor = Predictor(model=model, img_size=64, batch_size=2, score_thr=0.0)
     samples = {sample.ori_shape: sample for sample in predictor.predict(tmp_path)}
     assert samples.keys() == {(40, 60), shape}
     bboxes = samples[shape].pred_instances.bboxes
     assert len(bboxes) and (bboxes <= torch.tensor([*shape[::-1], *shape[::-1]])).all()
 
 
-def test_thresholds(checkpoint: Path, images: Path):
+def test_thresholds(model: nn.Module, images: Path):
     def count(**settings) -> int:
-        (sample,) = Predictor(None, checkpoint, img_size=64, **settings).predict(images / '0.png')
+        (sample,) = Predictor(model=model, img_size=64, **settings).predict(images / '0.png')
         return len(sample.pred_instances)
 
     everything = count(score_thr=0.05)
@@ -192,18 +199,18 @@ def test_the_config_s_thresholds_hold_unless_others_are_given(checkpoint: Path, 
     assert Predictor(None, tmp_path / 'own.pth', img_size=64, max_per_img=3).model.head.test_cfg['max_per_img'] == 3
 
 
-def test_class_filter(checkpoint: Path, images: Path):
-    every = Predictor(None, checkpoint, img_size=64).predict(images / '0.png')[0].pred_instances
+def test_class_filter(model: nn.Module, images: Path):
+    every = Predictor(model=model, img_size=64).predict(images / '0.png')[0].pred_instances
     assert set(every.labels.tolist()) == {0, 1, 2}
     for classes, labels in ((['dog'], {1}), ([2], {2}), (['cat', '1'], {0, 1})):
-        found = Predictor(None, checkpoint, img_size=64, classes=classes).predict(images / '0.png')[0].pred_instances
+        found = Predictor(model=model, img_size=64, classes=classes).predict(images / '0.png')[0].pred_instances
         assert set(found.labels.tolist()) == labels
     with pytest.raises(ConfigError, match="Did you mean 'bird'"):
-        Predictor(None, checkpoint, classes=['brid'])
+        Predictor(model=model, classes=['brid'])
     with pytest.raises(ConfigError, match='no class 3'):
-        Predictor(None, checkpoint, classes=[3])
+        Predictor(model=model, classes=[3])
     with pytest.raises(ConfigError, match='classes is empty'):  # a list that a program made, of no class at all
-        Predictor(None, checkpoint, classes=[])
+        Predictor(model=model, classes=[])
 
 
 @pytest.mark.parametrize(
@@ -220,37 +227,37 @@ def test_class_filter(checkpoint: Path, images: Path):
         ({'batch_size': True}, 'batch_size is True'),
     ],
 )
-def test_settings_that_make_no_sense(checkpoint: Path, setting: dict, text: str):
+def test_settings_that_make_no_sense(model: nn.Module, setting: dict, text: str):
     with pytest.raises(ConfigError, match=text):
-        Predictor(None, checkpoint, device='cpu', **setting)
+        Predictor(model=model, **setting)
 
 
-def test_one_class_needs_no_list(checkpoint: Path, images: Path):
+def test_one_class_needs_no_list(model: nn.Module, images: Path):
     for one, many in (('dog', ['dog']), (np.int64(2), [2])):
         found, expected = (
-            Predictor(None, checkpoint, img_size=64, classes=classes).predict(images / '0.png')[0].pred_instances
+            Predictor(model=model, img_size=64, classes=classes).predict(images / '0.png')[0].pred_instances
             for classes in (one, many)
         )
         assert len(found) > 0 and torch.equal(found.labels, expected.labels)
 
 
-def test_coarse_masks_differ_from_fine_ones(checkpoint: Path, tmp_path: Path):
+def test_coarse_masks_differ_from_fine_ones(model: nn.Module, tmp_path: Path):
     (image,) = write_images(tmp_path, 1, (240, 320))
     fine, coarse = (
-        Predictor(None, checkpoint, img_size=64, retina_masks=retina).predict(image)[0].pred_instances
+        Predictor(model=model, img_size=64, retina_masks=retina).predict(image)[0].pred_instances
         for retina in (True, False)
     )
     assert torch.equal(fine.bboxes, coarse.bboxes)
     assert (fine.masks.to_bool() != coarse.masks.to_bool()).any()
 
 
-def test_unreadable_images_are_noted(checkpoint: Path, tmp_path: Path):
+def test_unreadable_images_are_noted(model: nn.Module, tmp_path: Path):
     good, broken = write_images(tmp_path, 2)
     broken.write_bytes(broken.read_bytes()[:200])
     (tmp_path / 'text.jpg').write_text('no image')
     (tmp_path / 'phone.HEIC').write_text('')
     for batch_size in (1, 3):
-        predictor = Predictor(None, checkpoint, img_size=64, batch_size=batch_size)
+        predictor = Predictor(model=model, img_size=64, batch_size=batch_size)
         samples = {sample.img_path: sample for sample in predictor(tmp_path)}
         skipped = [str(tmp_path / name) for name in ('1.png', 'phone.HEIC', 'text.jpg')]
         assert list(samples) == [str(good), *skipped]
@@ -259,15 +266,15 @@ def test_unreadable_images_are_noted(checkpoint: Path, tmp_path: Path):
         assert '(.heic)' in samples[skipped[1]].skipped and 'truncated' in samples[skipped[0]].skipped
 
 
-def test_source_is_checked_at_once(checkpoint: Path):
-    predictor = Predictor(None, checkpoint, img_size=64)
+def test_source_is_checked_at_once(model: nn.Module):
+    predictor = Predictor(model=model, img_size=64)
     with pytest.raises(DataError):
         predictor('nowhere.jpg')
     assert predictor.predict([]) == []
 
 
 def test_box_model_has_no_masks(images: Path, tmp_path: Path):
-    path = write_checkpoint(tmp_path / 'det.pth', 'det')
+    path = write_shallow_checkpoint(tmp_path / 'det.pth', 'det')
     found = Predictor(None, path, img_size=64, retina_masks=True).predict(images / '0.png')[0].pred_instances
     assert len(found) and 'masks' not in found
 
@@ -288,14 +295,14 @@ def test_box_model_has_no_masks(images: Path, tmp_path: Path):
 )
 def test_options_without_effect_are_named_once(task: str, options: dict, named: list[str], tmp_path: Path, caplog):
     _warn_once.cache_clear()
-    path = write_checkpoint(tmp_path / 'some.pth', task)
+    path = write_shallow_checkpoint(tmp_path / 'some.pth', task)
     for _ in range(2):
         Predictor(None, path, img_size=64, **options)
     assert [record.getMessage().split(' has no effect on ')[0] for record in caplog.records] == named
 
 
 def test_config_as_file_object_and_dict(checkpoint: Path, images: Path):
-    config = make_config()
+    config = make_config(shallow=True)
     expected = Predictor(None, checkpoint, img_size=64, max_per_img=3).predict(images)
     for form in (config, Config(config)):
         assert all(map(same, Predictor(form, checkpoint, img_size=64, max_per_img=3).predict(images), expected))
@@ -303,7 +310,7 @@ def test_config_as_file_object_and_dict(checkpoint: Path, images: Path):
 
 def test_test_size_of_the_config(checkpoint: Path):
     pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'LetterBox', 'size': 96}]
-    config = {**make_config(), 'val_dataloader': {'dataset': {'dataset': {'pipeline': pipeline}}}}
+    config = {**make_config(shallow=True), 'val_dataloader': {'dataset': {'dataset': {'pipeline': pipeline}}}}
     assert Predictor(config, checkpoint).img_size == 96 and Predictor(None, checkpoint).img_size == 640
 
 
@@ -315,13 +322,13 @@ def test_detector_keeps_its_classes(checkpoint: Path):
 
 def test_config_of_other_classes(checkpoint: Path):
     with pytest.raises(ConfigError, match='describes 2 classes'):
-        Predictor(make_config(classes=('a', 'b')), checkpoint)
+        Predictor(make_config(classes=('a', 'b'), shallow=True), checkpoint)
 
 
 def test_checkpoint_of_another_model(checkpoint: Path, tmp_path: Path):
     with pytest.raises(CheckpointError, match='are not in the model'):
-        Predictor(make_config('det'), checkpoint)
-    config = make_config()
+        Predictor(make_config('det', shallow=True), checkpoint)
+    config = make_config(shallow=True)
     config['model']['backbone']['widen_factor'] = 0.5
     with pytest.raises(CheckpointError, match='have another shape'):
         Predictor(config, checkpoint)
@@ -386,7 +393,7 @@ def test_two_predictors_over_one_model_do_not_change_each_other(checkpoint: Path
 
 
 def test_prediction_runs_the_own_transforms_of_the_test_pipeline(checkpoint: Path, images: Path):
-    config = make_config()
+    config = make_config(shallow=True)
     steps = [
         dict(type='LoadImageFromFile'),
         dict(type='LetterBox', size=640),
@@ -395,7 +402,7 @@ def test_prediction_runs_the_own_transforms_of_the_test_pipeline(checkpoint: Pat
         dict(type='PackInputs'),
     ]
     config['test_dataloader'] = dict(dataset=dict(type='YoloTxtDataset', images='images', pipeline=steps))
-    plain = Predictor(make_config(), checkpoint, img_size=64)
+    plain = Predictor(make_config(shallow=True), checkpoint, img_size=64)
     changed = Predictor(config, checkpoint, img_size=64)
     image = SourceImage(str(images / '0.png'))
     ours, theirs = changed.prepare(image, 0).packed['inputs'], plain.prepare(image, 0).packed['inputs']
@@ -425,7 +432,7 @@ class SquareOf:
 
 def test_an_own_resize_follows_the_image_size(checkpoint: Path, images: Path):
     steps = [dict(type=name) for name in ('LoadImageFromFile', 'SquareOf', 'Render', 'PackInputs')]
-    config = {**make_config(), 'val_dataloader': dict(dataset=dict(pipeline=steps))}
+    config = {**make_config(shallow=True), 'val_dataloader': dict(dataset=dict(pipeline=steps))}
     for img_size, expected in ((None, 128), (96, 96)):
         predictor = Predictor(config, checkpoint, img_size=img_size)
         packed = predictor.prepare(SourceImage(str(images / '0.png')), 0).packed
@@ -435,7 +442,7 @@ def test_an_own_resize_follows_the_image_size(checkpoint: Path, images: Path):
         Predictor(config, checkpoint)
 
 
-def test_images_are_taken_as_they_are_needed(checkpoint):
+def test_images_are_taken_as_they_are_needed(model):
     """An endless source is read two batches ahead at most, and its results come in its order."""
     taken = []
 
@@ -444,7 +451,7 @@ def test_images_are_taken_as_they_are_needed(checkpoint):
             taken.append(len(taken))
             yield SourceImage(f'{taken[-1]}', np.full((32, 32, 3), taken[-1], np.uint8))
 
-    stream = Predictor(None, checkpoint, img_size=64, batch_size=3).stream_images(endless())
+    stream = Predictor(model=model, img_size=64, batch_size=3).stream_images(endless())
     for number in range(4):
         image, img, sample = next(stream)
         assert image.name == sample.img_path == str(number) and (img == number).all()
@@ -453,12 +460,12 @@ def test_images_are_taken_as_they_are_needed(checkpoint):
     assert len(taken) <= 9
 
 
-def test_an_error_of_the_images_comes_after_the_results_before_it(checkpoint):
+def test_an_error_of_the_images_comes_after_the_results_before_it(model):
     def failing():
         yield SourceImage('a', np.zeros((32, 32, 3), np.uint8))
         raise DataError('the camera is gone')
 
-    stream = Predictor(None, checkpoint, img_size=64).stream_images(failing())
+    stream = Predictor(model=model, img_size=64).stream_images(failing())
     assert next(stream).image.name == 'a'
     with pytest.raises(DataError, match='camera is gone'):
         next(stream)
@@ -466,11 +473,11 @@ def test_an_error_of_the_images_comes_after_the_results_before_it(checkpoint):
 
 @torch.no_grad()
 def test_weights_changed_by_hand_count_in_the_next_prediction(checkpoint: Path, images: Path):
-    predictor = Predictor(None, checkpoint, score_thr=0, device='cpu')
+    predictor = Predictor(None, checkpoint, img_size=64, score_thr=0, device='cpu')
     predictor.predict(images)
     for weight in predictor.model.parameters():
         weight.data.mul_(-2)
     scores = [sample.pred_instances.scores for sample in predictor.predict(images)]
-    fresh = Predictor(model=copy.deepcopy(predictor.model), score_thr=0)  # a copy packs its weights anew
+    fresh = Predictor(model=copy.deepcopy(predictor.model), img_size=64, score_thr=0)  # a copy packs its weights anew
     for own, wanted in zip(scores, fresh.predict(images), strict=True):
         torch.testing.assert_close(own, wanted.pred_instances.scores)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from small_models import write_images, write_shallow_checkpoint
+from torch import nn
 
 from detkit import Detector
 from detkit.cli.main import main
 from detkit.engine import load_checkpoint, save_checkpoint
-from detkit.inference import Predictor
+from detkit.inference import Predictor, init_detector
 from detkit.structures import DetDataSample
 from detkit.utils.errors import ConfigError
 
@@ -28,12 +29,17 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope='module')
+def models(checkpoints: dict[str, Path]) -> dict[str, nn.Module]:
+    return {task: init_detector(None, checkpoint) for task, checkpoint in checkpoints.items()}
+
+
+@pytest.fixture(scope='module')
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_images(tmp_path_factory.mktemp('images'), 2, (150, 220))
 
 
-def predict(checkpoint: Path, images: list[Path], **options) -> list[DetDataSample]:
-    return Predictor(None, checkpoint, img_size=64, max_per_img=20, **options).predict(images)
+def predict(model: nn.Module, images: list[Path], **options) -> list[DetDataSample]:
+    return Predictor(model=model, img_size=64, max_per_img=20, **options).predict(images)
 
 
 def same(first: DetDataSample, second: DetDataSample) -> bool:
@@ -49,25 +55,25 @@ def same(first: DetDataSample, second: DetDataSample) -> bool:
 
 
 @pytest.mark.parametrize('task', TASKS)
-def test_the_plain_augmentation_alone_is_exactly_no_augmentation(task: str, checkpoints, images):
-    plain = predict(checkpoints[task], images)
-    assert all(map(same, predict(checkpoints[task], images, tta=['plain']), plain))
-    assert all(map(same, predict(checkpoints[task], images, tta=False), plain))
-    scaled = Predictor(None, checkpoints[task], img_size=128, max_per_img=20).predict(images)
-    assert all(map(same, predict(checkpoints[task], images, tta=[2.0]), scaled))
+def test_the_plain_augmentation_alone_is_exactly_no_augmentation(task: str, models, images):
+    plain = predict(models[task], images)
+    assert all(map(same, predict(models[task], images, tta=['plain']), plain))
+    assert all(map(same, predict(models[task], images, tta=False), plain))
+    scaled = Predictor(model=models[task], img_size=128, max_per_img=20).predict(images)
+    assert all(map(same, predict(models[task], images, tta=[2.0]), scaled))
 
 
 @pytest.mark.parametrize('task', DETECTORS)
-def test_a_single_tile_is_exactly_no_tile(task: str, checkpoints, images):
-    plain = predict(checkpoints[task], images)
-    assert all(map(same, predict(checkpoints[task], images, tile=220), plain))
-    assert all(map(same, predict(checkpoints[task], images, tile=(150, 300), tile_overlap=0.5), plain))
+def test_a_single_tile_is_exactly_no_tile(task: str, models, images):
+    plain = predict(models[task], images)
+    assert all(map(same, predict(models[task], images, tile=220), plain))
+    assert all(map(same, predict(models[task], images, tile=(150, 300), tile_overlap=0.5), plain))
 
 
 @pytest.mark.parametrize('task', DETECTORS)
-def test_tiles_of_each_task(task: str, checkpoints, images):
+def test_tiles_of_each_task(task: str, models, images):
     """Objects lie in the image, best first, and no more than are asked for; the size of a batch changes nothing."""
-    found, batched = (predict(checkpoints[task], images, tile=64, batch_size=size) for size in (1, 5))
+    found, batched = (predict(models[task], images, tile=64, batch_size=size) for size in (1, 5))
     for sample, other in zip(found, batched, strict=True):
         pred = sample.pred_instances
         assert 0 < len(pred.scores) <= 20 and (pred.scores.diff() <= 0).all() and sample.ori_shape == (150, 220)
@@ -81,9 +87,9 @@ def test_tiles_of_each_task(task: str, checkpoints, images):
 
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('merge', ['nms', 'wbf'])
-def test_augmentations_of_each_task(task: str, merge: str, checkpoints, images):
+def test_augmentations_of_each_task(task: str, merge: str, models, images):
     tta = ['plain', 'hflip', 'vflip', 0.75, 'hflip@1.5']
-    for sample in predict(checkpoints[task], images, tta=tta, tta_merge=merge, score_thr=0.0):
+    for sample in predict(models[task], images, tta=tta, tta_merge=merge, score_thr=0.0):
         if task == 'cls':
             assert sample.pred_scores.sum() == pytest.approx(1) and sample.pred_label == sample.pred_scores.argmax()
             continue
@@ -92,9 +98,9 @@ def test_augmentations_of_each_task(task: str, merge: str, checkpoints, images):
         assert pred.bboxes.min() >= -1e-3 and pred.bboxes[:, 2].max() <= 220.01
 
 
-def test_a_classifier_s_probabilities_are_averaged(checkpoints, images):
-    both = predict(checkpoints['cls'], images, tta=['plain', 'hflip'])
-    single = [predict(checkpoints['cls'], images, tta=[name]) for name in ('plain', 'hflip')]
+def test_a_classifier_s_probabilities_are_averaged(models, images):
+    both = predict(models['cls'], images, tta=['plain', 'hflip'])
+    single = [predict(models['cls'], images, tta=[name]) for name in ('plain', 'hflip')]
     for mean, *parts in zip(both, *single, strict=True):
         assert torch.allclose(mean.pred_scores, torch.stack([part.pred_scores for part in parts]).mean(0))
     assert not torch.equal(single[0][0].pred_scores, single[1][0].pred_scores)
@@ -104,9 +110,10 @@ def test_keypoints_without_known_pairs_are_not_mirrored(checkpoints, images, tmp
     content = load_checkpoint(checkpoints['pose'])
     content['meta']['keypoints'] = {'flip_pairs': None}
     save_checkpoint(content, tmp_path / 'pose.pth')
+    model = init_detector(None, tmp_path / 'pose.pth')
     with pytest.raises(ConfigError, match='flip_pairs'):
-        predict(tmp_path / 'pose.pth', images, tta=True)
-    assert len(predict(tmp_path / 'pose.pth', images, tta=['plain', 0.75])) == 2
+        predict(model, images, tta=True)
+    assert len(predict(model, images, tta=['plain', 0.75])) == 2
 
 
 def test_an_image_that_cannot_be_read_is_left_out_alone(checkpoints, images, tmp_path: Path):
@@ -115,7 +122,7 @@ def test_an_image_that_cannot_be_read_is_left_out_alone(checkpoints, images, tmp
     assert [result.error is None for result in results] == [True, False, True]
 
 
-def test_pixels_in_a_mapped_file_are_read_where_they_are(checkpoints, tmp_path: Path, monkeypatch):
+def test_pixels_in_a_mapped_file_are_read_where_they_are(models, tmp_path: Path, monkeypatch):
     scene = np.lib.format.open_memmap(tmp_path / 'scene.npy', 'w+', np.uint8, (300, 400, 3))
     scene[:] = np.random.default_rng(0).integers(0, 256, scene.shape, np.uint8)
     seen = []
@@ -124,13 +131,13 @@ def test_pixels_in_a_mapped_file_are_read_where_they_are(checkpoints, tmp_path: 
         lambda self, img, *rest: seen.append(img) or DetDataSample(metainfo=dict(ori_shape=img.shape[:2], skipped='')),
     )
     source = np.load(tmp_path / 'scene.npy', mmap_mode='r')
-    Predictor(None, checkpoints['det'], tile=64).predict(source)
+    Predictor(model=models['det'], tile=64).predict(source)
     assert np.shares_memory(seen[0], source)
 
 
-def test_too_many_pixels_are_refused_with_the_remedy(checkpoints, images, monkeypatch):
+def test_too_many_pixels_are_refused_with_the_remedy(models, images, monkeypatch):
     monkeypatch.setattr('detkit.inference.preparation.MAX_PIXELS', 100)
-    predictor = Predictor(None, checkpoints['det'], tile=64)
+    predictor = Predictor(model=models['det'], tile=64)
     predictor._preparation.max_pixels = 100
     (sample, _) = predictor.predict(images)
     assert 'DETKIT_MAX_PIXELS' in sample.skipped and '220x150 pixels' in sample.skipped
