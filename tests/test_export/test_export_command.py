@@ -27,7 +27,7 @@ pytest.importorskip('onnx')
 def folder(tmp_path_factory):
     """A folder with a checkpoint, pictures, and the checkpoint as ONNX, of 64 pixels and of any size."""
     folder = tmp_path_factory.mktemp('export')
-    write_task(folder / 'seg.pth', 'yolov8 seg', 64)
+    write_task(folder / 'seg.pth', 'yolov8 seg', 64, shallow=True)
     write_images(folder / 'images', 3)
     detector = Detector(folder / 'seg.pth', device='cpu')
     detector.export(img_size=64, images=folder / 'images')

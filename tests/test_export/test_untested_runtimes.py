@@ -97,9 +97,9 @@ def test_trtexec_is_run_where_it_is(status, tmp_path, monkeypatch):
 
 
 def test_data_are_refused_where_a_file_cannot_run(tmp_path, no_builder):
-    from small_models import write_checkpoint
+    from small_models import write_shallow_checkpoint
 
-    detector = Detector(write_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
+    detector = Detector(write_shallow_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
     with pytest.raises(ConfigError, match='tensorrt files cannot be tested here, as there is neither trtexec'):
         detector.export('tensorrt', data='data.yaml')
 
