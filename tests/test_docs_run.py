@@ -18,7 +18,7 @@ from detkit.zoo import weights
 
 # Settings of snippets, and what a test has in their place.
 SMALL_SNIPPETS = (
-    ('epochs=100', 'epochs=1, num_workers=0'),
+    ('epochs=100', 'epochs=1, num_workers=0, widen_factor=0.125'),
     ('img_size=640', 'img_size=64'),
     ('batch_size=16', 'batch_size=2'),
     ("settings={'num_trials': 50}", f"{SMALL_SEARCH!r}, settings={{'num_trials': 1}}"),

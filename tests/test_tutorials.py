@@ -13,8 +13,9 @@ from detkit.config import load_config
 from detkit.sample_data import SAMPLES
 
 TUTORIALS = sorted((Path(__file__).resolve().parents[1] / 'docs' / 'tutorials').glob('*.ipynb'))
-# The settings of every tutorial, as a test has them.
+# The settings of every tutorial, as a test has them; and a narrow network.
 SMALL = {'epochs': 1, 'img_size': 64, 'num_workers': 0}
+NARROW = {'widen_factor': 0.125}
 # How many images are drawn; of coco8-seg there are eight in any case.
 FEW_IMAGES = {
     'coco8-pose': {'num_train': 2, 'num_val': 1},
@@ -45,7 +46,7 @@ def test_a_tutorial_runs(notebook, data, scenes_drawn_once, charts_drawn_once, t
         exec(compile(''.join(cell['source']), f'{notebook.name}, code cell {number}', 'exec'), variables)
         if 'parameters' in cell['metadata'].get('tags', ()):
             assert SMALL.keys() == variables['settings'].keys()
-            variables['settings'] |= SMALL
+            variables['settings'] |= SMALL | NARROW
     plt.close('all')
     assert (variables['run'] / 'best.pth').is_file()
     assert variables['results'] and all(result.error is None for result in variables['results'])
