@@ -11,6 +11,8 @@ from parity.darknet_streams import FAMILIES, cfg_path, samples, seeded_image, se
 from detkit.converters.darknet import from_stream, read_stream
 from detkit.converters.darknet_layout import Layout, Section, format_cfg
 
+pytestmark = pytest.mark.no_cover
+
 RECORDED = Path(__file__).parents[1] / 'parity' / 'opencv_darknet.npz'
 SCORE_THR = 0.2  # of a yolo layer, below which OpenCV writes 0
 

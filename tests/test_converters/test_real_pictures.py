@@ -46,7 +46,7 @@ FAMILIES = {
     'yolo26': ('ultralytics_yolo26_predict.npz', with_spread_boxes),
 }
 
-pytestmark = pytest.mark.realdata
+pytestmark = [pytest.mark.realdata, pytest.mark.no_cover]
 
 
 @pytest.fixture(scope='module')

@@ -13,6 +13,8 @@ from ultralytics_files import read_recorded, seeded_tensors, write_pt
 from detkit.converters.ultralytics import convert_ultralytics
 from detkit.inference.model import init_detector
 
+pytestmark = pytest.mark.no_cover
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 

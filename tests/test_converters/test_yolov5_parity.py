@@ -14,6 +14,8 @@ from yolov5_files import read_recorded, seeded_tensors, write_pt
 from detkit.converters.yolov5 import convert_yolov5, focus_to_conv
 from detkit.inference.model import init_detector
 
+pytestmark = pytest.mark.no_cover
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 

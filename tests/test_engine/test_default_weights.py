@@ -12,6 +12,8 @@ from detkit.engine import Runner, load_checkpoint, save_checkpoint
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError
 
+pytestmark = pytest.mark.no_cover
+
 SHALLOW = {
     'model.backbone': dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625),
     'model.neck': None,

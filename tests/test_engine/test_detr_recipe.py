@@ -9,6 +9,8 @@ from detkit.engine import Runner
 from detkit.engine.schedule import Schedules
 from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
 
+pytestmark = pytest.mark.no_cover
+
 SMALL = {
     'model.head.transformer.embed_dims': 32,
     'model.head.transformer.num_heads': 2,

@@ -14,6 +14,8 @@ from detkit.utils.errors import CheckpointError
 from .dummy import dummy_config
 from .rank_families import FAMILIES, families_of
 
+pytestmark = pytest.mark.no_cover
+
 RUNS = ('straight', 'stopped', 'cut', 'plain', 'synced', 'skipped', 'too_many', 'not_finite')
 
 

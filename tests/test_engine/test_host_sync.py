@@ -33,6 +33,8 @@ from detkit.registry import DATA_PREPROCESSORS, DETECTORS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import AssignResult, Candidates
 
+pytestmark = pytest.mark.no_cover
+
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STEPS = [
     'fcos/det_r18_coco8.py',

@@ -19,6 +19,8 @@ from detkit.utils.errors import ConfigError
 from .dummy import dummy_config
 from .test_resume import assert_same_end, train_until_killed
 
+pytestmark = pytest.mark.no_cover
+
 EPOCHS = 6
 VALUES = [0.1, 0.5, 0.2, 0.6, 0.3, 0.4]
 HOOKS = dict(

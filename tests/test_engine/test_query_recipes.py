@@ -12,6 +12,8 @@ from detkit.models.layers.denoising import ContrastiveDenoising
 
 from .test_resume import Killed, assert_same_end
 
+pytestmark = pytest.mark.no_cover
+
 SMALL = {
     'img_size': 64,
     'num_workers': 0,

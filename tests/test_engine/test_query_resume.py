@@ -6,6 +6,8 @@ from tiny_configs import load_tiny
 
 from detkit.engine import Runner, load_checkpoint
 
+pytestmark = pytest.mark.no_cover
+
 DEFAULT = ('deimv2/det_pico_coco8',)
 OTHERS = (
     'rtdetr/seg_r18_coco8',

@@ -8,6 +8,8 @@ import torch
 from detkit.config import load_config
 from detkit.engine import Runner, load_checkpoint
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(scope='module')
 def data_root(tmp_path_factory):

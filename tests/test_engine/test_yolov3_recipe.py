@@ -12,6 +12,8 @@ from detkit.engine.train_loop import loss_divisor
 from detkit.models.heads import BaseHead
 from detkit.registry import HOOKS
 
+pytestmark = pytest.mark.no_cover
+
 
 @HOOKS.register_module(force=True)
 class NotingHook(Hook):
