@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from detkit.datasets.class_names import DOTA15
+from detkit.sample_data import dota8
 from detkit.sample_data.dota8 import obb_lines, render_dota8, render_surveys
 from detkit.sample_data.rendering.aerial import DRAWERS, Survey, oriented_corners
 from detkit.sample_data.rendering.aerial_scenes import SCENES
@@ -23,7 +24,8 @@ def sides(corners):
     return np.hypot(*(np.roll(corners, -1, 0) - corners).T)
 
 
-def test_files(tmp_path, surveys):
+def test_files(tmp_path, surveys, monkeypatch):
+    monkeypatch.setattr(dota8, 'render_surveys', lambda split, count, seed: {0: surveys}[seed][split][:count])
     render_dota8(tmp_path, num_train=2, num_val=1)
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file())
     assert files == [

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from detkit.sample_data import coco8_pose
 from detkit.sample_data.coco8_pose import pose_lines, render_coco8_pose, render_crowds
 from detkit.sample_data.rendering.anatomy import Pose, rotation, stand_up
 from detkit.sample_data.rendering.canvas import Canvas
@@ -24,7 +25,8 @@ def crowds():
     return {split: list(render_crowds(split, 6)) for split in ('train', 'val')}
 
 
-def test_files(tmp_path, crowds):
+def test_files(tmp_path, crowds, monkeypatch):
+    monkeypatch.setattr(coco8_pose, 'render_crowds', lambda split, count, seed: {0: crowds}[seed][split][:count])
     render_coco8_pose(tmp_path, num_train=2, num_val=1)
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file())
     assert files == [

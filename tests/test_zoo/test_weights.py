@@ -236,7 +236,8 @@ def test_every_config_s_default_weights_have_its_size():
     for path in sorted(CONFIGS.glob('*/*_custom.py')):
         values = execute(path, {}).values
         for size in values.get('sizes') or ():
-            name = execute(path, {'size': size}).values.get('default_load_from')
+            sized = values if size == values['size'] else execute(path, {'size': size}).values
+            name = sized.get('default_load_from')
             if name is not None:
                 entry = zoo.find_entry(name)
                 assert entry.size == size and entry.task == values['task']
