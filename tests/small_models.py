@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,19 @@ CLASSES = ('cat', 'dog', 'bird')
 
 # The variable with which a shipped config of YOLOv8 describes a narrow model.
 NARROW = 'widen_factor=0.125'
+# Values that make a network of few layers of one; its checkpoints have few tensors, of which reading them takes long.
+SHALLOW = {
+    'model.backbone': dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625),
+    'model.neck': None,
+}
+
+
+def take_blocks_once(model: dict[str, Any]) -> None:
+    """Let blocks that are repeated be in a network once."""
+    necks = model.get('neck') or []
+    for part in (model['backbone'], *(necks if isinstance(necks, list) else [necks])):
+        if 'deepen_factor' in part:
+            part['deepen_factor'] = 0.01
 
 
 def make_config(

@@ -118,7 +118,7 @@ def write_missing(runner: Runner, names: Sequence[str]) -> None:
     for name in names:
         path = Path(runner.work_dir) / name
         try:
-            if path != Path(runner.resumed_from) and _epoch(path) != runner.epoch:
+            if path != runner.resumed_from and _epoch(path) != runner.epoch:
                 copy_checkpoint(runner.resumed_from, path)
         except SaveError as error:
             runner.console.line(f'note     {error} The run goes on.')

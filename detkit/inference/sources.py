@@ -46,10 +46,9 @@ __all__ = [
 _CHANNEL_ORDERS = ('rgb', 'bgr')
 # Images of videos and iterators that a list of results may hold.
 MAX_KEPT_BYTES = 1 << 30
-# A text file of images and videos, one a line.
 _LIST_SUFFIX = '.txt'
 _STREAM = 'give stream=True, and use each result before the next'
-_KNOWN = f'known are {", ".join(IMAGE_SUFFIXES)}, of videos {", ".join(VIDEO_SUFFIXES)}, and of lists .txt'
+_KNOWN = f'known are {", ".join(IMAGE_SUFFIXES)}, and of videos {", ".join(VIDEO_SUFFIXES)}'
 
 
 Source = (
@@ -345,8 +344,12 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
 
 def _of_line(path: str, list_file: str) -> SourceImage | Video:
     """Return the image or the video that a line of a list names; an image with an ``error`` where there is none."""
+    if has_reader(path):
+        return SourceImage(path)
     problem = None
-    if not os.path.isfile(path):
+    if ADDRESS.match(path):
+        path, problem = without_password(path), 'is an address, and a list names files; give it as a source of its own'
+    elif not os.path.isfile(path):
         problem = absence(path)
     elif not (has_image_suffix(path) or _has_video_suffix(path)):
         problem = 'is no image and no video'
@@ -360,7 +363,7 @@ def _of_file(path: str) -> SourceImage | Video:
         return SourceImage(path)
     if _has_video_suffix(path) or path.startswith('/dev/video'):
         return Video(path)
-    raise DataError(f"'{path}' is no image and no video; {_KNOWN}")
+    raise DataError(f"'{path}' is no image, no video and no list ({_LIST_SUFFIX}) of them; {_KNOWN}")
 
 
 def _has_video_suffix(path: str) -> bool:

@@ -81,8 +81,7 @@ def read_search_options(texts: Iterable[str]) -> dict[str, Any]:
         if not equals or not key.strip('+. ') or not value.strip():
             raise ConfigError(f'--search: {text!r} is neither KEY=LOW:HIGH[:log|:STEP] nor KEY=VALUE,VALUE')
         found = _RANGE.fullmatch(value.strip())
-        other = _OTHER_RANGE.fullmatch(value.strip())
-        if found is None and other is not None:
+        if found is None and (other := _OTHER_RANGE.fullmatch(value.strip())):
             raise ConfigError(
                 f'--search: {value.strip()!r} is no range; write {key}={other[1]}:{other[2]}, with :log behind it for '
                 'a logarithmic scale, or a number for the distance of its values'

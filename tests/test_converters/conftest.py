@@ -24,7 +24,7 @@ Write = Callable[..., Path]
 
 
 class _Made:
-    """What was made by the same text, of which only the last 64 are kept."""
+    """Values by the text that they were made from; the last 64 are kept."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}

@@ -64,14 +64,10 @@ def strides(name: str) -> dict[str, torch.Tensor]:
     return {'stride': torch.tensor(MODELS[name].strides, dtype=torch.float32)}
 
 
-# Tasks have the sizes of detection; the sizes between have the blocks of their neighbours.
+# Tasks have the sizes of detection.
 @pytest.mark.parametrize(
     ('name', 'size'),
-    [
-        slow_unless(size == 'n' or (task_of(name) == 'det' and size in 'mx'), name, size)
-        for name in MODELS
-        for size in INNER
-    ],
+    [slow_unless(task_of(name) == 'det' or size == 'n', name, size) for name in MODELS for size in INNER],
 )
 def test_every_size_is_recognised(name, size):
     found = model_of(name, shapes_of(name, size), size)

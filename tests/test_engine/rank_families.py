@@ -84,7 +84,8 @@ FAMILIES = {
     'yolov5_cls': _classifier(_V5, dict(type='SPP'), type='MLPClassifyHead', pool_size=2, dropout=0.3),
     'yolov3_det': _dense(
         'YOLOv3Head',
-        neck=dict(type='YOLOv3Neck'),
+        dict(type='Darknet', widen_factor=0.03125),
+        dict(type='YOLOv3Neck'),
         anchors=_ANCHORS,
         nominal_batch_size=64,
         loss_obj=dict(type='BinaryFocalLoss', loss_weight=64.3),

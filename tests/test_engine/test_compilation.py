@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from builders import build_model
+from small_models import take_blocks_once
 from tiny_configs import load_tiny
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
@@ -47,8 +48,7 @@ SHALLOW = dict(
 
 def make_shallow(name: str, model: dict[str, Any]) -> None:
     """Give the deepest networks fewer blocks or maps, of the same kinds."""
-    if 'deepen_factor' in model['backbone']:
-        model['backbone']['deepen_factor'] = 0.01  # each block once
+    take_blocks_once(model)
     if name.startswith('rtdetr/'):
         model['backbone']['out_indices'] = (3, 4)
         model['neck']['num_blocks'] = 1

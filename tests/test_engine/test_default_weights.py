@@ -6,6 +6,7 @@ import pytest
 import torch
 from builders import CONFIGS
 from PIL import Image
+from small_models import SHALLOW
 
 from detkit.config import load_config
 from detkit.engine import Runner, load_checkpoint, save_checkpoint
@@ -13,11 +14,6 @@ from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError
 
 pytestmark = pytest.mark.no_cover
-
-SHALLOW = {
-    'model.backbone': dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625),
-    'model.neck': None,
-}
 
 
 @pytest.fixture

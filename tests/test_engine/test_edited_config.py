@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_models import SHALLOW
 
 import detkit.config.start
 from detkit.config import load_config
@@ -13,9 +14,9 @@ from detkit.config.start import start_of
 from detkit.engine import load_checkpoint, train_from_config
 from detkit.utils.errors import ConfigError
 
-BASE = """\
+BASE = f"""\
 _base_ = 'detkit::yolov8/det_custom'
-model = dict(backbone=dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625), neck=None)
+model = dict(backbone={SHALLOW['model.backbone']}, neck=None)
 img_size = 32
 batch_size = 2
 val_batch_size = 2

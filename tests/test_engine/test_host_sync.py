@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from coverings import slow_unless
+from small_models import take_blocks_once
 from tiny_configs import load_tiny
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
@@ -114,14 +115,6 @@ def to_fake(module: nn.Module) -> None:
                     tensors[name] = (
                         nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
                     )
-
-
-def take_blocks_once(model: dict[str, Any]) -> None:
-    """Let blocks that are repeated be in a network once: another of the same waits no more."""
-    necks = model.get('neck') or []
-    for part in (model['backbone'], *(necks if isinstance(necks, list) else [necks])):
-        if 'deepen_factor' in part:
-            part['deepen_factor'] = 0.01
 
 
 @pytest.mark.parametrize('name', [*STEPS, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])

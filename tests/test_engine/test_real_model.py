@@ -1,4 +1,4 @@
-"""All parts of YOLOv8-seg, narrow: they train, and resume bit for bit, in bf16 and with workers."""
+"""YOLOv8-seg, narrow and as it is: it trains, and resumes bit for bit, in bf16 and with workers."""
 
 import cv2
 import numpy as np
@@ -36,7 +36,6 @@ def train(repo, data_root, work_dir, stop_after: int | None = None, num_workers:
         {
             'data_root': str(data_root),
             'img_size': 64,
-            'widen_factor': 0.0625,
             'repeat_times': 4,
             'train_cfg.max_epochs': 2,
             'train_cfg.val_interval': 1,
@@ -70,11 +69,14 @@ def train(repo, data_root, work_dir, stop_after: int | None = None, num_workers:
     return load_checkpoint(work_dir / 'last.pth')
 
 
-def test_trains_and_resumes_exactly(repo, data_root, tmp_path, capsys):
-    straight = train(repo, data_root, tmp_path / 'a')
+@pytest.mark.parametrize(
+    ('width', 'count'), [(0.0625, '675,304'), pytest.param(0.25, '3,409,952', marks=pytest.mark.slow)]
+)
+def test_trains_and_resumes_exactly(width, count, repo, data_root, tmp_path, capsys):
+    straight = train(repo, data_root, tmp_path / 'a', widen_factor=width)
     lines = capsys.readouterr().out.splitlines()
-    assert any('675,304 parameters' in line and 'GFLOPs at 64x64' in line for line in lines)
-    others = {'num_workers': 1, 'default_hooks.pictures': None}
+    assert any(f'{count} parameters' in line and 'GFLOPs at 64x64' in line for line in lines)
+    others = {'num_workers': 1, 'widen_factor': width, 'default_hooks.pictures': None}
     stopped = train(repo, data_root, tmp_path / 'b', stop_after=5, **others)
     assert stopped['optimizer']['pending'] > 0
     resumed = train(repo, data_root, tmp_path / 'b', resume=True, **others)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_models import SHALLOW
 
 from detkit.config import load_config
 from detkit.engine import load_checkpoint, train_from_config
@@ -13,8 +14,7 @@ from detkit.utils.errors import CheckpointError, ConfigError
 
 SMALL = [
     'img_size=32',
-    "model.backbone={'_delete_': True, 'type': 'Darknet', 'depth': 'tiny', 'widen_factor': 0.0625}",  # few tensors
-    'model.neck=None',
+    *(f'{key}={value!r}' for key, value in SHALLOW.items()),
     'batch_size=2',
     'val_batch_size=2',
     'num_workers=0',

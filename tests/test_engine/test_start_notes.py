@@ -7,6 +7,7 @@ import pytest
 import torch
 from builders import CONFIGS
 from PIL import Image
+from small_models import SHALLOW
 
 from detkit.config import load_config
 from detkit.engine import Runner
@@ -15,10 +16,6 @@ from detkit.utils.errors import ConfigError
 
 from .dummy import DummyMetric, dummy_config
 
-SHALLOW = {  # few layers
-    'model.backbone': dict(_delete_=True, type='Darknet', depth='tiny', widen_factor=0.0625),
-    'model.neck': None,
-}
 QUERIES = {
     'model.head.decoder.num_layers': 2,
     'model.head.num_queries': 3,

@@ -98,7 +98,7 @@ def test_sizes_change_with_the_steps_of_the_optimiser(tiny_data, tmp_path, recip
 
 @pytest.mark.parametrize(('freeze', 'trained'), [('backbone', {'neck', 'head'}), (['backbone', 'neck'], {'head'})])
 def test_both_ways_of_freezing(tiny_data, tmp_path, recipe, freeze, trained):
-    # Of a narrower head the few small steps would round to nothing.
+    # In a narrower head, the few small steps would round to nothing.
     runner = make_runner(tiny_data, tmp_path / 'run', recipe, freeze=freeze, max_epochs=1, widen_factor=0.25)
     runner.model.init_weights()
     runner.model.init_weights = lambda: None

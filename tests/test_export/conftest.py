@@ -1,4 +1,4 @@
-"""What tests of exports share: the pictures that an export draws where none are given."""
+"""The pictures that an export draws where none are given are drawn once for all tests."""
 
 from collections.abc import Iterator
 

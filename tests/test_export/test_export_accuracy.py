@@ -90,7 +90,7 @@ def test_each_variant_is_tested_as_it_is_timed(tmp_path, monkeypatch):
         img_size=64,
         rounds=2,
         memory=False,
-        options=[options[0], 'img_size=96', options[2]],  # of which the size above takes the place
+        options=[options[0], 'img_size=96', options[2]],  # img_size above replaces it
         images=[str(tmp_path / 'data' / 'images')],
         split='val',
     )

@@ -177,7 +177,7 @@ def test_lines_of_a_text_file_are_files(folder: Path, monkeypatch: pytest.Monkey
         True,
     ]
     assert "'none.jpg', a line of the list 'lists/all.txt', does not exist" == found[3].error
-    assert 'is no image and no video' in found[4].error and 'does not exist' in found[5].error
+    assert 'is no image and no video' in found[4].error and "'https://host/a.jpg', a line of" in found[5].error
     (folder / 'readme.txt').write_text('Pictures of birds\n')
     with pytest.raises(DataError, match="'Pictures of birds', a line of the list"):
         require_images(find_sources('readme.txt'))
@@ -247,7 +247,7 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
     [
         ('b.jgp', r"does not exist\. Did you mean 'b\.jpg'"),
         ('notes.txt', 'names no image'),
-        ('notes.md', 'is no image and no video'),
+        ('notes.md', 'is no image, no video and no list'),
         ('*.gif', 'no image and no video fits'),
         ('nowhere/x.jpg', 'does not exist'),
         ('link.jpg', r"link\.jpg' is a link to 'gone\.jpg', which does not exist\.$"),

@@ -47,7 +47,7 @@ def test_the_benchmark_of_memory_runs(repo, monkeypatch, capsys):
 
     if not Path('/proc/self/status').is_file():
         pytest.skip('memory is read from /proc')
-    memory = video_memory.main(['--frames', '100', '--report', '50', '100'])
+    memory = video_memory.main(['--frames', '200', '--report', '100', '200'])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith('50 frames, ') and lines[1].startswith('100 frames, ') and len(memory) == 2
+    assert lines[0].startswith('100 frames, ') and lines[1].startswith('200 frames, ') and len(memory) == 2
     assert memory[1] - memory[0] < 50
