@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from detkit.cli.argument_order import misplaced_file
@@ -125,6 +126,14 @@ class CommandParser(argparse.ArgumentParser):
                 return f'; did you mean {" or ".join(alike)}?'
         return ''
 
+    def option_of(self, path: Path, args: argparse.Namespace) -> str | None:
+        """Return the option whose value names a path, or a folder above it; None where there is none."""
+        for action in self._actions:
+            given = getattr(args, action.dest, None)
+            if action.option_strings and isinstance(given, str) and Path(given).parts and path.is_relative_to(given):
+                return action.option_strings[-1]
+        return None
+
 
 def _alike(option: str, known: Iterable[str]) -> list[str]:
     """Return the options that one is the beginning of; where there are none, those with a similar name."""
@@ -195,7 +204,24 @@ class Command:
 
     def main(self, argv: list[str] | None = None) -> int | None:
         """Run the command; return its exit status, None for 0."""
-        return self.module.run(self.parse_args(argv))
+        return self.run(self.parse_args(argv))
+
+    def run(self, args: argparse.Namespace) -> int | None:
+        """Run the command with parsed arguments; return its exit status, None for 0.
+
+        Raises:
+            DetkitError: a mistake that the user can correct; the system's errors for a path below one that an option
+                names are such, too, with the option's name.
+        """
+        try:
+            return self.module.run(args)
+        except OSError as error:
+            if error.errno not in _WRONG_PATH or not isinstance(error.filename, str):
+                raise
+            option = self.parser().option_of(Path(error.filename), args)
+            if option is None:
+                raise
+            raise DetkitError(f'{error.filename}: {error.strerror} (see {option})') from error
 
     def exit_status(self) -> int:
         """Run the command with the arguments of the process; return its exit status, also after an error."""

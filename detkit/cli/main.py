@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int | None:
         args = make_parser().parse_args(words or ['--help'])
-        return args.command.module.run(args)
+        return args.command.run(args)
 
     return run_command(run, ends_process=argv is None)
 

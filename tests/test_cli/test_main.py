@@ -129,6 +129,14 @@ def test_a_file_that_cannot_be_written_is_a_sentence(number, tmp_path, monkeypat
     assert err.startswith('error: ') and os.strerror(code) in err and len(err.splitlines()) == 1
 
 
+def test_the_error_of_a_path_names_the_option_that_it_is_of(tmp_path, capsys):
+    image = tmp_path / 'image.png'
+    image.write_bytes(b'no folder')
+    argv = ['configs', 'yolov8/seg_custom', '--copy']
+    assert run(*argv, str(image / 'below')) == 2
+    assert capsys.readouterr().err.rstrip().endswith('Not a directory (see --copy)')
+
+
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish', 'tcsh', 'powershell'])
 def test_completion_knows_commands_and_options(shell, capsys):
     assert run('--print-completion', shell) == 0
