@@ -284,15 +284,19 @@ def _accuracies(
 ) -> tuple[list[ComparedMetric], list[ComparedMetric], list[ComparedMetric]]:
     truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
 
+    ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
+    hits = {
+        k: np.array([[answer.gt_label in best_classes(answer.pred_scores, k)[0] for answer in own] for own in results])
+        for k in {1, *ks}
+    }
+
     def metric(k: int, group: str = '', label: int | None = None) -> ComparedMetric:
         chosen = np.ones(len(truth), bool) if label is None else truth == label
-        hits = [[answer.gt_label in best_classes(answer.pred_scores, k)[0] for answer in own] for own in results]
-        right = np.array(hits, np.float64)[:, chosen]  # (V, n)
+        right = hits[k][:, chosen].astype(np.float64)  # (V, n)
         number = counts[:, chosen].sum(1, keepdims=True)
         drawn = np.where(number > 0, counts[:, chosen] @ right.T / np.maximum(number, 1), np.nan)
         return _metric('label', f'top{k}', group, chosen.sum(), chosen.sum(), right.mean(1), drawn, confidence)
 
-    ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
     return [metric(k) for k in ks], [], [metric(1, classes[label], label) for label in np.unique(truth)]
 
 

@@ -97,8 +97,12 @@ def classify_errors(
     hits = found == TRUE
     objects[hits] = numbers[starts[images[hits]] + matched[hits]]
     types = np.full(len(images), -1)
-    for image in np.unique(images):
-        rows, own = np.flatnonzero((images == image) & (found == FALSE)), np.flatnonzero(~gts[image].ignored)
+    false = np.flatnonzero(found == FALSE)
+    false = false[np.argsort(images[false], kind='stable')]
+    for image, rows in enumerate(np.split(false, np.searchsorted(images[false], np.arange(1, len(gts))))):
+        if not len(rows):
+            continue
+        own = np.flatnonzero(~gts[image].ignored)
         overlaps = overlaps_of(results[image], kind, sigmas)[indices[rows]][:, own]
         types[rows], wanted = _types_of(overlaps, labels[rows, None] == gts[image].labels[own])
         objects[rows] = np.where(wanted >= 0, numbers[starts[image] + own[wanted]] if len(own) else -1, -1)

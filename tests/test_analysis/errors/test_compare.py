@@ -6,10 +6,12 @@ import pytest
 from test_analysis.models import answers, better_and_worse, model
 from test_analysis.results import evaluated, random_results, rotated
 
+from detkit.analysis.errors import compare as compare_module
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import check_tasks, compare, image_scores, in_order, unique_labels, verdict
 from detkit.analysis.errors.compare_report import console_tables, pareto_front
 from detkit.evaluation import CocoMetric
+from detkit.structures.data_sample import best_classes
 from detkit.utils.errors import ConfigError
 
 
@@ -90,12 +92,15 @@ def test_classifiers():
     np.testing.assert_array_equal(image_scores(found), [half, most])
 
 
-def test_classifiers_of_many_classes():
+def test_classifiers_of_many_classes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(compare_module, 'best_classes', lambda *args: (asked.append(args), best_classes(*args))[1])
     found = compare(
         [model('one', answers(np.arange(40) % 2 == 0, 8), ('label',), classes=tuple('abcdefgh'), topk=[1, 5])],
         replicates=20,
     )
     assert [(metric.name, metric.values[0].value) for metric in found.overall] == [('top1', 0.5), ('top5', 0.5)]
+    assert len(asked) == 2 * 40  # of each image for top1 and top5, whatever the number of classes
 
 
 def test_f1_of_images():
