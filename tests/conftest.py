@@ -44,6 +44,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
     return WorkStealingScheduling(config, log) if config.getvalue('dist') == 'load' else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of a test as thorough that are not among its ``default_cases``, which are spread evenly."""
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker('default_cases') and not item.get_closest_marker('slow'):
+            tests.setdefault(item.nodeid.partition('[')[0], []).append(item)
+    for cases in tests.values():
+        number = cases[0].get_closest_marker('default_cases').args[0]
+        default = {i * len(cases) // number for i in range(number)}
+        for i, item in enumerate(cases):
+            if i not in default:
+                item.add_marker('thorough')
+
+
 def pytest_collection_finish() -> None:
     """Leave modules and tests out of every collection of garbage, which would pass over them again and again.
 

@@ -102,6 +102,7 @@ def options(tiny_data):
     return dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
 
 
+@pytest.mark.default_cases(6)
 @pytest.mark.parametrize('path', some([path for path in PATHS if not is_large(path)]))
 def test_config_trains_and_predicts(path, options):
     torch.manual_seed(0)
@@ -194,6 +195,7 @@ def every_size():
         known |= {table, task}
 
 
+@pytest.mark.default_cases(17)
 @pytest.mark.parametrize(('path', 'size'), list(every_size()))
 def test_every_size_builds_and_differs(path, size):
     default, cfg = load_default(path), load_config(path, {'size': size}, need_classes=False)
@@ -210,6 +212,7 @@ def test_every_size_builds_and_differs(path, size):
     assert all(name.startswith('decoder.bin_scale.') for name in frozen)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('names', 'folder', 'own'),
     [
@@ -286,6 +289,7 @@ def test_config_says_what_it_is(path):
     assert len(text.splitlines()) <= 15
 
 
+@pytest.mark.default_cases(7)
 @pytest.mark.parametrize('path', some(PATHS))
 def test_resolved_config_loads_to_the_same(path, options, tmp_path):
     cfg = load_tiny(path, options)
@@ -296,6 +300,7 @@ def test_resolved_config_loads_to_the_same(path, options, tmp_path):
         assert {key: again.get(key) for key in TOP_LEVEL_KEYS} == {key: cfg.get(key) for key in TOP_LEVEL_KEYS}
 
 
+@pytest.mark.default_cases(7)
 @pytest.mark.parametrize('path', some(PATHS))
 def test_a_variable_reaches_the_same_values_in_a_resolved_config(path, tmp_path):
     cfg = load_default(path)

@@ -107,6 +107,7 @@ def place(tmp_path, scenes_drawn_once, charts_drawn_once, monkeypatch) -> Iterat
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.default_cases(9)
 @pytest.mark.parametrize('command', list(distinct_commands()))
 def test_a_command_runs(command, docs_workspace, place, monkeypatch, capsys):
     skip_without_packages(command.words)
@@ -159,6 +160,7 @@ def pages_with_python() -> Iterator[object]:
             yield pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem == 'export' else [])
 
 
+@pytest.mark.default_cases(4)
 @pytest.mark.parametrize('page', list(pages_with_python()))
 def test_the_python_of_a_page_runs(page, docs_workspace, place, capsys):
     """Its configs load; its snippets run one after the other."""

@@ -135,6 +135,7 @@ for number, (code, unused, given) in enumerate(parts):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')
 def test_parts_import_what_they_run(tmp_path):
     resnets = ('retinanet/det_r18_coco8', 'fcos/det_r18_coco8', 'mask_rcnn/seg_r18_coco8')
@@ -185,6 +186,7 @@ print(missing)
 """
 
 
+@pytest.mark.thorough
 def test_every_module_imports_without_setuptools_and_every_component_is_found():
     done = run_python('-c', IMPORT_ALL)
     assert done.returncode == 0, done.stderr

@@ -96,6 +96,7 @@ def test_the_sdist_holds_what_a_wheel_is_built_from_and_no_tests(repo, sdist):
     assert not [name for name in names if name.startswith('tests')]
 
 
+@pytest.mark.thorough
 def test_a_wheel_can_be_built_again_byte_by_byte(sdist, tmp_path, monkeypatch):
     """As whoever doubts a release would: elsewhere, at another time, with the release's date."""
     monkeypatch.setenv('SOURCE_DATE_EPOCH', '1790000000')

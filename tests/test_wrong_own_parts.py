@@ -256,6 +256,7 @@ def test_a_mistake_shows_when_the_config_is_loaded(write, tiny_data, kind, old, 
     assert re.search(r'cfg\.py:\d+: \w', str(error.value)), 'the file and the key are named'
 
 
+@pytest.mark.default_cases(3)
 @pytest.mark.parametrize(('kind', 'old', 'new', 'sentence'), REHEARSED)
 def test_a_mistake_shows_before_training(write, tiny_data, tmp_path, kind, old, new, sentence):
     with pytest.raises(ConfigError, match=sentence) as error:
@@ -264,6 +265,7 @@ def test_a_mistake_shows_before_training(write, tiny_data, tmp_path, kind, old, 
     assert not (tmp_path / 'run').exists(), 'nothing was trained'
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('num_workers', [0, 1])
 @pytest.mark.parametrize(('kind', 'old', 'new', 'sentence'), LATE)
 def test_a_part_that_fails_later_is_named(write, tiny_data, kind, old, new, sentence, num_workers):
@@ -277,6 +279,7 @@ def test_a_part_that_fails_later_is_named(write, tiny_data, kind, old, new, sent
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(('old', 'new', 'sentence'), LATE_RESULTS)
 def test_results_of_each_sample_are_checked(write, tiny_data, old, new, sentence):
     settings = options('stain', tiny_data, work_dir='run') | {'max_epochs': 2, 'train_cfg.val_interval': 2}
@@ -334,6 +337,7 @@ def test_an_optimiser_and_a_schedule_of_ones_own(write, tiny_data, capsys):
     assert runner.optim_wrapper.optimizer.param_groups[0]['lr'] == 0.001 * 0.5 ** (runner.train_loop.iter - 1)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(('old', 'new', 'sentence'), WRONG_STEPS)
 def test_a_wrong_optimiser_or_schedule_shows_before_training(write, tiny_data, tmp_path, old, new, sentence):
     with pytest.raises(ConfigError, match=sentence) as error:
@@ -397,6 +401,7 @@ def test_a_result_may_be_a_number_of_numpy_and_its_name_is_checked(write, tiny_d
         train_from_config(path, {**options(kind, tiny_data, work_dir='other'), 'train_cfg.best_metric': 'count/eror'})
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('kind', ['stain', 'dataset'])
 def test_a_rehearsed_run_is_the_same_run(write, tiny_data, monkeypatch, kind):
     path = write(kind)

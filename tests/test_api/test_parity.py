@@ -53,6 +53,7 @@ def table(result: Result) -> np.ndarray:
     return np.concatenate(columns, 1)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('task', list(IMAGES))
 def test_results_equal_the_reference(task, recorded, real_data, tmp_path):
     model = Detector(write_file(tmp_path / 'x.pt', task, int(recorded['seed'])), device='cpu')

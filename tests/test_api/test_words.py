@@ -95,6 +95,7 @@ def _predict(model: Detector) -> str:
     return model(IMG, img_size=64).to_json()
 
 
+@pytest.mark.thorough
 def test_a_detector_goes_to_another_process(model: Detector):
     with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
         assert pool.submit(_predict, model).result(timeout=120) == model(IMG, img_size=64).to_json()

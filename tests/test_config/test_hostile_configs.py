@@ -176,6 +176,7 @@ def test_a_config_file_reaches_own_code_by_custom_imports_alone(trap: Path, tmp_
     assert trap.exists()
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('part', 'key', 'value', 'reason'),
     [

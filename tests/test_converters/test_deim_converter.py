@@ -106,6 +106,7 @@ def test_the_averaged_weights_of_a_training_are_taken_and_named(tmp_path):
     assert all(torch.equal(found[name], value) for name, value in model.state_dict().items() if 'batches' not in name)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 def test_a_converted_file_predicts_the_same(model, layout, suffix, tmp_path):
@@ -135,6 +136,7 @@ def test_a_file_without_counts_of_batches_is_converted(model, tmp_path):
     assert conversion.state.keys() == model.state_dict().keys()
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_tensors_that_cannot_be_joined_or_taken_apart_are_listed(model, layout, tmp_path):
     state = published_state(model, layout)

@@ -107,6 +107,7 @@ def test_half_precision_becomes_single(model, tmp_path):
     assert {value.dtype for value in checkpoint['state_dict'].values()} == {torch.float32}
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('num_classes', 'task', 'config'), [(91, 'seg', 'seg_coco.py'), (250, 'panoptic', 'panoptic_coco.py')]
 )

@@ -65,6 +65,7 @@ def strides(name: str) -> dict[str, torch.Tensor]:
 
 
 # Tasks have the sizes of detection.
+@pytest.mark.default_cases(3)
 @pytest.mark.parametrize(
     ('name', 'size'),
     [slow_unless(task_of(name) == 'det' or size == 'n', name, size) for name in MODELS for size in INNER],
@@ -88,6 +89,7 @@ def test_names_are_those_of_the_reference_there_and_back(name):
     assert weights == set(shapes_of(name, 'n')) == {keys.to_theirs(keys.to_detkit(key)) for key in weights}
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('name', MODELS)
 def test_detections_of_a_converted_file_equal_the_reference(tmp_path, name):
     recorded, modules, classes = read_recorded('levels'), layout_of(name), tuple('abc')

@@ -94,6 +94,7 @@ def differences(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return distances.min(1)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('task', SIZES)
 @pytest.mark.parametrize('family', FAMILIES)
 def test_detections_equal_the_reference(recorded, convert, real_data, family, task):

@@ -110,6 +110,7 @@ def test_weights_of_classes_of_the_same_name_are_kept_in_every_group(small):
         assert torch.equal(after.weight[0], before.weight[COCO80.index('dog')])
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     'file, size',
     [*(('det_coco', size) for size in 'nsml'), *(('seg_coco', s) for s in ('n', 's', 'm', 'l', 'xl', '2xl'))],

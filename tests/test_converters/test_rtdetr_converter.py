@@ -86,6 +86,7 @@ def write_names(folder: Path, count: int) -> Path:
     return path
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'family, layout, nested',
     [
@@ -122,6 +123,7 @@ def test_every_layout_gives_the_same_checkpoint(small, family, layout, nested, t
     assert ('averaged' in report) == (nested == 'ema')
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     'family, size, layout',
     [
@@ -148,6 +150,7 @@ def test_names_are_inverse_and_the_size_is_found(family, size, layout, monkeypat
     }
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'family, name',
     [('rtdetr', 'r18'), ('dfine', 'n'), ('dfine', 's'), pytest.param('rtdetr', 'r50', marks=pytest.mark.slow)],
@@ -196,6 +199,7 @@ def test_fine_tuning_keeps_the_rows_of_classes_of_the_same_name(small, family):
         assert torch.equal(after.weight[0], before.weight[COCO80.index('dog')])
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('family', SIZES)
 def test_what_does_not_fit_is_refused_with_what_it_lacks(small, family, tmp_path):
     model = build(small[family])
@@ -237,6 +241,7 @@ def test_what_lies_beside_a_file_of_the_hub_counts(small, tmp_path):
     assert 'are one parameter, model.decoder.class_embed.0.bias' in error
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('values', 'message'),
     [

@@ -105,6 +105,7 @@ def of_torchvision(request, tmp_path_factory) -> Converted:
     return Converted(case, reference, path, *converted(convert_torchvision, folder / 'model.pth', path, **arguments))
 
 
+@pytest.mark.default_cases(1)
 def test_a_converted_file_predicts_what_torchvision_does(of_torchvision):
     case, reference, path, checkpoint, report = of_torchvision
     assert checkpoint['meta']['classes'][0] == 'thing 0' and 'norm     trained in the backbone' in report
@@ -131,6 +132,7 @@ def test_a_converted_file_predicts_what_torchvision_does(of_torchvision):
         torch.testing.assert_close(result.scores[:5], wanted['scores'][:5].float(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.default_cases(1)
 def test_a_picture_whose_sides_are_no_multiples_of_32_is_padded_as_by_torchvision(of_torchvision):
     img = picture(140)  # 96 x 140, of which no side is resized
     with torch.no_grad():
@@ -175,6 +177,7 @@ def loaded(state: dict[str, Tensor], monkeypatch, digest: str = '00000000', **ar
     return load_torchvision('model.pth', CONFIGS, **arguments)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('builder', BUILDERS)
 def test_every_builder_is_recognised(builder, monkeypatch):
     with without_memory():
@@ -228,6 +231,7 @@ def test_names_of_earlier_releases(builder):
         frozen(model).load_state_dict(earlier, strict=True)  # torchvision takes them for its own
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('case', ['mask_rcnn', 'retinanet'])
 def test_of_coco_s_category_ids_80_classes_are_kept(case, tmp_path):
     two_stage = case == 'mask_rcnn'
@@ -277,6 +281,7 @@ def test_labels_that_begin_at_1(tmp_path):
     assert torch.equal(checkpoint['state_dict']['head.conv_cls.bias'], rows) and 'labels from 1 on' in report
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('case', ['mask_rcnn', 'keypoint_rcnn', 'retinanet', 'fcos'])
 def test_back_to_torchvision(case, tmp_path):
     reference = network(case, 1 if case == 'keypoint_rcnn' else 4)

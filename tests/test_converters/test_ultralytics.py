@@ -80,6 +80,7 @@ def test_weights_are_those_of_the_file(write_narrow):
             assert torch.equal(value, expected.float() if value.is_floating_point() else expected), name
 
 
+@pytest.mark.thorough
 def test_every_kind_of_file_gives_the_same(write_narrow):
     expected, _ = convert(write_narrow())
     # As training writes it: averaged weights beside the optimiser's state, whose tensors are no weights.
@@ -116,6 +117,7 @@ def test_the_average_is_taken_where_both_are_there(write_narrow):
     assert checkpoint['meta']['converted_from']['entry'] == 'ema' and "weights 'ema' in half precision" in report
 
 
+@pytest.mark.thorough
 def test_the_size_that_training_used_is_kept(write_narrow):
     for size, expected in ((320, 320), ([256, 192], 256), (None, 640), (333, 640), (320_000, 640)):
         source = write_narrow(more={'train_args': {'imgsz': size}})
@@ -172,6 +174,7 @@ def test_the_report_names_the_config_that_fits(ultralytics_layouts, write_narrow
     assert f'load_from={tmp_path / "in.pth"} {options}' in report
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(('task', 'size'), each_of_both(['det', 'seg', 'pose', 'obb', 'cls'], 'nsmlx'))
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py'

@@ -43,6 +43,7 @@ def found_table(task: str, sample) -> torch.Tensor:
 
 
 # Larger models of YOLOv8 have more of the same blocks, those of other families other ones.
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('family', 'task', 'size'),
     [

@@ -45,6 +45,7 @@ def model_of(task: str, size: str, inner: str) -> YOLO11Model:
     )
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(('task', 'size'), each_of_both(['det', 'seg', 'pose', 'obb', 'cls'], 'nsmlx'))
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolo11' / f'{task}_{DATASETS[task]}.py'

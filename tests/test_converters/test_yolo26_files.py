@@ -33,6 +33,7 @@ def shapes_of(size: str, task: str = 'det') -> dict[str, tuple[int, ...]]:
     return {yolo26_keys(task, INNER[size]).to_theirs(name): tuple(value.shape) for name, value in state.items()}
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('size', INNER)
 def test_every_size_is_recognised(size):
     found = YOLO26Model(

@@ -42,6 +42,7 @@ def found_model(compact: tuple[str, ...], large_kernel: bool, shapes: dict) -> Y
     )
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('size', SIZES)
 def test_every_size_is_recognised(size):
     found = found_model(*SIZES[size][3:], shapes_of(size=size))

@@ -45,6 +45,7 @@ def write_narrow(write_yolov5):
 # What comes out.
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('release', ['5', '6', '7'])
 def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path, release):
     checkpoint, report = convert(write_narrow(release=release))
@@ -136,6 +137,7 @@ def test_the_report_names_the_config_that_fits(yolov5_layouts, tmp_path, monkeyp
     assert own.info.classes == classes
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('focus', [False, True])
 @pytest.mark.parametrize('size', 'nsmlx')
 def test_every_size_is_recognised(size, focus):

@@ -33,6 +33,7 @@ CASES = [
 ]
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(('release', 'size'), CASES)
 def test_detections_of_a_converted_file_equal_the_reference(recorded, tmp_path, release, size):
     name, seed = f'{release}_{size}', int(recorded['seed'])

@@ -55,6 +55,7 @@ def test_a_converted_file_predicts_as_the_reference(size, tmp_path):
     assert (table[rows, 5] == expected[:, 5]).all()
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('size', SIZES)
 def test_names_are_inverse_and_the_size_is_found(size, monkeypatch, tmp_path):
     keys = YOLOX_KEYS[size == 'darknet53']
@@ -97,6 +98,7 @@ def test_other_classes_need_names_and_train_on(tmp_path):
         assert torch.equal(other.head.cls_convs[level].weight[0], before[2])
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('change', 'expected'),
     [

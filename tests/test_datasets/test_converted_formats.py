@@ -126,6 +126,7 @@ def real_set(request, real_data) -> CocoDataset:
     return read_coco(root, 'annotations/instances_val2017.json', 'val2017')
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.realdata
 @pytest.mark.parametrize('name', FORMATS)
 def test_real_sets_come_back(name, tmp_path, real_set):

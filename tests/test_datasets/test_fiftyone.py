@@ -199,6 +199,7 @@ files = st.lists(samples | samples.flatmap(replaced) | values, min_size=1, max_s
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error', 'ignore:__array__ implementation:DeprecationWarning')  # the latter of pycocotools
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_damaged_files(tmp_path, cases):

@@ -268,6 +268,7 @@ def batches_of(dataset, sampler, epochs=(1,), skip=0, **options):
     return found
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('sampler', ['EpochSampler', 'RepeatFactorSampler', 'ClassBalancedSampler'])
 def test_batches_depend_on_seed_and_epoch_alone(mixed, sampler):
     expected = batches_of(mixed, sampler)

@@ -212,6 +212,7 @@ def test_one_option_divides_a_data_yaml_without_val(config, tmp_path):
     assert not groups[0] & groups[1]
 
 
+@pytest.mark.default_cases(3)
 @pytest.mark.parametrize(
     'config', ['yolov8/det_coco', 'yolov8/pose_coco', 'yolov8/det_voc', 'yolov8/obb_dota', 'yolov8/cls_custom',
                'yolov8/det_n_coco8', 'yolov8/obb_n_dota8', 'yolov8/pose_n_coco8', 'yolov8/det_coco128', 'detr/det_coco',

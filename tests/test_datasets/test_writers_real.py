@@ -55,6 +55,7 @@ def test_to_coco(coco, tmp_path):
     assert len(after['annotations']) == len(before['annotations']) - len(coco.unused)
 
 
+@pytest.mark.default_cases(1)
 def test_to_yolo_outlines_and_back(coco, tmp_path):
     done = convert_dataset({'train': coco}, tmp_path / 'yolo', 'yolo', labels='outline')
     crowds = sum(int(own.ignored.sum()) for own in by_stem(coco).values())
@@ -126,6 +127,7 @@ def test_to_voc_and_back(coco, tmp_path):
         np.testing.assert_array_equal(own.ignored, found.ignored)
 
 
+@pytest.mark.default_cases(1)
 def test_to_dota_and_back(coco, tmp_path):
     convert_dataset({'train': coco}, tmp_path / 'dota', 'dota')
     classes = (tmp_path / 'dota/classes.txt').read_text().splitlines()

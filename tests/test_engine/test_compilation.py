@@ -99,6 +99,7 @@ def check_step(name: str, tiny_data: Path, repo: Path, arguments: dict[str, Any]
         torch.testing.assert_close(state[key], value, rtol=tolerance, atol=1e-5, msg=key)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.filterwarnings('error:Dynamo')  # warnings of PyTorch's compiler, which a user would see in each run
 @pytest.mark.parametrize('name', [*FAMILIES, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])
 def test_a_step_of_each_family(name, tiny_data, repo):
@@ -111,6 +112,7 @@ def test_a_step_of_machine_code(name, tiny_data, repo):
     check_step(name, tiny_data, repo, {}, 1e-3)
 
 
+@pytest.mark.thorough
 def test_sizes_are_compiled_twice_and_copies_run_themselves():
     counter = CompileCounter()
     model = build_shallow()
@@ -169,6 +171,7 @@ def test_an_error_of_the_compiler_names_the_setting():
         model.compiled_network(model, torch.zeros(2, 3, 64, 64), None)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('backend', ['eager', pytest.param('inductor', marks=pytest.mark.slow)])
 def test_a_resumed_run_is_that_of_one_piece(backend, tiny_data, repo, tmp_path, monkeypatch):
     """The piece is run without compilation where the backend gives the same bits."""

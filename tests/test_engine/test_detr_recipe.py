@@ -75,6 +75,7 @@ def coco8(repo, tiny_data):
     )
 
 
+@pytest.mark.thorough
 def test_small_config_learns(coco8):
     cfg = coco8(**SMALL)
     torch.manual_seed(0)

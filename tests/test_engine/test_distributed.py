@@ -49,6 +49,7 @@ def keys_trained_on(runner: Runner) -> list[list[list]]:
     return read
 
 
+@pytest.mark.thorough
 def test_processes_share_out_the_batches_of_one(folder, tmp_path):
     runner = Runner(dummy_config(tmp_path / 'run'))
     read = keys_trained_on(runner)

@@ -119,6 +119,7 @@ def test_an_edit_of_the_config_that_a_run_is_made_from_by_another_runs_config(fo
             train_from_config('mine.py', options, device='cpu', resume=run)
 
 
+@pytest.mark.thorough
 def test_a_config_that_says_itself_to_resume_is_compared(folder):
     edit(folder / 'mine.py', 'max_epochs = 1', 'max_epochs = 1\nresume = True')
     train()  # its run has ended
@@ -161,6 +162,7 @@ def test_other_versions_of_detkit_may_have_other_configs(folder, monkeypatch):
     assert epochs(folder) == 1
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('line', ['', '# Started with [', '# Started with 7', "# Started with {'files': 3}"])
 def test_a_run_that_does_not_say_how_it_was_started_is_resumed(folder, line):
     own = folder / 'run' / 'config.py'

@@ -117,6 +117,7 @@ def to_fake(module: nn.Module) -> None:
                     )
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', [*STEPS, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])
 def test_a_step_never_waits_for_the_device(name, tiny_data, monkeypatch):
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
@@ -232,6 +233,7 @@ def without_answer(self: HungarianAssigner, preds: Candidates, priors: None, gt:
     return AssignResult(prior_idx, torch.ones_like(prior_idx, dtype=torch.bool), torch.zeros_like(prior_idx))
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'solved'),
     [

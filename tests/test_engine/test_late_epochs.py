@@ -91,6 +91,7 @@ def straight(tmp_path_factory) -> dict:
     return load_checkpoint(work_dir / 'last.pth')
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('iterations', [8, 9, 10, 13, 15, 16])
 def test_a_killed_run_resumes_bit_for_bit(straight, tmp_path, iterations):
     killed = fitness_by_epoch(Runner(config(tmp_path / 'run')), VALUES)
@@ -213,6 +214,7 @@ def test_a_decay_outside_its_range_is_refused(decay):
     CloseMultiScaleHook(0)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('size', ['n', 's', 'l'])
 @pytest.mark.parametrize('max_epochs', [1, 2, 20])
 def test_runs_of_any_length_have_a_schedule(size, max_epochs):

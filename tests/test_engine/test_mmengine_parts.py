@@ -48,6 +48,7 @@ def test_a_schedule_changes_its_value(tmp_path, name):
     assert (group['lr'], group['momentum']) != (0.05, 0.9)
 
 
+@pytest.mark.default_cases(3)
 @pytest.mark.parametrize('name', [name for name in usable(OPTIMIZERS) if name != 'Muon'])  # it takes matrices alone
 def test_an_optimiser_trains(tmp_path, name):
     changed = dict(optimizer=dict(type=name, lr=0.05), accumulate=1, amp=False)

@@ -199,6 +199,7 @@ def test_a_component_says_which_of_its_weights_do_not_decay():
         assert {name for name, param in watched.items() if id(param) in decayed} == decays
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('backbone', ['CSPDarknet', 'ResNet', 'HGNetV2', 'MobileNetV3', 'Darknet', 'WindowedViT'])
 def test_the_schedule_of_rfdetr_fits_any_backbone(backbone):
     options = {'model.backbone': dict(type=backbone)}

@@ -56,6 +56,7 @@ class _FailingBackward(torch.autograd.Function):
         raise MemoryError
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(('most', 'sizes'), [(2, [4, 2, 2, 2, 2]), (1, [4, 2, 1, 1, 1, 1, 1, 1, 1, 1])])
 @pytest.mark.parametrize('point', ['forward', 'backward'])
 def test_a_run_whose_steps_are_made_in_parts_is_the_same(tmp_path, monkeypatch, capsys, most, sizes, point):
@@ -135,6 +136,7 @@ def step_of(name: str, most: int) -> dict[str, dict[str, Tensor]]:
     return {'losses': losses, 'gradients': gradients, 'state': dict(model.state_dict())}
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', FAMILIES)
 def test_parts_of_every_family(name):
     """Six images in parts of two, of which one is without any object; with dropout, in float64."""

@@ -59,6 +59,7 @@ def train(repo: Path, name: str, tiny_data: Path, work_dir: Path, stop: int = 0,
     return load_checkpoint(work_dir / 'last.pth')
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('name', ['rtdetr', pytest.param('dfine', marks=pytest.mark.slow)])
 def test_a_run_with_denoising_resumes_bit_for_bit(repo, name, tiny_data, tmp_path, monkeypatch):
     noise: list[torch.Tensor] = []

@@ -22,6 +22,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of the runner handles it."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('name', [*DEFAULT, *[pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]])
 def test_a_resumed_run_ends_with_the_same_weights(name, repo, tiny_data, tmp_path):
     options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, max_epochs=1)

@@ -86,6 +86,7 @@ def test_a_dataset_that_draws_is_refused(tmp_path, draw):
     assert not (tmp_path / 'run' / 'last.pth').exists()
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('draw', [None, *DRAWS])
 def test_a_transform_that_draws_is_named_with_file_and_key(tmp_path, tiny_data, repo, monkeypatch, draw):
     monkeypatch.chdir(tmp_path)

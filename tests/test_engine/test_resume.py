@@ -63,6 +63,7 @@ def straight(tmp_path_factory) -> dict:
     return train(tmp_path_factory.mktemp('straight') / 'run')
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('iterations', [1, 2, 3, 5, 7, 11])
 def test_resume_at_any_iteration(straight, tmp_path, iterations):
     kill_after(tmp_path / 'run', iterations)
@@ -78,6 +79,7 @@ def test_workers_do_not_matter(straight, tmp_path, num_workers):
     assert_same_end(straight, train(tmp_path / 'b', resume=True, **workers))
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'optimizer',
     [

@@ -49,6 +49,7 @@ def straight(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('epoch', [2, 4])
 @pytest.mark.parametrize('name', ['best.pth', 'epoch_{}.pth', 'last.pth'])
 def test_a_kill_between_the_files_of_an_epoch(straight, tmp_path, monkeypatch, name, epoch):

@@ -92,6 +92,7 @@ def test_weights_to_start_from_are_refused_where_a_run_goes_on(run, repo):
     assert epochs(run) == 2
 
 
+@pytest.mark.thorough
 def test_another_run_from_its_config(run, repo, tmp_path):
     train(repo, 'max_epochs=2', 'img_size=64', path=run / 'config.py')
     other = run.with_name('det_custom-2')
@@ -151,6 +152,7 @@ def test_a_folder_by_other_paths_is_still_that_run(run, repo, tmp_path):
     assert epochs(run) == 4 and [path.name for path in run.parent.iterdir()] == ['det_custom']
 
 
+@pytest.mark.thorough
 def test_the_repeated_command_stays_with_its_run(run, repo, tmp_path):
     """It goes on in a numbered folder, which it was given because another run or foreign files are in the first."""
     numbered = tmp_path / 'a-2'

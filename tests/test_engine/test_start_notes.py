@@ -133,6 +133,7 @@ def test_a_run_that_is_complete_names_the_variable_to_raise(tmp_path, capsys):
     assert 'training is complete (1 epoch); raise max_epochs to go on' in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_short_run_of_deim_without_its_augmentation_is_noted(tmp_path, capsys):
     start(tmp_path, 1, 1, config='deimv2/det_custom.py', size='atto', max_epochs=3, **QUERIES)
     out = capsys.readouterr().out

@@ -42,6 +42,7 @@ def stop_at(work_dir: Path, point: str, count: int, number: int, **changes) -> T
     return caught.value
 
 
+@pytest.mark.default_cases(3)
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize('count', [1, 2, 4, 8])
 def test_a_checkpoint_of_that_very_iteration(straight, tmp_path, capsys, number, count):
@@ -62,6 +63,7 @@ def test_gradients_that_wait_for_a_step_are_kept(tmp_path):
     assert_same_end(straight, train(tmp_path / 'b', resume=True, **accumulated))
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'point, count, epoch, batch, pending',
     [
@@ -140,6 +142,7 @@ runner.train()
 """
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.skipif(not hasattr(signal, 'sigwaitinfo'), reason='workers cannot ask who sent SIGTERM')
 def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path, one_thread, number):  # noqa: F811
@@ -220,6 +223,7 @@ runner.train()
 """
 
 
+@pytest.mark.thorough
 def test_a_signal_that_comes_again_until_the_end(tmp_path):
     script = REPEATED.format(tests=str(Path(__file__).parents[1]), work_dir=str(tmp_path / 'run'))
     ended = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)

@@ -28,6 +28,7 @@ def load_custom(task):
     return cfg
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(('task', 'optimizer', 'epochs'), RUNS)
 def test_every_parameter_is_trained_as_by_ultralytics(task, optimizer, epochs):
     recorded = np.load(RECORDED)

@@ -142,6 +142,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of the runner handles it."""
 
 
+@pytest.mark.thorough
 def test_a_run_killed_between_two_steps_goes_on_with_the_same_sizes(tiny_data, tmp_path, recipe):
     """And needs the weights that its backbone started from no more."""
     options = {

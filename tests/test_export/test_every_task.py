@@ -40,6 +40,7 @@ def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], fo
     assert found.unmatched <= 0.01 * found.matched
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     'name',
     [
@@ -52,6 +53,7 @@ def test_a_small_input_of_every_task(name, tmp_path):
     export(name, 'onnx', 'dynamic', 64, images, tmp_path)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'fmt'),
     [

@@ -77,6 +77,7 @@ def test_a_file_has_the_metrics_of_its_checkpoint(name, dynamic, nms, tmp_path):
     assert metrics_of(path, options) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_each_variant_is_tested_as_it_is_timed(tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
     monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))

@@ -44,6 +44,7 @@ def matched(ours, theirs) -> bool:
     )
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('views', list(VIEWS))
 def test_views_of_a_file_are_those_of_the_checkpoint(views, folder):
     native = Detector(folder / 'model.pth', device='cpu')(folder / 'images', img_size=64, **OPTIONS, **VIEWS[views])

@@ -36,6 +36,7 @@ def images(tmp_path_factory):
 SLOW = ('aotinductor', 'executorch', 'litert')  # which compile for a minute
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'name',
     [pytest.param(fmt.name, marks=[pytest.mark.slow] if fmt.name in SLOW else []) for fmt in all_formats()],
@@ -114,6 +115,7 @@ def test_a_model_whose_values_are_no_numbers_is_named(checkpoint, images, tmp_pa
         export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('name', ['yolov8 det', 'rtdetr det'])
 def test_half_precision_that_is_too_coarse_says_why_and_what_to_do(name, images, tmp_path):
     pytest.importorskip('openvino')

@@ -192,6 +192,7 @@ def test_what_int8_cannot_be_is_refused(settings, message, tmp_path, monkeypatch
         Detector(path, device='cpu').export(img_size=64, **settings)
 
 
+@pytest.mark.thorough
 def test_a_side_given_at_the_command_line_is_that_of_the_test_too(tmp_path, capsys):
     pytest.importorskip('onnxruntime')
     path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64, shallow=True)

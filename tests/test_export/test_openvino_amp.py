@@ -97,6 +97,7 @@ def test_layers_compute_in_bf16_and_the_last_ones_in_float32(name, folder):
     assert 'bf16' not in {value for key, value in inside.items() if not key.startswith('Convolution')}
 
 
+@pytest.mark.thorough
 def test_boxes_are_those_of_mixed_precision(folder):
     options = dict(img_size=64, score_thr=0.01, max_per_img=20)
     plain = results(Predictor(None, folder / 'seg.xml', **options), folder)
@@ -157,6 +158,7 @@ def test_auto_finds_the_fastest_of_the_precision(folder, auto_of_openvino):
     assert len(auto_of_openvino) == 2  # each choice is kept
 
 
+@pytest.mark.thorough
 def test_a_detector_finds_another_for_amp_where_the_fastest_has_none(folder, auto_of_openvino, monkeypatch):
     monkeypatch.setattr(runtimes, '_best', lambda taken: 'onnx' if 'onnx' in taken else 'openvino')
     detector = Detector(folder / 'seg.pth', runtime='auto')

@@ -76,6 +76,7 @@ def exports(filled, monkeypatch):
     return made
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_is_exported_once(checkpoint, images, cache, monkeypatch):
     def never(model, path, settings):
         raise AssertionError('it is exported again')
@@ -101,6 +102,7 @@ def test_other_weights_are_another_network(checkpoint, cache, exports):
     assert exports == ['onnx'] and len(list(cache.rglob('network.onnx'))) == 2
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'damage', ['truncated', 'another', 'overwritten', 'missing', 'a folder', 'a file for a folder']
 )
@@ -180,6 +182,7 @@ def test_what_is_damaged_and_cannot_be_removed_is_no_error(runtime, checkpoint, 
     assert file.read_bytes() == b'damaged' and exports.count('onnx') == 2
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('fastest', ['torch', 'onnx'])
 def test_the_fastest_is_measured_once_and_remembered(fastest, checkpoint, cache, exports, monkeypatch):
     measured = []

@@ -50,6 +50,7 @@ def pixels(images: list[str]) -> np.ndarray:
     return np.stack([cv2.imread(path)[..., ::-1].transpose(2, 0, 1) for path in images])
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'class_agnostic'),
     [
@@ -85,6 +86,7 @@ def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tm
         assert (near & same).any(1).all() and (near & same).any(0).all()
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'name',
     [

@@ -159,6 +159,7 @@ def count_with_ties(model, folder: Path) -> int:
     return int(near[near > 50][0])
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('nms', [False, True], ids=['plain', 'nms'])
 @pytest.mark.parametrize('name', ['retinanet det', 'fcos det'])
 def test_the_check_takes_ties_of_a_level_and_no_other_pair(name, nms, tmp_path):
@@ -203,6 +204,7 @@ def in_order(*swaps: tuple[int, ...], moved: float = 0.0):
     return run
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('name', ['rfdetr det', 'rfdetr seg', 'rfdetr obb'])
 def test_the_check_takes_another_rank_of_cells_that_tie_and_no_other_one(name, tmp_path, monkeypatch):
     """Each rank has an embedding of its own, so that other predictions follow: those of PyTorch in that order."""
@@ -228,6 +230,7 @@ def test_the_check_takes_another_rank_of_cells_that_tie_and_no_other_one(name, t
         assert any('boxes differ' in line for line in check(model, in_order(*pairs, moved=5.0), tmp_path))
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'shift'),
     [
@@ -262,6 +265,7 @@ def test_the_check_takes_a_cycle_of_cells_that_tie(name, shift, tmp_path, monkey
 
 
 # A torch.export takes sides of one cell for fixed ones, so that its example must have more in every level.
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('fmt', 'sizes'),
     [

@@ -71,12 +71,14 @@ def run_export(script: str, precision: str, folder: Path) -> Path:
     return home
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('precision', ['float', 'int8'])
 def test_an_openvino_export_sends_nothing(precision, tmp_path):
     pytest.importorskip('openvino_telemetry')
     assert not (run_export(SCRIPT, precision, tmp_path) / 'intel').exists()
 
 
+@pytest.mark.thorough
 def test_a_user_without_a_home_exports(tmp_path):
     pytest.importorskip('openvino_telemetry')
     pytest.importorskip('pwd')
@@ -86,6 +88,7 @@ def test_a_user_without_a_home_exports(tmp_path):
     assert not list(home.iterdir())
 
 
+@pytest.mark.thorough
 def test_onnx_runtime_keeps_no_identifier(tmp_path):
     # Where it reports, it first writes an identifier and a database of events there.
     pytest.importorskip('onnxruntime')

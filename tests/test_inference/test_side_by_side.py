@@ -88,6 +88,7 @@ class OwnCoder(DistancePointBBoxCoder):
     """A part of another package that is no layer."""
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     'case',
     [

@@ -307,6 +307,7 @@ def stalling_server(data: bytes, answers: int) -> ThreadingHTTPServer:
     return server
 
 
+@pytest.mark.thorough
 def test_a_stream_that_stalls_is_opened_again_a_few_times_and_then_is_an_error(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(video, '_WAIT', 0.01)
     monkeypatch.setattr(video, '_MOST_AHEAD', 1000)  # of a stream that is read too late frames are dropped

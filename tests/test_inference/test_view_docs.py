@@ -35,6 +35,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('page', PAGES)
 def test_the_python_runs(page: str, workspace: Path):
     names: dict = {}
@@ -50,6 +51,7 @@ def commands(page: str) -> list[str]:
     return [line for block in blocks(page, 'bash') for line in block.replace('\\\n', ' ').splitlines()]
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('command', [command for page in PAGES for command in commands(page)])
 def test_the_commands_run(command: str, workspace: Path):
     words = [word for word in shlex.split(command) if not word.startswith('DETKIT_')]

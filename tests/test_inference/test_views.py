@@ -70,6 +70,7 @@ def test_a_single_tile_is_exactly_no_tile(task: str, models, images):
     assert all(map(same, predict(models[task], images, tile=(150, 300), tile_overlap=0.5), plain))
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('task', DETECTORS)
 def test_tiles_of_each_task(task: str, models, images):
     """Objects lie in the image, best first, and no more than are asked for; the size of a batch changes nothing."""
@@ -143,6 +144,7 @@ def test_too_many_pixels_are_refused_with_the_remedy(models, images, monkeypatch
     assert 'DETKIT_MAX_PIXELS' in sample.skipped and '220x150 pixels' in sample.skipped
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('task', DETECTORS)
 def test_the_command(task: str, checkpoints, images, tmp_path: Path, capsys):
     arguments = ['predict', '-', str(checkpoints[task]), *map(str, images), '--img-size', '64', '--max-per-img', '20']

@@ -70,6 +70,7 @@ def seeded_backbone(name: str, **arguments) -> torch.nn.Module:
     return backbone
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', MODELS)
 def test_maps_and_gradients_equal_the_reference(recorded, name):
     backbone = seeded_backbone(name)

@@ -55,6 +55,7 @@ def raw(reference, inputs):
     return reference.head(feats), anchors, [feat.shape[-2] * feat.shape[-1] for feat in feats]
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('pair', 'with_objects'),
     [

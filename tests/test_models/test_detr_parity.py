@@ -62,6 +62,7 @@ def assert_outputs(preds: dict, recorded: dict, name: str) -> None:
             assert_matches(layer, recorded[f'{name}.{key}.{index}'], 1e-6, f'{key} of layer {index}')
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', [name for name in MODELS if name != 'r50'])
 def test_outputs_of_every_layer_equal_the_reference(recorded, name):
     seed = int(recorded['seed'])

@@ -45,6 +45,7 @@ def outputs(model: torch.nn.Module, image: torch.Tensor) -> dict[str, torch.Tens
     return tensors
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('task', 'size', 'layout'),
     [

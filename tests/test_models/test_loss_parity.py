@@ -55,6 +55,7 @@ def gt_batch(overlap: bool = True) -> GtBatch:
     )
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('size', ['n', pytest.param('s', marks=pytest.mark.slow), 'm'])
 @pytest.mark.parametrize('task', ['det', 'seg'])
 def test_losses_and_gradients_equal_the_reference(recorded, task, size):
@@ -82,6 +83,7 @@ def test_both_forms_of_masks_give_the_same_loss(recorded):
     assert loss.item() == pytest.approx(recorded['seg_n.losses'][1], rel=1e-6)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('size', ['n', pytest.param('s', marks=pytest.mark.slow), 'm'])
 @pytest.mark.parametrize('task', ['det', 'seg'])
 def test_detections_equal_the_reference(recorded, task, size):

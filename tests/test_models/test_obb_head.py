@@ -60,6 +60,7 @@ def test_images_without_objects_teach_the_classes_alone(gt):
     assert all(grad is not None and torch.isfinite(grad).all() for grad in gradients)
 
 
+@pytest.mark.thorough
 def test_learns_a_turned_box():
     model = head()
     images = feats()

@@ -53,6 +53,7 @@ def losses_of(model: nn.Module, gt: GtBatch, inputs: torch.Tensor | None = None)
     return model.parse_losses(model(inputs=inputs, gt=gt, mode='loss'))[0]
 
 
+@pytest.mark.default_cases(3)
 @pytest.mark.parametrize('name', NAMES)
 def test_a_step(name):
     """Losses and gradients are finite, and every parameter has one, which several processes need."""
@@ -66,6 +67,7 @@ def test_a_step(name):
         assert not [each for each, grad in grads.items() if grad is None or not grad.isfinite().all()], kind
 
 
+@pytest.mark.default_cases(4)
 @pytest.mark.parametrize('name', NAMES)
 def test_the_loss_of_a_network_that_computes_no_numbers_is_none_either(name):
     """And no error of an index, so that the run can skip the batch or go back to a checkpoint."""

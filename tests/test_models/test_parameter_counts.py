@@ -111,6 +111,7 @@ YOLO26_COUNTS = {
 }
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('task', 'num_classes'), [slow_unless(case not in (('pose', 80), ('obb', 80)), *case) for case in YOLO26_COUNTS]
 )

@@ -8,6 +8,7 @@ from detkit.datasets import CocoDataset
 from detkit.datasets.collate import collate
 
 
+@pytest.mark.thorough
 @pytest.mark.realdata
 def test_losses_of_real_pictures_fall(real_data):
     root = real_data / 'coco-pose-mini'

@@ -67,6 +67,7 @@ def test_names_and_shapes_are_torchvisions(depth):
     assert found == expected
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('depth', BUILDERS)
 def test_a_seed_gives_torchvisions_initial_weights(depth):
     torch.manual_seed(3)

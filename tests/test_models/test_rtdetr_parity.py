@@ -75,6 +75,7 @@ def evaluated(request):
     return name, model, feats, cells[0], preds
 
 
+@pytest.mark.default_cases(2)
 def test_maps_selection_and_layers_equal_the_reference(recorded, evaluated):
     name, _, feats, cells, preds = evaluated
     for level, feat in enumerate(feats):
@@ -114,6 +115,7 @@ def trained(request):
     return name, model, training_pass(model, images(name), gt), gt
 
 
+@pytest.mark.default_cases(1)
 def test_training_outputs_with_denoising_equal_the_reference(recorded, trained):
     name, _, preds, _ = trained
     assert preds['dn_cls_logits'].shape[2] == 2 * MAX_OBJECTS * (NUM_DENOISING // MAX_OBJECTS)

@@ -148,6 +148,7 @@ def batch(model, with_objects):
     return gt, given
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('pair', 'with_objects'),
     [
@@ -185,6 +186,7 @@ def test_proposals_losses_and_gradients(pair, first_ones, with_objects):
     compare_gradients(model, reference, family)
 
 
+@pytest.mark.default_cases(2)
 def test_detections(pair):
     reference, model, family = pair
     inputs = images()

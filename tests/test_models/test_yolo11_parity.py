@@ -107,6 +107,7 @@ def table_of(found) -> torch.Tensor:
     return torch.cat(parts, 1)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('task, size', MODELS)
 def test_outputs_and_detections_equal_the_reference(recorded, task, size):
     name, seed = f'{task}_{size}', int(recorded['seed'])
@@ -132,6 +133,7 @@ def test_outputs_and_detections_equal_the_reference(recorded, task, size):
         assert_matches(table, recorded[f'{name}.detections.{image}'], 1e-6, f'image {image}')
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('task, size', MODELS)
 def test_losses_and_gradients_equal_the_reference(recorded, task, size):
     name, seed = f'{task}_{size}', int(recorded['seed'])

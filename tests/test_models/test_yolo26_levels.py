@@ -66,6 +66,7 @@ def seeded_model(level: str, seed: int) -> torch.nn.Module:
     return model
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('level', LEVELS)
 def test_a_fourth_level_equals_the_reference(recorded, level):
     name, seed = f'{level}_n', int(recorded['seed'])

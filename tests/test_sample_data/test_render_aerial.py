@@ -24,6 +24,7 @@ def sides(corners):
     return np.hypot(*(np.roll(corners, -1, 0) - corners).T)
 
 
+@pytest.mark.thorough
 def test_files(tmp_path, surveys, monkeypatch):
     monkeypatch.setattr(dota8, 'render_surveys', lambda split, count, seed: {0: surveys}[seed][split][:count])
     render_dota8(tmp_path, num_train=2, num_val=1)

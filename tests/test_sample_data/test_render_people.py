@@ -25,6 +25,7 @@ def crowds():
     return {split: list(render_crowds(split, 6)) for split in ('train', 'val')}
 
 
+@pytest.mark.thorough
 def test_files(tmp_path, crowds, monkeypatch):
     monkeypatch.setattr(coco8_pose, 'render_crowds', lambda split, count, seed: {0: crowds}[seed][split][:count])
     render_coco8_pose(tmp_path, num_train=2, num_val=1)

@@ -56,6 +56,7 @@ def square(size, value=200.0):
     return Sprite(np.full((size, size, 3), value, np.float32), alpha, np.eye(2, 3))
 
 
+@pytest.mark.thorough
 def test_training_images_are_drawn_once(scenes, scenes_drawn_once):
     images = training_images()
     assert training_images() is images and not any(image.flags.writeable for image in images)

@@ -18,6 +18,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.thorough
 def test_layout(root):
     for split, count in (('train', 32), ('test', 16)):
         assert sorted(path.name for path in (root / split).iterdir()) == ['cloudy', 'rain', 'shine', 'sunrise']

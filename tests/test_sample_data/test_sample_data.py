@@ -317,6 +317,7 @@ def test_interrupted_preparation_leaves_nothing_that_counts(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ['.set.lock']
 
 
+@pytest.mark.thorough
 def test_killed_preparation_is_cleaned_up_by_the_next(tmp_path):
     code = f"""
 import time

@@ -34,6 +34,7 @@ def start(*args: object, **variables: str) -> tuple[subprocess.Popen, Client, st
     return process, Client(int(found[1])), line
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name == 'nt', reason='needs signals')
 def test_a_signal_ends_it_after_what_is_running(tmp_path, picture):
     """Requests of several clients are on their way when it comes; all get their answers, and the status is 0.

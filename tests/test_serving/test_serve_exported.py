@@ -7,6 +7,7 @@ from detkit.api import Detector
 from detkit.serving.model import ServedModel
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'dynamic'),
     [

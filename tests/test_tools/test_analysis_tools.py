@@ -69,6 +69,7 @@ def options(root: Path, task: str = 'seg') -> list:
     ]
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('task', TASKS)
 def test_every_task_is_compared(task, tiny_data, weights, tmp_path, monkeypatch, capsys):
     config = TASKS[task][0]
@@ -100,6 +101,7 @@ def test_every_task_is_compared(task, tiny_data, weights, tmp_path, monkeypatch,
     assert not re.search(r'(src|href)=[\'"]?http', page)
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('task', TASKS)
 def test_every_task_is_looked_into(task, tiny_data, weights, tmp_path, monkeypatch, capsys):
     config, _, _, kind = TASKS[task]

@@ -54,6 +54,7 @@ def test_benchmark_prints_and_writes(images, tmp_path, monkeypatch, capsys):
     assert len(list(csv.DictReader((tmp_path / 'b.csv').open()))) == 4
 
 
+@pytest.mark.thorough
 def test_benchmark_measures_memory(images, tmp_path, monkeypatch, capsys):
     """Memory is measured in a process of its own."""
     written = tmp_path / 'b.json'

@@ -42,6 +42,7 @@ def data(tiny_data, tmp_path):
     return tmp_path / 'data'
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('config', 'folder', 'options'),
     [
@@ -133,6 +134,7 @@ def test_a_missing_folder_of_one_split_does_not_keep_the_other_from_being_checke
     assert 'nothing was trained' in found['warned']['steps']
 
 
+@pytest.mark.thorough
 def test_classes_that_cannot_be_learnt_and_images_of_both_splits(data):
     for path in (data / 'labels/val').iterdir():
         path.write_text('5 0.5 0.5 0.4 0.4\n')

@@ -87,6 +87,7 @@ def test_the_command_line(task, method, tmp_path: Path, monkeypatch, capsys):
     assert min(contrasts) > 0 if method == 'maps' else max(contrasts) > 0.5
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'task'), [('faster_rcnn', 'det'), ('mask_rcnn', 'seg'), ('keypoint_rcnn', 'pose'), ('yolox', 'det')]
 )

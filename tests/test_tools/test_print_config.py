@@ -30,6 +30,7 @@ def print_config(repo: Path, monkeypatch, capsys) -> Run:
     return run
 
 
+@pytest.mark.thorough
 def test_the_command_line(repo):
     tool = str(TOOLS / 'analyze' / 'print_config.py')
     done = subprocess.run(

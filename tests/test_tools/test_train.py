@@ -66,6 +66,7 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     assert len((tmp_path / 'run' / 'results.csv').read_text().splitlines()) == 3  # a header, two epochs
 
 
+@pytest.mark.thorough
 def test_the_same_command_resumes_whatever_variables_it_gives(train, repo, tiny_data, tmp_path):
     """A run's own config holds its variables, of the base configs too, with the values that the options gave them."""
     config = repo / 'configs' / 'yolov8' / 'seg_n_coco8.py'
@@ -84,6 +85,7 @@ def test_the_same_command_resumes_whatever_variables_it_gives(train, repo, tiny_
     assert 'mixup_prob = 0.4' in (tmp_path / 'run' / 'config.py').read_text().splitlines()
 
 
+@pytest.mark.thorough
 def test_a_variable_that_a_run_s_config_cannot_hold_keeps_its_value(train, repo, tiny_data, tmp_path):
     base = repo / 'configs' / 'yolov8' / 'seg_n_coco8.py'
     config = tmp_path / 'own.py'
@@ -126,6 +128,7 @@ def test_a_mistake_is_one_sentence(train, repo, tiny_data, tmp_path, args, sente
     assert 'Traceback' not in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_a_tool_of_the_command_line_exits_with_2(repo):
     done = subprocess.run([sys.executable, str(repo / 'tools/train.py'), 'nowhere.py'], capture_output=True, text=True)
     assert done.returncode == 2

@@ -70,6 +70,7 @@ class _StopAfter(Hook):
         raise TrainingStopped('SIGTERM')
 
 
+@pytest.mark.thorough
 def test_a_stopped_study_goes_on_as_if_it_had_not_been(whole, tiny_data, tmp_path, monkeypatch):
     folder, calls, stop_at = tmp_path / 'study', [], 1
 
@@ -98,6 +99,7 @@ def test_equal_values_are_not_trained_again(tiny_data, tmp_path, monkeypatch):
     assert found.trials[0].fitness == found.trials[1].fitness and found.trials[1].folder == found.trials[0].folder
 
 
+@pytest.mark.thorough
 def test_a_bad_trial_is_pruned(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(optuna.Trial, 'should_prune', lambda trial: trial.number == 1)
     found = tune(tiny_data, tmp_path / 'study', 2, settings={'pruner': 'median'})
@@ -181,6 +183,7 @@ def test_two_processes_share_a_study(tiny_data, tmp_path):
     assert len({tuple(trial.params.values()) for trial in found.trials}) == 3
 
 
+@pytest.mark.thorough
 def test_a_database_holds_a_study_too(tiny_data, tmp_path):
     url = f'sqlite:///{tmp_path}/study.db'
     settings = {'num_trials': 1, 'sampler': 'random'}

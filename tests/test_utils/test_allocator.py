@@ -38,6 +38,7 @@ def faults(**variables: str) -> tuple[str, int]:
     return kept, int(count)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not _has_glibc(), reason='another C library')
 def test_freed_blocks_are_used_again():
     pages = 10 * (64 + 40 + 48 << 20) // resource.getpagesize()

@@ -35,6 +35,7 @@ SCRIPT = """if True:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(threading, '_register_atexit'), reason='Python has no place before its wait')
 def test_an_interrupt_at_the_end_of_a_script_ends_it(tmp_path):
     path = write_shallow_checkpoint(tmp_path / 'det.pth', 'det')

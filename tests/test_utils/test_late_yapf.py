@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """if True:
     import importlib.util, sys
     import detkit.config, detkit.registry
@@ -29,6 +31,7 @@ def test_yapf_is_imported_when_it_formats(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_command_leaves_nothing_in_the_home_folder(tmp_path):
     home = tmp_path / 'home'
     home.mkdir()

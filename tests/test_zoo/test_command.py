@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 
+import pytest
 import torch
 from file_server import Served
 
@@ -54,6 +55,7 @@ def test_a_backbone_starts_from_named_weights(server, tmp_path, monkeypatch, cap
     assert len(server.requests) == 1
 
 
+@pytest.mark.thorough
 def test_darknet_s_own_backbone(server, monkeypatch, tmp_path):
     from detkit.converters.darknet import DARKNET_EPS, Header, Layout, to_stream
 

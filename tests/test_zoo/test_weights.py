@@ -179,6 +179,7 @@ def test_what_is_no_such_file_is_named(entry, server, pt_file):
     assert zoo.fetch('tiny-test').is_file()  # what cannot be read was not kept
 
 
+@pytest.mark.thorough
 def test_two_processes_at_once_fetch_once(entry, server, cache):
     code = "from detkit import zoo; print(zoo.fetch('tiny-test'))"
     with ExitStack() as stack:
@@ -229,6 +230,7 @@ def test_a_server_that_is_away_is_not_asked_twice(entry, monkeypatch):
     assert weights.fetch_unasked('tiny-test') == (None, reason)
 
 
+@pytest.mark.thorough
 def test_every_config_s_default_weights_have_its_size():
     from detkit.config.execute import execute
 

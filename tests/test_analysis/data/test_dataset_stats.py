@@ -209,6 +209,7 @@ def test_a_classifier(tmp_path):
     assert 'Suspicious' not in (tmp_path / 'page.html').read_text()
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(('name', 'data'), [('obb_custom', 'obb'), ('pose_custom', 'pose_custom'), ('seg_coco', '')])
 def test_other_tasks(repo, tiny_data, tmp_path, name, data):
     option = f'data_yaml={tiny_data / data / "data.yaml"}' if data else f'data_root={tiny_data}'

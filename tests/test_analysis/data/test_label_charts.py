@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pytest
 from builders import RecordSet
 from test_analysis.results import CLASSES
 
@@ -61,6 +62,7 @@ def test_data_without_records():
     assert records_of(RecordSet([], CLASSES)) == [] == records_of(SimpleNamespace(metainfo={'classes': CLASSES}))
 
 
+@pytest.mark.thorough
 def test_pictures(tmp_path):
     rng = np.random.default_rng(0)
     for number, num_classes in (('few', 3), ('many', 90), ('unnamed', 400)):

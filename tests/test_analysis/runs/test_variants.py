@@ -25,6 +25,7 @@ def options(data):
     return {**base, 'default_hooks.pictures': None}
 
 
+@pytest.mark.thorough
 def test_variants_are_trained_once(narrow, tiny_data, tmp_path, monkeypatch):
     configs = [CONFIGS / 'det_n_coco8.py', narrow]
     calls = []

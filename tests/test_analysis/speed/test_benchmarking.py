@@ -157,6 +157,7 @@ def test_copies_are_fresh_and_equal():
     torch.testing.assert_close(second, own)
 
 
+@pytest.mark.thorough
 def test_another_runtime_is_timed_and_compared(tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
     monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
