@@ -174,6 +174,9 @@ def check_tasks(models: Sequence[EvaluatedModel] | Sequence[ModelEvaluation]) ->
     return kinds
 
 
+# How far the places of an object may lie apart in files of two formats, which round them, or where one takes the box of
+# the outline: a share of the image's longer side.
+_SAME_PLACE = 0.02
 _OTHER_IMAGES = (
     '{} is evaluated on {} images and {} on {}. A comparison needs the same images: give all configs one '
     'data_root with --cfg-options.'
@@ -212,7 +215,13 @@ def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
     if 'gt_label' in one:
         return one.gt_label == other.gt_label
     first, second = one.gt_instances, other.gt_instances
-    return np.array_equal(np.sort(first.labels), np.sort(second.labels)) and first.ignored.sum() == second.ignored.sum()
+    if not np.array_equal(np.sort(first.labels), np.sort(second.labels)) or first.ignored.sum() != second.ignored.sum():
+        return False
+    # Of rotated boxes the centres: one box has several sides and angles. Each coordinate has an order of its own, as
+    # that of the objects may differ.
+    rotated = 'rbboxes' in first and 'rbboxes' in second
+    places = [np.sort(own.rbboxes[:, :2] if rotated else own.bboxes, 0) for own in (first, second)]
+    return np.abs(places[0] - places[1]).max(initial=0) <= _SAME_PLACE * max(one.ori_shape)
 
 
 def _metric(

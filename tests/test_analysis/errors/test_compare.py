@@ -142,6 +142,12 @@ def test_what_cannot_be_compared():
     changed[3].gt_instances = changed[3].gt_instances[1:]
     with pytest.raises(ConfigError, match=r'different annotations of 1 images \(3\)'):
         compare([exact, model('b', changed)])
+    moved = copy.deepcopy(vague.results)
+    moved[2].gt_instances.bboxes[0] += 0.01 * max(moved[2].ori_shape)
+    compare([exact, model('b', moved)], replicates=2)
+    moved[2].gt_instances.bboxes[0] += 0.02 * max(moved[2].ori_shape)
+    with pytest.raises(ConfigError, match=r'different annotations of 1 images \(2\)'):
+        compare([exact, model('b', moved)])
     with pytest.raises(ConfigError, match='confidence is 95'):
         compare([exact], confidence=95)
     with pytest.raises(ConfigError, match='at least 2 images'):
