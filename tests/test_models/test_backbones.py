@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -331,3 +332,89 @@ def test_pairs_that_compute_something_else_are_left_alone(layers):
         assert model.bn is layers['bn']
         torch.testing.assert_close(model(x), expected, rtol=1e-6, atol=1e-6)
     assert isinstance(model.bn, nn.BatchNorm2d)
+
+
+class NormFirst(nn.Module):
+    """As the blocks of a residual network of the second kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        return x + self.conv1(self.bn1(x).relu())
+
+
+class ActivationBetween(NormFirst):
+    def forward(self, x):
+        return self.bn1(self.conv1(x).relu())
+
+
+class ConvUsedTwice(NormFirst):
+    def forward(self, x):
+        y = self.conv1(x)
+        return y + self.bn1(y)
+
+
+class WeightUsed(NormFirst):
+    def forward(self, x):
+        return self.bn1(self.conv1(x)) * self.conv1.weight.mean()
+
+
+class Undecided(NormFirst):
+    def forward(self, x):
+        return self.bn1(self.conv1(x)) if x.sum() > 0 else x
+
+
+class Shortcut(nn.Sequential):
+    def forward(self, x):
+        return x + self[1](self[0](x).relu())
+
+
+class InTurn(NormFirst):
+    def forward(self, feats, scale=1.0):
+        x = feats[0]
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return [scale * y + x[..., : y.shape[-1]], feats[1]]
+
+
+class OfItsOwner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({'bn': nn.BatchNorm2d(4), 'conv': nn.Conv2d(4, 4, 1)})
+
+    def forward(self, x):
+        return self.layers['conv'](self.layers['bn'](x).relu())
+
+
+@pytest.mark.parametrize(
+    ('block', 'is_fused'),
+    [
+        (NormFirst, False),
+        (ActivationBetween, False),
+        (ConvUsedTwice, False),
+        (WeightUsed, False),
+        (Undecided, False),
+        (lambda: Shortcut(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)), False),
+        (OfItsOwner, False),
+        (InTurn, True),
+    ],
+)
+def test_blocks_of_one_s_own_are_fused_where_they_call_one_layer_after_the_other(block, is_fused):
+    torch.manual_seed(0)
+    model = nn.Sequential(block())
+    randomise_statistics(model)
+    model.eval()
+    x = torch.rand(2, 4, 4, 4)
+    x = [x, x] if is_fused else x
+    with torch.no_grad():
+        expected = model(x)
+        fuse_conv_bn(model)
+        torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-5)
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()) is not is_fused
+
+
+def test_a_normalisation_that_keeps_the_statistics_of_batches_stays():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    model[1].train()
+    assert isinstance(fuse_conv_bn(model)[1], nn.BatchNorm2d)

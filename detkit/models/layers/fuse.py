@@ -9,6 +9,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
+from detkit.registry import is_own
+
+from .calls import passes_to
 from .csp_rep import MergingConvs
 from .norm_silu import has_hooks
 from .normalization import FrozenBatchNorm2d
@@ -26,8 +29,9 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
     residual blocks, or a convolution and the normalisation that follows it in a sequence. Where ``conv`` is a sequence,
     its last layer is the convolution. Pairs with hooks, with weights that are computed from others, or of a class with
-    a computation of its own stay as they are. Branches that can become one convolution (``MergingConvs``) then do, and
-    layers whose weights the processor takes in an order of its own become ``Packed``.
+    a computation of its own stay as they are, as do those of a module of another package whose ``forward`` does not
+    simply call one after the other (``passes_to``). Branches that can become one convolution (``MergingConvs``) then
+    do, and layers whose weights the processor takes in an order of its own become ``Packed``.
 
     The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
     longer that of the unfused model: fuse a copy where that matters, or see ``fused``.
@@ -93,10 +97,11 @@ def _fusable(model: nn.Module) -> list[tuple[tuple[nn.Module, str], tuple[nn.Mod
     for module in model.modules():
         for conv_name, bn_name in _pairs(module):
             conv, holder = getattr(module, conv_name), module
-            if isinstance(conv, nn.Sequential) and len(conv) and not has_hooks(conv):
+            name = conv_name
+            if type(conv).forward is nn.Sequential.forward and len(conv) and not has_hooks(conv):
                 holder, conv_name = conv, str(len(conv) - 1)
                 conv = conv[-1]
-            if _are_plain(conv, getattr(module, bn_name)):
+            if _are_plain(conv, getattr(module, bn_name)) and _follow(module, name, bn_name):
                 found.append(((holder, conv_name), (module, bn_name)))
     return found
 
@@ -109,9 +114,18 @@ def _are_plain(conv: nn.Module, bn: nn.Module) -> bool:
         and type(conv).forward is nn.Conv2d.forward
         and type(bn).forward in [each.forward for each in _NORMALISATIONS]
         and bn.running_var is not None
+        and not bn.training
         and not is_parametrized(conv)
         and not any(has_hooks(layer) for layer in (conv, bn))
     )
+
+
+def _follow(module: nn.Module, conv_name: str, bn_name: str) -> bool:
+    """Return whether a module calls the two layers in turn, which names alone say of those that are no user's own."""
+    forward = type(module).forward
+    if forward is nn.Module.forward or 'forward' in vars(module):  # a container, whose owner calls the layers
+        return False
+    return not is_own(forward) or passes_to(module, conv_name, bn_name)
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
