@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import math
 import os
 import platform
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from inspect import isfunction
 from pathlib import Path
 
 import torch
@@ -30,7 +33,7 @@ from detkit.export.opening import open_exported
 from detkit.export.settings import DYNAMIC, ExportSettings
 from detkit.inference.steps import input_size
 from detkit.models.layers.precision import autocast_type
-from detkit.registry import EXPORTED_MODELS
+from detkit.registry import EXPORTED_MODELS, is_own, package_of
 from detkit.utils.cache import cache_folder
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
@@ -305,13 +308,32 @@ def _move(draft: Path, place: Path) -> None:
 
 
 def _digest(model: nn.Module) -> str:
-    """Return a SHA-256 of a model's config, classes and weights."""
+    """Return a SHA-256 of a model's config, classes, weights and the code of parts of other packages."""
     found = hashlib.sha256(literal_text(model.info.config).encode('utf-8', 'surrogatepass'))
+    for code in _own_code(model):
+        found.update(code)
     found.update(repr((model.info.classes, model.info.keypoints)).encode('utf-8', 'surrogatepass'))
     for name, value in model.state_dict().items():
         found.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def _own_code(model: nn.Module) -> list[bytes]:
+    """Return the code of parts of other packages: the files of what is imported of these, in order of their names.
+
+    A class that lies in no file, as those of a notebook, is the code of its functions.
+    """
+    classes = {cls for module in model.modules() for cls in type(module).__mro__}
+    parts = [*classes, *(part for module in model.modules() for part in vars(module).values())]
+    packages = {package_of(part) for part in parts if is_own(part)} - set(sys.stdlib_module_names)
+    names = sorted(name for name in sys.modules if name.partition('.')[0] in packages)
+    files = {name: Path(file) for name in names if (file := getattr(sys.modules[name], '__file__', None))}
+    without = sorted((cls for cls in classes if is_own(cls) and cls.__module__ not in files), key=repr)
+    functions = [value for cls in without for value in vars(cls).values() if isfunction(value)]
+    return [file.read_bytes() for file in files.values() if file.is_file()] + [
+        marshal.dumps(function.__code__) for function in functions
+    ]
 
 
 def _versions(fmt: ExportFormat) -> str:

@@ -1,6 +1,7 @@
 """Checkpoints that another runtime runs: what is kept, when it is made again, and which runtime is chosen."""
 
 import copy
+import importlib
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from small_models import write_images, write_shallow_checkpoint
+from torch import nn
 
 from detkit import Detector
 from detkit.export import runtimes
@@ -19,6 +21,8 @@ from detkit.inference import Predictor, init_detector
 from detkit.utils.errors import ConfigError
 
 pytest.importorskip('onnxruntime')
+
+NOTEBOOK = {'__name__': 'a_notebook', 'nn': nn}
 
 
 @pytest.fixture(scope='module')
@@ -100,6 +104,34 @@ def test_other_weights_are_another_network(checkpoint, cache, exports):
         next(model.parameters()).mul_(1.5)
     runtimes.run_by_runtime(model, 'onnx')
     assert exports == ['onnx'] and len(list(cache.rglob('network.onnx'))) == 2
+
+
+def test_other_code_of_own_parts_is_another_network(checkpoint, cache, exports, tmp_path, monkeypatch):
+    package = tmp_path / 'own_parts_of_runtimes'
+    package.mkdir()
+    (package / '__init__.py').write_text(
+        'from torch import nn\n\nfrom . import sums\n\n\nclass Sum(nn.Module):\n    pass\n'
+    )
+    (package / 'sums.py').write_text('ONE = 1\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = init_detector(None, checkpoint, 'cpu')
+    model.own = importlib.import_module(package.name).Sum()
+    runtimes.run_by_runtime(model, 'onnx')
+    runtimes.run_by_runtime(model, 'onnx')
+    assert exports == ['onnx']
+    (package / 'sums.py').write_text('ONE = 2\n')
+    runtimes.run_by_runtime(model, 'onnx')
+    assert exports == ['onnx'] * 2
+
+    def of_no_file(code: str) -> nn.Module:  # as in a notebook
+        exec(f'class Own(nn.Module):\n    def forward(self, x):\n        return {code}\n', names := {**NOTEBOOK})
+        return names['Own']()
+
+    digests = []
+    for code in ('x + 1', 'x + 1', 'x + 2'):
+        model.own = of_no_file(code)
+        digests.append(runtimes._digest(model))
+    assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.default_cases(1)
