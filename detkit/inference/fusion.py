@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
+from detkit.models.postprocess.nms import moved_apart
 from detkit.models.postprocess.rotated_nms import rotated_nms
+from detkit.models.postprocess.torchvision_nms import nms
 from detkit.structures.bboxes import pairwise_iou
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import normalize_rbboxes
@@ -40,9 +42,7 @@ def fuse_predictions(
         return _weighted(found, labels.numpy(), iou_thr, len(copies))
     if 'rbboxes' in found:
         return found[rotated_nms(found.rbboxes, labels, iou_thr)]
-    from torchvision.ops import batched_nms  # whose import takes as long as PyTorch's
-
-    return found[batched_nms(found.bboxes, found.scores, labels, iou_thr)]
+    return found[nms(moved_apart(found.bboxes, labels), found.scores, iou_thr)]
 
 
 def _weighted(found: InstanceData, labels: np.ndarray, iou_thr: float, num_copies: int) -> InstanceData:

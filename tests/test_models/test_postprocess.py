@@ -68,6 +68,16 @@ def test_suppression_equals_the_plain_form(agnostic, first, monkeypatch):
     assert names(few) == expected[:7]
 
 
+@pytest.mark.parametrize('far', [float('inf'), float('-inf'), float('nan'), 3e38])
+def test_a_box_of_no_use_changes_nothing_for_others(far):
+    bboxes, scores = random_detections(60)
+    (expected,) = batched_nms(bboxes, scores, 0.3, 0.4)
+    bboxes = torch.cat([bboxes, torch.tensor([[[0, 0, far, 10]]])], 1)
+    scores = torch.cat([scores, torch.tensor([[[0.0, 0.0, 0.0, 1.0]]])], 1)
+    (found,) = batched_nms(bboxes, scores, 0.3, 0.4)
+    assert names(found) == [(60, 3), *names(expected)]
+
+
 def test_images_do_not_meet():
     parts = [random_detections(30, seed=seed) for seed in (1, 2)]
     together = batched_nms(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), 0.5)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .torchvision_nms import nms
 
+# Pixels beyond which boxes are compared as if they ended there: the farthest one decides how exact ``moved_apart`` is.
+_FARTHEST = 1 << 24
 # Number of candidates at first, multiplied by 4 as long as they leave fewer results than requested.
 _FIRST_CANDIDATES = 1024
 
@@ -102,14 +104,22 @@ def _suppress(candidates: Detections, iou_thr: float, max_per_img: int, class_ag
     Whether a candidate is kept depends only on better ones. If enough of the best thousand are kept, the others need
     not be compared.
     """
-    bboxes = candidates.bboxes
-    if not class_agnostic and len(bboxes):
-        # Boxes of different classes are moved apart; in double precision, so that the shift rounds nothing away.
-        span = (bboxes.max() - bboxes.min()).double() + 1
-        bboxes = bboxes.double() + (candidates.labels * span).unsqueeze(1)
+    bboxes = candidates.bboxes if class_agnostic else moved_apart(candidates.bboxes, candidates.labels)
     count = _FIRST_CANDIDATES
     while True:
         kept = nms(bboxes[:count], candidates.scores[:count], iou_thr)
         if len(kept) >= max_per_img or count >= len(bboxes):
             return kept[:max_per_img]
         count *= 4
+
+
+def moved_apart(bboxes: Tensor, labels: Tensor) -> Tensor:
+    """Return boxes ``(N, 4)`` so that those of different labels ``(N,)`` do not overlap, and all else is as before.
+
+    In double precision, so that the shift rounds nothing away; what is no number lies at 0.
+    """
+    bboxes = bboxes.double().nan_to_num(0.0).clamp(-_FARTHEST, _FARTHEST)
+    if not len(bboxes):
+        return bboxes
+    span = bboxes.max() - bboxes.min() + 1
+    return bboxes + (labels * span).unsqueeze(1)
