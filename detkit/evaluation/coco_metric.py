@@ -92,8 +92,9 @@ class CocoMetric(GatheredMetric):
         if self.outfile:
             write_results(results, self.category_ids(len(classes)), self.outfile)
         metrics, overall, of_class = {}, {}, {}
+        ordered = _in_order_of_ids(results)
         for name in self.metrics:
-            evaluation = self._run(results, len(classes), name)
+            evaluation = self._run(ordered, len(classes), name)
             metrics |= _results(evaluation, name, self.max_dets)
             if name != 'proposal':
                 precision = evaluation.precision[:, :, :, 0, -1]  # (T, R, K)
@@ -135,6 +136,14 @@ class CocoMetric(GatheredMetric):
                         '; test on data with the keypoints that the model was trained on'
                     )
         return np.asarray(sigmas, np.float64)
+
+
+def _in_order_of_ids(results: Sequence[DetDataSample]) -> Sequence[DetDataSample]:
+    """Return samples as pycocotools orders the images of a file, by which predictions of equal scores are ranked."""
+    ids = [result.img_id for result in results]
+    if all(isinstance(img_id, int | float) for img_id in ids) or all(isinstance(img_id, str) for img_id in ids):
+        return sorted(results, key=lambda result: result.img_id)
+    return results
 
 
 def _results(evaluation: CocoCurves, name: str, max_dets: Sequence[int]) -> dict[str, float]:

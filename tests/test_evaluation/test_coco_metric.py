@@ -154,6 +154,17 @@ def test_equals_pycocotools(capsys):
         assert 0.05 < figures[f'coco/{name}_mAP'] < 0.95  # the comparison is of real figures
 
 
+def test_equal_scores_are_ranked_by_the_ids_of_images():
+    dataset, predictions = make_data(np.random.default_rng(0))
+    for number, image in enumerate(dataset['images']):
+        image['file_name'] = f'{99 - number}.jpg'
+    for found in predictions.values():
+        found['scores'] = np.full_like(found['scores'], 0.5)
+    figures = run(CocoMetric(), as_samples(dataset, predictions))
+    ours = [figures[f'coco/bbox_{key}'] for key in ORDER]
+    np.testing.assert_allclose(ours, direct(dataset, predictions, 'bbox'), atol=1e-12)
+
+
 @pytest.mark.realdata
 def test_equals_pycocotools_on_coco128(real_data: Path):
     (path,) = (real_data / 'coco128' / 'annotations').glob('*.json')
