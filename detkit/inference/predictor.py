@@ -33,7 +33,7 @@ from detkit.inference.steps import check_input_size, input_size
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.inference.vocabulary import has_open_vocabulary, label_of, names_of, why_fixed, with_vocabulary
 from detkit.models.detectors import BaseDetector
-from detkit.models.layers.packed import forget_changed
+from detkit.models.layers.packed import forget_changed, state_of
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
@@ -138,8 +138,10 @@ class Predictor:
             )
         if names is not None:
             self.model = with_vocabulary(self.model, names, given.text_embeddings)
+        self._whole, self._state = self.model, state_of(self.model)
         if isinstance(self.model, BaseDetector):
             self.model = self.model.reparameterized()
+        self._is_folded = self.model is not self._whole
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device
         if self.device.type == 'cpu':
@@ -205,9 +207,17 @@ class Predictor:
             images: what to predict on, of any number: an iterator is advanced in another thread, by two batches at most
                 before the results of the first are taken.
         """
-        forget_changed(self.model)
+        self._follow_weights()
         predicted = self._stream_whole(images) if self._views is None else self._stream_views(images)
         return give_back_memory(predicted)
+
+    def _follow_weights(self) -> None:
+        """Let what was computed from weights before, packed or folded ones, be that of their values now."""
+        forget_changed(self.model)
+        state = state_of(self._whole) if self._is_folded else self._state
+        if state != self._state:
+            self.model = _with_options(self._whole.reparameterized(), self.model.head.test_cfg)
+            self._state = state
 
     def _stream_whole(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
         """Yield each image with its prediction on the whole of it."""

@@ -13,6 +13,7 @@ from builders import build_model, model_config
 from detkit.engine.eval_loops import ValLoop
 from detkit.engine.finetune import load_weights
 from detkit.evaluation.evaluator import Evaluator
+from detkit.inference import Predictor
 from detkit.inference.vocabulary import label_of, names_of
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers import ImagePoolingAttention
@@ -99,6 +100,21 @@ class Images(list):
 
 class Loader(list):
     dataset = Images([0, 1])
+
+
+def test_a_predictor_follows_weights_and_texts_that_change():
+    model = small_model()
+    torch.nn.init.zeros_(model.head.contrasts[0].bias)
+    options = dict(score_thr=0.0, classes=['nut', 'pin'], img_size=64)
+    image = torch.randint(256, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    predictor = Predictor(model=model, **options)
+    (before,) = predictor(image)
+    with torch.no_grad():
+        model.head.contrasts[0].bias.add_(0.5)
+    (found,), (expected,) = predictor(image), Predictor(model=model, **options)(image)
+    assert torch.equal(found.pred_instances.scores, expected.pred_instances.scores)
+    assert not torch.equal(found.pred_instances.scores, before.pred_instances.scores)
+    assert predictor.model.head.test_cfg['score_thr'] == 0.0
 
 
 def test_a_validation_folds_the_texts_and_leaves_the_model_as_it_was(monkeypatch):

@@ -178,6 +178,12 @@ def forget_changed(model: nn.Module) -> None:
             layer.forget_changed()
 
 
+def state_of(model: nn.Module) -> list[tuple[int, int]]:
+    """Return what tells whether weights and buffers are the same: where they lie, and how often they were changed."""
+    tensors = (*model.parameters(), *model.buffers())
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors if not tensor.is_inference()]
+
+
 def activated(layer: nn.Module, act: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``act(layer(x))``, in one pass where the layer is packed and nobody looks between the two."""
     if isinstance(layer, Packed) and layer.gains(x):
