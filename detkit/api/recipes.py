@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
@@ -269,8 +270,11 @@ def _coco_files(root: Path, task: str) -> dict[str, Any] | None:
     """Return the options for a folder with COCO's JSON; None where there is no file for training."""
     files = [path for pattern in ('*.json', '*/*.json') for path in sorted(root.glob(pattern))]
     kinds = {*_COCO_FILES.values(), 'captions', 'panoptic', 'stuff', 'image_info'} - {_COCO_FILES.get(task)}
-    files = [path for path in files if not path.name.startswith(tuple(kinds))]
-    train, val = (next((path for path in files if _is_of(path, root, names)), None) for names in (_TRAIN, _VAL))
+    by_split: dict[str | None, Path] = {}
+    for path in files:
+        if not path.name.startswith(tuple(kinds)):
+            by_split.setdefault(_split_of(path.relative_to(root)), path)
+    train, val = by_split.get('train'), by_split.get('val') or by_split.get('test')
     if train is None:
         return None
     options = {'data_root': str(root), 'classes': None, 'max_epochs': _EPOCHS}
@@ -280,10 +284,14 @@ def _coco_files(root: Path, task: str) -> dict[str, Any] | None:
     return {**options, 'val_ann': val.relative_to(root).as_posix(), 'val_images': _images_of(val, root)}
 
 
-def _is_of(path: Path, root: Path, names: tuple[str, ...]) -> bool:
-    """Return whether a file is of a split, by its name or by that of its folder."""
-    text = path.relative_to(root).as_posix().lower()
-    return any(name in text for name in names)
+def _split_of(path: Path) -> str | None:
+    """Return the split of a file of annotations, 'train', 'val' or 'test': as its own name says, or else its folder's.
+
+    Words that begin so count first: 'latest_val' is no test.
+    """
+    texts = [path.stem.lower(), path.parent.name.lower()]
+    found = [re.search(beginning + '(train|val|test)', text) for text in texts for beginning in ('(?<![a-z])', '')]
+    return next((match[1] for match in found if match), None)
 
 
 def _images_of(path: Path, root: Path) -> str:

@@ -13,6 +13,8 @@ from builders import CONFIGS
 from small_models import write_checkpoint
 
 from detkit import Detector
+from detkit.api.opening import open_model
+from detkit.api.recipes import find_recipe
 from detkit.config import literal_text, load_config
 from detkit.datasets.class_names import COCO80
 from detkit.engine import evaluate, load_checkpoint, save_checkpoint
@@ -128,7 +130,7 @@ def test_coco_s_own_folder(tiny_data, tmp_path):
 
 
 def test_roboflow_s_folder(tiny_data, tmp_path):
-    for split, ours in (('train', 'train2017'), ('valid', 'val2017')):
+    for split, ours in (('train', 'train2017'), ('valid', 'val2017'), ('test', 'val2017')):
         shutil.copytree(tiny_data / ours, tmp_path / split)
         content = json.loads((tiny_data / 'annotations' / f'instances_{ours}.json').read_text())
         (tmp_path / split / '_annotations.coco.json').write_text(json.dumps(content))
@@ -136,10 +138,30 @@ def test_roboflow_s_folder(tiny_data, tmp_path):
     dataset = config.val_dataloader.dataset
     assert (dataset.ann_file, dataset.img_prefix) == ('valid/_annotations.coco.json', 'valid')
     assert config.train_cfg.max_epochs == 100 and config.model.head.num_classes == len(COCO80)
-    shutil.rmtree(tmp_path / 'valid')  # without images to validate on, a share of the others is taken
+    shutil.rmtree(tmp_path / 'valid')
+    assert config_of('yolov8/det_n_coco8', tmp_path)[1].val_dataloader.dataset.img_prefix == 'test'
+    shutil.rmtree(tmp_path / 'test')  # without images to validate on, a share of the others is taken
     _, config = config_of('yolov8/det_n_coco8', tmp_path)
     assert config.val_dataloader.dataset.subset == ('val', 0.8)
     assert config.val_dataloader.dataset.ann_file == 'train/_annotations.coco.json'
+
+
+@pytest.mark.parametrize(
+    ('files', 'train', 'val'),
+    [
+        ('annotations/instances_test.json annotations/instances_train.json annotations/instances_val.json', 1, 2),
+        ('train_val_test/test.json train_val_test/train.json train_val_test/val.json', 1, 2),
+        ('all/latest_train.json all/latest_val.json', 0, 1),
+        ('trainset.json evaluation.json', 0, 1),
+    ],
+)
+def test_splits_of_coco_s_files_by_their_names(tiny_data, tmp_path, files, train, val):
+    files = files.split()
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(tiny_data / 'annotations' / 'instances_val2017.json', tmp_path / file)
+    options = find_recipe(open_model('yolov8/det_n_coco8'), tmp_path).options
+    assert (options['train_ann'], options['val_ann']) == (files[train], files[val])
 
 
 def test_class_folders_without_splits(tiny_data):
