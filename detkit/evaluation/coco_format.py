@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
 from detkit.evaluation.instance_columns import instance_keypoints
 from detkit.structures.data_sample import DetDataSample
@@ -49,6 +52,20 @@ def result_entries(
     return entries
 
 
+def written_images(samples: Sequence[DetDataSample]) -> list[tuple[int | float | str, DetDataSample]]:
+    """Return each image once, with the id that a results file has for it: its path where others have its id, too.
+
+    Datasets that are joined may each count their images from 1, or show one image with different objects.
+    """
+    images = list({(sample.img_path, str(sample.img_id)): sample for sample in samples}.values())
+    counts = Counter(str(sample.img_id) for sample in images)
+    recurring = sum(count for count in counts.values() if count > 1)
+    if recurring:
+        text = f'{recurring} images have ids that others have, too: the file of predictions names them by their paths'
+        print_log(text, 'current', logging.WARNING)
+    return [(sample.img_path if counts[str(sample.img_id)] > 1 else sample.img_id, sample) for sample in images]
+
+
 def write_results(samples: Sequence[DetDataSample], category_ids: Sequence[int | float | str], path: str | Path) -> int:
     """Write predictions as COCO's results file: a list of entries, one a detection.
 
@@ -61,10 +78,10 @@ def write_results(samples: Sequence[DetDataSample], category_ids: Sequence[int |
         The number of entries.
     """
     entries = []
-    for sample in samples:
+    for img_id, sample in written_images(samples):
         pred = sample.pred_instances
         entries += result_entries(
-            sample.img_id,
+            img_id,
             pred.bboxes,
             pred.labels,
             pred.scores,

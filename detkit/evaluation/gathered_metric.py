@@ -106,7 +106,7 @@ class GatheredMetric(BaseMetric):
         self.per_class, self.table = [], ''
         results: list[dict[str, float]] = [{}]
         if is_main_process():
-            unique = {(kept.img_path, str(kept.img_id)): kept for part in parts for kept in part}
+            unique = {_image_key(kept): kept for part in parts for kept in part}
             kept = [unique[key] for key in sorted(unique)]
             if not kept:
                 name = type(self).__name__
@@ -176,6 +176,13 @@ class GatheredMetric(BaseMetric):
             self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **row})
         header = [name.replace('_', ' ') for name in self.per_class[0]]
         self.table = text_table(header, [list(row.values()) for row in self.per_class])
+
+
+def _image_key(kept: Any) -> tuple[str, str, bytes]:
+    """Return what is equal for an image that a sampler repeats; two datasets may show one image with other objects."""
+    gt = getattr(kept, 'gt_instances', None)
+    objects = b'' if gt is None else np.asarray(gt.labels).tobytes() + np.asarray(gt.bboxes).tobytes()
+    return kept.img_path, str(kept.img_id), objects
 
 
 def keeps_samples(metric: BaseMetric) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from detkit.evaluation.coco_format import result_entries, write_class_files
+from detkit.evaluation.coco_format import result_entries, write_class_files, written_images
 from detkit.models.postprocess.rotated_nms import rotated_nms
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_bboxes import rbbox_corners
@@ -30,9 +30,9 @@ def rotated_fields(rbboxes: np.ndarray) -> list[dict[str, Any]]:
 def rotated_entries(results: Sequence[DetDataSample], category_ids: Sequence[int]) -> list[dict]:
     """Return the predictions of several images as entries of COCO's results file, with ``rbbox`` and ``corners``."""
     entries = []
-    for result in results:
+    for img_id, result in written_images(results):
         pred = result.pred_instances
-        plain = result_entries(result.img_id, pred.bboxes, pred.labels, pred.scores, None, category_ids)
+        plain = result_entries(img_id, pred.bboxes, pred.labels, pred.scores, None, category_ids)
         fields = rotated_fields(pred.rbboxes)
         entries += [{**entry, **extra} for entry, extra in zip(plain, fields, strict=True)]
     return entries

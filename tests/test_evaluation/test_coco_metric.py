@@ -318,6 +318,24 @@ def test_repeated_images_count_once():
     assert run(CocoMetric(), samples + samples[:3]) == run(CocoMetric(), samples)
 
 
+def test_an_image_that_two_datasets_show_counts_for_each(tmp_path):
+    samples = as_samples(*make_data(np.random.default_rng(4)))
+    other = next(sample for sample in samples if len(sample.gt_instances.labels)).clone()
+    other.gt_instances = other.gt_instances[:0]
+    alone = other.clone()
+    alone.set_metainfo(dict(img_path=other.img_path[:-1], img_id=-1))  # at the same place in the order
+    twice = run(CocoMetric(), [*samples, other])
+    assert twice == run(CocoMetric(), [*samples, alone]) != run(CocoMetric(), samples)
+    alone.set_metainfo(dict(img_id=other.img_id))  # as joined datasets have that count their images from 1
+    entries = []
+    for more in ([], [other], [alone]):
+        run(CocoMetric(outfile=str(tmp_path / 'found.json')), [*samples, *more])
+        entries.append(json.loads((tmp_path / 'found.json').read_text()))
+    assert entries[0] == entries[1]  # predictions are written once for an image
+    ids = {entry['image_id'] for entry in entries[2]}
+    assert {alone.img_path, other.img_path} < ids and other.img_id not in ids
+
+
 def test_images_that_could_not_be_read_count_neither_way():
     samples = as_samples(*make_data(np.random.default_rng(6)))
     unreadable = samples[2].clone()
