@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -192,9 +193,15 @@ def in_order(models: Sequence[EvaluatedModel]) -> list[list[DetDataSample]]:
     first, keyed = models[0], []
     for model in models:
         # Ids may recur in other folders, and folders may differ between data of one content.
-        by_id = {str(result.img_id): result for result in model.results}
-        by_path = {result.img_path: result for result in model.results}
-        keyed.append(by_id if len(by_id) == len(model.results) else by_path)
+        ids = [str(result.img_id) for result in model.results]
+        names = ids if len(set(ids)) == len(ids) else [result.img_path for result in model.results]
+        # Joined datasets may show one image with different objects.
+        seen: Counter[str] = Counter()
+        keys = []
+        for name in names:
+            keys.append(f'{name} ({seen[name] + 1})' if seen[name] else name)
+            seen[name] += 1
+        keyed.append(dict(zip(keys, model.results, strict=True)))
     for model, own in zip(models, keyed, strict=True):
         if own.keys() != keyed[0].keys():
             raise ConfigError(

@@ -159,6 +159,8 @@ def test_ids_that_recur_in_other_folders():
     for i, result in enumerate(results):
         result.set_metainfo(dict(img_id=i % 2, img_path=f'{i // 2}/{i % 2}.jpg'))
     assert in_order([model('a', results), model('b', results[::-1])])[1] == results
+    results[1].set_metainfo(dict(img_path='0/0.jpg'))  # one image of two datasets
+    assert in_order([model('a', results), model('b', results)])[1] == results
 
 
 def test_common_kinds():
