@@ -1,6 +1,7 @@
 """``--cfg-options key=value``: parsing, and setting dotted keys in a config that has been read."""
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from detkit.config.keys import DELETE_KEY
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
 from detkit.utils.errors import ConfigError
 from detkit.utils.front_end import changing
+
+# What a regular expression has, and a list of names has not.
+_EXPRESSION = re.compile(r'[\\*+?|^$]')
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,18 @@ def parse_value(text: str) -> Any:
         return words[text.lower()]
     for (opening, closing), kind in (('[]', list), ('()', tuple)):
         if text.startswith(opening) and text.endswith(closing):
-            return kind(parse_value(part) for part in _split_at_commas(text[1:-1]) if part.strip())
-    parts = _split_at_commas(text)
-    return [parse_value(part) for part in parts] if len(parts) > 1 else text
+            parts = _split_at_commas(text[1:-1])
+            if parts is None or (kind is tuple and len(parts) == 1 and _EXPRESSION.search(text)):
+                return text
+            return kind(parse_value(part) for part in parts if part.strip())
+    parts = _split_at_commas(text) or [text]
+    if len(parts) == 1:
+        return text
+    return [parse_value(part) for part in (parts if parts[-1].strip() else parts[:-1])]
 
 
-def _split_at_commas(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str] | None:
+    """Return the parts between commas that are in no brackets; None where a bracket closes that none has opened."""
     parts, depth, quote, start = [], 0, '', 0
     for i, letter in enumerate(text):
         if quote:
@@ -104,6 +114,8 @@ def _split_at_commas(text: str) -> list[str]:
             depth += 1
         elif letter in ')]}':
             depth -= 1
+            if depth < 0:
+                return None
         elif letter == ',' and depth == 0:
             parts.append(text[start:i])
             start = i + 1

@@ -36,6 +36,11 @@ from detkit.utils.errors import ConfigError
         ('[true,none]', [True, None]),
         ("'a,b'", 'a,b'),
         ('007', '007'),
+        ('cat,', ['cat']),
+        (r'(.+)_(\d+)', r'(.+)_(\d+)'),  # no brackets around a list, but groups of an expression
+        (r'(\d+)', r'(\d+)'),
+        ('(cat)', ('cat',)),
+        ('a),(b', 'a),(b'),
     ],
 )
 def test_option_values(text, value):
