@@ -48,6 +48,13 @@ def test_boxes_are_shares_of_the_image(tmp_path):
     assert [skip.where for skip in dataset.unused] == ["class 'Washer'"]  # without any object
 
 
+def test_groups_as_other_programs_write_them(tmp_path):
+    flags = ['True', '1.0', '0.0', 'False', 'nan', '-1', '2']
+    dataset, annotations = read(tmp_path, *(row(x0=i / 20, group=flag) for i, flag in enumerate(flags)))
+    assert annotations.ignored.tolist() == [True, True, False, False, False, False]
+    assert [skip.reason for skip in dataset.skipped] == ["IsGroupOf is '2', not 0 or 1"]
+
+
 def test_images_of_one_id_are_counted(tmp_path):
     write(tmp_path, row())
     (image,) = tmp_path.rglob('a.jpg')

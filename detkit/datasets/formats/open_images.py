@@ -28,6 +28,8 @@ _SIDES = ('XMin', 'YMin', 'XMax', 'YMax')
 _COLUMNS = ('ImageID', 'LabelName', *_SIDES)
 # Coordinates beyond it are pixels, or wrong; a little over 1 is the inexactness of tools.
 _MOST = 1.5
+# Values of ``IsGroupOf``: Open Images' own, -1 being unknown, and what tables of other programs make of them.
+_FLAGS = {'1': True, '1.0': True, 'true': True} | dict.fromkeys(('0', '0.0', 'false', '-1', '-1.0', '', 'nan'), False)
 
 
 @dataclass
@@ -282,7 +284,7 @@ def _read_boxes(path: str) -> tuple[_Boxes, list[Skip]]:
         try:
             values = [parse_float(row[side]) for side in sides]
             own_id, code = row[image].strip(), row[label].strip()
-            is_group = group is not None and row[group].strip() == '1'
+            group_flag = '0' if group is None else row[group].strip().lower()
         except (TypeError, ValueError, IndexError):
             skipped.append(Skip(path, line, 'a row without the numbers XMin, YMin, XMax, YMax'))
             continue
@@ -290,9 +292,11 @@ def _read_boxes(path: str) -> tuple[_Boxes, list[Skip]]:
             skipped.append(Skip(path, line, 'a row without ImageID or LabelName'))
         elif not all(abs(value) <= _MOST for value in values):
             skipped.append(Skip(path, line, 'coordinates that are no shares of the image, 0 to 1'))
+        elif group_flag not in _FLAGS:
+            skipped.append(Skip(path, line, f'IsGroupOf is {group_flag[:20]!r}, not 0 or 1', 'an IsGroupOf not 0 or 1'))
         else:
             boxes.images.append(boxes.image_ids.setdefault(own_id, len(boxes.image_ids)))
             boxes.labels.append(boxes.codes.setdefault(code, len(boxes.codes)))
             boxes.sides.extend(values)
-            boxes.groups.append(is_group)
+            boxes.groups.append(_FLAGS[group_flag])
     return boxes, skipped
