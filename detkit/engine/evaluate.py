@@ -29,9 +29,7 @@ from detkit.utils.tables import text_table
 # In place of a config, the commands that predict take this for the copy in the checkpoint, which is read as data.
 _OWN_CONFIG = '-'
 # The arguments of a dataset that are for training alone.
-_TRAINING_ONLY = frozenset(
-    ('pipeline', 'test_mode', 'cache', 'mix_from', 'mix_group_size', 'fraction', 'weights', 'background')
-)
+_TRAINING_ONLY = frozenset(('pipeline', 'test_mode', 'cache', 'mix_from', 'mix_group_size', 'weights', 'background'))
 _TRAINING_KEYS = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 _VALIDATION_KEYS = ('val_dataloader', 'val_cfg', 'val_evaluator')
 
@@ -91,11 +89,13 @@ def evaluate_checkpoint(
     """
     if path == _OWN_CONFIG:
         raise _needs_a_config(checkpoint)
-    runner = evaluation_runner(load_config(path, options, trains=False), checkpoint, settings)
+    config = load_config(path, options, trains=False)
+    runner = evaluation_runner(config, checkpoint, settings)
     dataset = runner.test_dataloader.dataset
     count, classes = len(dataset), len(dataset.metainfo['classes'])
     runner.console.show(
-        f'{checkpoint} on {count_text(count, "image")} of {settings.split}, {count_text(classes, "class", "classes")}'
+        f'{checkpoint} on {count_text(count, "image")} of {tested_split(config, settings.split)}, '
+        f'{count_text(classes, "class", "classes")}'
     )
     runner.register_hook(ProgressHook())
     if show_dir is not None:
@@ -269,6 +269,12 @@ def metrics_table(metrics: dict[str, float]) -> str:
     cells = [[kind, *(f'{row[c]:.4f}' if row.get(c, -1) >= 0 else '-' for c in columns)] for kind, row in rows.items()]
     header = ['', *(column.replace('_', ' ') for column in columns)]
     return '\n'.join([*([text_table(header, cells)] if rows else []), *others])
+
+
+def tested_split(config: Config, split: str) -> str:
+    """Return what a split is called before people: 'val' where a config tests on its validation data."""
+    loaders = [config.get(f'{name}_dataloader') for name in ('test', 'val')]
+    return 'val' if split == 'test' and (not loaders[0] or loaders[0] == loaders[1]) else split
 
 
 def _split(config: Config, split: str) -> tuple[Config, Any]:

@@ -94,7 +94,7 @@ def test_training_learns_and_leaves_what_a_run_leaves(root, tmp_path, monkeypatc
 def test_test_prints_figures_and_writes_files(root, checkpoint, tmp_path, monkeypatch, capsys):
     code = run_test(monkeypatch, CONFIG, checkpoint, options(root), tmp_path)
     printed = capsys.readouterr().out
-    assert code == 0 and '8 images of test, 4 classes' in printed
+    assert code == 0 and '8 images of val, 4 classes' in printed
     assert '|   top1 |' in printed and '| rain ' in printed
     drawn = {f'{name}{i}.jpg' for name in CLASSES for i in range(2)}
     assert read_pictures(tmp_path / 'pictures').keys() == drawn | {'confusion_matrix.png'}

@@ -34,7 +34,7 @@ def test_figures_predictions_pictures_and_submission(root, tmp_path, monkeypatch
     options.append(f'test_evaluator.submission_dir={tmp_path / "task1"}')
     assert run_test(monkeypatch, CONFIG, root / 'obb.pth', options, tmp_path) == 0
     printed = capsys.readouterr().out
-    assert '2 images of test, 15 classes' in printed and 'mAP50-voc07' in printed and '| plane ' in printed
+    assert '2 images of val, 15 classes' in printed and 'mAP50-voc07' in printed and '| plane ' in printed
     entries = json.loads((tmp_path / 'p.json').read_text())
     assert entries and {entry['image_id'] for entry in entries} <= {'P0000__64__0___0', 'P0001__64__0___0'}
     check_entry(entries[0])

@@ -51,7 +51,7 @@ def test_test_and_its_file(trained, tiny_data, tmp_path, monkeypatch, capsys):
     run, options = trained
     assert run_test(monkeypatch, CONFIG, run / 'last.pth', options, tmp_path) == 0
     printed = capsys.readouterr().out
-    assert '| keypoints |' in printed and '2 images of test, 1 class' in printed
+    assert '| keypoints |' in printed and '2 images of val, 1 class' in printed
     assert_side_by_side(read_pictures(tmp_path / 'pictures'), sorted((tiny_data / 'pose' / 'images' / 'val').iterdir()))
     entries = json.loads((tmp_path / 'p.json').read_text())
     assert entries and {len(entry['keypoints']) for entry in entries} == {51}

@@ -13,7 +13,13 @@ from torch import nn
 from detkit.config import load_config
 from detkit.datasets.class_names import COCO80
 from detkit.engine import Runner
-from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint, evaluation_runner, metrics_table
+from detkit.engine.evaluate import (
+    EvaluationSettings,
+    evaluate_checkpoint,
+    evaluation_config,
+    evaluation_runner,
+    metrics_table,
+)
 
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
 
@@ -32,7 +38,8 @@ def test_prints_figures_and_writes_files(files, tmp_path: Path, monkeypatch, cap
     code = run_test(monkeypatch, CONFIG, checkpoint, options, tmp_path, '--batch-size', 1)
     printed = capsys.readouterr().out
     assert code == 0
-    assert '2 images of test, 80 classes' in printed and '| dog ' in printed and '| segm |' in printed
+    # the config's test images are those of validation
+    assert '2 images of val, 80 classes' in printed and '| dog ' in printed and '| segm |' in printed
     (root,) = (option.partition('=')[2] for option in options if option.startswith('data_root='))
     assert_side_by_side(read_pictures(tmp_path / 'pictures'), sorted((Path(root) / 'images' / 'val').iterdir()))
     entries = json.loads((tmp_path / 'p.json').read_text())
@@ -48,6 +55,8 @@ def test_on_the_training_images(files, tmp_path: Path, monkeypatch, capsys):
     assert 0 <= metrics['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in metrics
     assert {e['image_id'] for e in json.loads((tmp_path / 'p.json').read_text())} == {'train0', 'train1', 'train2'}
     assert '3 images of train' in capsys.readouterr().out
+    half = evaluation_config(load_config(CONFIG, [*options, 'fraction=0.5'], trains=False), str(checkpoint), settings)
+    assert half.test_dataloader.dataset.fraction == 0.5
 
 
 class Watcher(Hook):
@@ -121,7 +130,7 @@ def test_the_config_of_the_checkpoint_s_run(files, tmp_path: Path, monkeypatch, 
     assert run_test(monkeypatch, '-', run / 'best.pth', ['num_workers=0'], None) == 2
     assert f'{run / "config.py"} is that of its run' in capsys.readouterr().err
     assert run_test(monkeypatch, run / 'config.py', run / 'best.pth', ['num_workers=0'], None) == 0
-    assert '2 images of test, 80 classes' in capsys.readouterr().out
+    assert '2 images of val, 80 classes' in capsys.readouterr().out
     assert run_test(monkeypatch, '-', run / 'none.pth', ['num_workers=0'], None) == 2
     assert 'none.pth does not exist' in capsys.readouterr().err
 

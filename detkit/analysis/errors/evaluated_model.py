@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from detkit.config import load_config
-from detkit.engine.evaluate import EvaluationSettings, evaluation_runner
+from detkit.engine.evaluate import EvaluationSettings, evaluation_runner, tested_split
 from detkit.engine.hooks import ProgressHook
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -99,9 +99,9 @@ class ModelEvaluation:
         label: str | None = None,
     ) -> None:
         self.label = label or model_name(path)
-        self._split = settings.split
         self._checkpoint = str(checkpoint)
         self._config = load_config(str(path), options, trains=False)  # the runner's lacks what concerns training
+        self._split = tested_split(self._config, settings.split)
         self._runner = evaluation_runner(self._config, self._checkpoint, settings)
         metric = self._runner.test_loop.evaluator.sample_metric
         if metric is None:
