@@ -34,7 +34,6 @@ _COCO_FILES = {'pose': 'person_keypoints', 'det': 'instances', 'seg': 'instances
 _NAMES_DATA = {'data_yaml', 'data_root'}
 # Heads whose own family has no configs for their task, and the family of the configs that they go into.
 _FAMILY_OF_HEAD = {'DFINEOBBHead': 'rtdetr', 'RFDETROBBHead': 'rtdetr'}
-_EPOCHS = 100  # of the configs for other people's data
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,11 @@ def find_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
         )
     if isinstance(opened, OpenedConfig):
         if _names(opened.file, found[0]):
-            return Recipe(opened.file, {**opened.options, **options})
+            epochs = _epochs_for_other_data(found[0], opened.options)
+            return Recipe(opened.file, {**epochs, **opened.options, **options})
         options |= {'load_from': config['load_from']} if config.get('load_from') else {}
-    return Recipe(found[0], {**_model_options(config, found[0]), **options})
+    model = _model_options(config, found[0])
+    return Recipe(found[0], {**model, **_epochs_for_other_data(found[0], model), **options})
 
 
 def as_predicted(opened: Opened, recipe: Recipe, img_size: int) -> Recipe:
@@ -205,6 +206,15 @@ def _model_options(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return options
 
 
+def _epochs_for_other_data(file: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option that gives a config for COCO the epochs that its family has for other people's data."""
+    custom = file.with_name(file.name.replace('_coco.py', '_custom.py'))
+    if custom == file or not custom.is_file():
+        return {}
+    sized = {name: value for name, value in options.items() if name == 'size'}
+    return {'max_epochs': load_config(custom, sized, need_classes=False)['max_epochs']}
+
+
 def _backbone_shapes(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the shapes of the tensors of a config's backbone, by name."""
     from detkit.utils.without_memory import without_memory
@@ -277,7 +287,7 @@ def _coco_files(root: Path, task: str) -> dict[str, Any] | None:
     train, val = by_split.get('train'), by_split.get('val') or by_split.get('test')
     if train is None:
         return None
-    options = {'data_root': str(root), 'classes': None, 'max_epochs': _EPOCHS}
+    options = {'data_root': str(root), 'classes': None}
     options |= {'train_ann': train.relative_to(root).as_posix(), 'train_images': _images_of(train, root)}
     if val is None:
         return {**options, 'split': 0.8}

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.export.alignment import aligned_queries, at_the_border
 from detkit.export.detector import ExportedDetector
-from detkit.export.plan import Plan
+from detkit.export.differences import Differences, Means
+from detkit.export.plan import Plan, Suppression
 from detkit.export.suppression import WHOLE, name_of_bboxes, takes_every_class
 from detkit.export.tied_ranks import in_the_order_of
-from detkit.export.ties import possible_and_certain, with_same_choice
+from detkit.export.ties import level_border, possible_and_certain, with_same_choice
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import CheckpointError, DataError
-from detkit.utils.numbers import count_text
 
 # The detections that are compared have at least this score.
 SCORE_THR = 0.05
@@ -32,117 +32,6 @@ _LEAST_OVERLAP = 0.95
 _SAME = 0.01
 # Share of an overlap's and a score's range by which two may differ and yet count as equal, by precision.
 _EQUAL = {'float32': 1e-3, 'half': 0.03, 'int8': 0.1}
-# Greatest difference of other tensors as a share of their greatest value, by precision.
-_RELATIVE = {'float32': 1e-3, 'half': 0.05, 'int8': 0.5}
-
-
-@dataclass
-class Means:
-    """Mean differences over what either of the two finds, by which int8 is judged.
-
-    With 256 steps for all values of a layer, single predictions differ much in a network that is as accurate as before.
-
-    Attributes:
-        totals: sum and count of each: 'bboxes' in pixels of the network's input, 'scores', and of other outputs the
-            difference and the size of the values, whose quotient is their relative difference.
-    """
-
-    totals: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float, weight: float) -> None:
-        """Add a sum and the count, or the size of the values, that it is divided by."""
-        total, weights = self.totals.get(name, (0.0, 0.0))
-        self.totals[name] = (total + value, weights + weight)
-
-    def __getitem__(self, name: str) -> float:
-        total, weight = self.totals.get(name, (0.0, 0.0))
-        return total / weight if weight else total
-
-    def others(self) -> dict[str, float]:
-        """Return the relative differences of the outputs that are neither boxes nor scores."""
-        return {name: self[name] for name in self.totals if name not in ('bboxes', 'scores')}
-
-
-@dataclass
-class Differences:
-    """The greatest differences of a file from PyTorch.
-
-    Attributes:
-        bboxes: pixels of the network's input, over the best decoded boxes of each image, clipped to the input.
-        scores: over all decoded scores.
-        tensors: of each output, as a share of its greatest value.
-        matched, unmatched: detections with and without a partner in the other's results. Where the decoded tensors are
-            equal, one without a partner is of two whose scores are equal but for their last digits: either of them may
-            suppress the other.
-        misplaced: rows of a suppression in the graph that PyTorch's candidates do not explain.
-        images: images compared.
-        batches: sizes (B, H, W) of the inputs.
-        means: mean differences, of int8 only.
-    """
-
-    bboxes: float = 0.0
-    scores: float = 0.0
-    tensors: dict[str, float] = field(default_factory=dict)
-    matched: int = 0
-    unmatched: int = 0
-    misplaced: int = 0
-    images: int = 0
-    batches: list[tuple[int, int, int]] = field(default_factory=list)
-    means: Means = field(default_factory=Means)
-
-    def numbers(self) -> dict[str, float]:
-        """Return what a file's description holds of them."""
-        own = {'bboxes': self.bboxes, 'scores': self.scores, 'matched': self.matched, 'unmatched': self.unmatched}
-        means = {f'mean {name}': self.means[name] for name in self.means.totals}
-        return {**own, **means, **{f'tensor {name}': value for name, value in self.tensors.items()}}
-
-    def lines(self) -> list[str]:
-        """Return lines for people."""
-        sizes = ', '.join(dict.fromkeys(f'{b} x {h} x {w}' for b, h, w in self.batches))
-        total = self.matched + self.unmatched
-        found = f'{self.matched} of {total} detections have the same partner' if total else ''
-        tensors = ', '.join(f'{name} {value:.1e}' for name, value in self.tensors.items())
-        means = (
-            f'mean difference of what is found: boxes {self.means["bboxes"]:.2g} px, scores {self.means["scores"]:.2g}'
-        )
-        if not total and not self.tensors:  # of a suppression in the graph, whose rows alone are compared
-            nothing = 'nothing is found in them at this score_thr, so that nothing was compared: give other images'
-            return [f'checked on {count_text(self.images, "image")} in batches of {sizes}', nothing]
-        return [
-            f'checked on {count_text(self.images, "image")} in batches of {sizes}',
-            f'largest difference: boxes {self.bboxes:.2g} px, scores {self.scores:.2g}{"; " * bool(found)}{found}',
-            *([means] if self.means.totals else []),
-            *([f'of raw tensors, as a share of their largest value: {tensors}'] if tensors else []),
-        ]
-
-    def failures(self, plan: Plan, tolerance: float | None = None) -> list[str]:
-        """Return what is above its tolerance.
-
-        Args:
-            plan: what was exported.
-            tolerance: greatest difference of boxes in pixels; None for the format's.
-        """
-        most_bboxes, most_scores = plan.format.tolerances(plan.precision)
-        most_bboxes = most_bboxes if tolerance is None else tolerance
-        bboxes, scores, others = self.bboxes, self.scores, self.tensors
-        if plan.int8:
-            bboxes, scores, others = self.means['bboxes'], self.means['scores'], self.means.others()
-        on_average = ' on average' * plan.int8
-        found = []
-        # Written so that NaN fails.
-        if not bboxes <= most_bboxes:
-            found.append(f'boxes differ by {bboxes:.3g} px{on_average}, more than {most_bboxes:g}')
-        if not scores <= most_scores:
-            found.append(f'scores differ by {scores:.3g}{on_average}, more than {most_scores:g}')
-        if self.misplaced:
-            found.append(f'{self.misplaced} detections are kept or suppressed otherwise')
-        found += [
-            f'{name} differs by {value:.3g} of its {"mean" if plan.int8 else "largest"} value, more than '
-            f'{_RELATIVE[plan.precision]:g}'
-            for name, value in others.items()
-            if name not in ('bboxes', 'rbboxes', 'scores') and not value <= _RELATIVE[plan.precision]
-        ]
-        return found
 
 
 def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Sequence[SourceImage]) -> Differences:
@@ -351,20 +240,18 @@ def _compare_rows(
     options, name = plan.suppression, name_of_bboxes(expected)
     overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
     equal = _EQUAL[plan.precision]
-    for image, scores in enumerate(possible):
-        best = scores.amax(1)  # (P,)
-        required = certain[image].amax(1)
-        bboxes, count = expected[name][image], int(given['counts'][image])
+    lowest = _lowest_that_count(possible, head, options, max(equal, _score_tolerance(plan)))
+    for image, (scores, sure, bboxes) in enumerate(zip(possible, certain, expected[name], strict=True)):
+        if takes_every_class(head, options):
+            prior, label = (scores >= lowest[image]).nonzero(as_tuple=True)
+            # A pair of a prior and a class is a candidate: a prior whose other classes have a score of 0.
+            own = F.one_hot(label, scores.shape[1]).to(scores.dtype)
+            scores, sure, bboxes = scores[prior] * own, sure[prior] * own, bboxes[prior]
+        best, required = scores.amax(1), sure.amax(1)  # (P,)
+        count = int(given['counts'][image])
         rows = {key: given[key][image][:count] for key in (name, 'scores', 'labels')}
         near = scores[:, rows['labels']].T  # (N, P)
         near = torch.where(near >= required - _score_tolerance(plan), (rows['scores'][:, None] - near).abs(), torch.inf)
-        if takes_every_class(head):  # its candidates are pairs of a prior and a class, (P * C,)
-            num_classes = scores.shape[1]
-            best, required = scores.flatten(), certain[image].flatten()
-            bboxes = bboxes.repeat_interleave(num_classes, 0)
-            same = rows['labels'][:, None] == torch.arange(num_classes)  # (N, C)
-            near = (rows['scores'][:, None, None] - scores).abs()  # (N, P, C)
-            near = torch.where(same[:, None], near, torch.inf).flatten(1)
         distances = (rows[name][:, None, :4] - bboxes[:, :4]).abs().amax(-1)
         distances = torch.where(near <= _score_tolerance(plan), distances, torch.inf)
         partner = distances.argmin(1)
@@ -388,6 +275,15 @@ def _compare_rows(
             likely = (scores >= best[:, None] - equal).to(torch.float32)  # (P, C), several where they are equal
             beaten &= likely[lost] @ likely[rivals].T > 0
         found.misplaced += int((~beaten.any(1)).sum())
+
+
+def _lowest_that_count(scores: Tensor, head: nn.Module, options: Suppression, tolerance: float) -> Tensor:
+    """Return the scores ``(B,)`` of ``(B, P, C)`` from which on a pair of a prior and a class may matter."""
+    lowest = scores.new_full(scores.shape[:1], options.score_thr - tolerance)
+    border = level_border(scores, options.max_per_img) if head.SUPPRESSION == 'none' else None
+    if border is not None:  # without a suppression the best ones alone are rows
+        lowest = lowest.maximum(border[:, 0] - tolerance)
+    return lowest.clamp(min=torch.finfo(scores.dtype).tiny).minimum(scores.flatten(1).amax(1))
 
 
 def _prob_iou_matrix(rbboxes: Tensor, others: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from detkit.export.check import Differences, compare
+from detkit.export.check import compare
 from detkit.export.description import Description, describe, parse_description
+from detkit.export.differences import Differences
 from detkit.export.format import ExportFormat, find_format, format_of
 from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector

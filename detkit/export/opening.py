@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,7 @@ def exported_detector(
             )
     info_config = own if config is None else config
     if description.suppression is not None:
-        fixed = description.suppression
-        thresholds = dict(score_thr=fixed.score_thr, iou_thr=fixed.iou_thr, max_per_img=fixed.max_per_img)
+        thresholds = asdict(description.suppression)
         info_config = copy.deepcopy(info_config)
         info_config['predict_cfg'] = {**(info_config.get('predict_cfg') or {}), **thresholds}
     info = ModelInfo(info_config, description.classes, description.keypoints, description.licence)

@@ -23,7 +23,7 @@ ROWS = ('scores', 'labels', 'counts')
 def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression) -> dict[str, Tensor]:
     """Return the remaining predictions of decoded ones, of N = ``max_per_img`` rows an image, best first.
 
-    A prior counts as in prediction: with its best class only, or with each where the head is ``MULTI_LABEL``.
+    A prior counts as in prediction: with its best class only, or with each, see ``takes_every_class``.
 
     Args:
         decoded: the output of the head's ``decode``; boxes and ``scores (B, P, C)`` among it.
@@ -36,17 +36,17 @@ def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression
     """
     bboxes, scores = decoded[name_of_bboxes(decoded)], decoded['scores']
     num_classes = scores.shape[2]
-    num_labels = num_classes if takes_every_class(head) else 1
+    num_labels = num_classes if takes_every_class(head, options) else 1
     if num_labels > 1:
         best, labels = scores.flatten(1), None  # (B, P * C): a pair of prior and class takes the place of a prior
     else:
         best, labels = scores.max(2)  # (B, P)
     best = torch.where(best > options.score_thr, best, torch.zeros_like(best))
     if head.SUPPRESSION == 'iou':
-        ranked = _kept_by_iou(bboxes, best, labels, 1 if options.class_agnostic else num_classes, options)
+        ranked = _kept_by_iou(bboxes, best, labels, num_classes, options)
         order = None
     elif head.SUPPRESSION == 'prob_iou':
-        ranked, order = _kept_by_prob_iou(bboxes, best, labels, options)
+        ranked, order = _kept_by_prob_iou(bboxes, best, labels, num_classes, options)
     else:
         ranked, order = best, None
     ranked = F.pad(ranked, (0, options.max_per_img))  # there may be fewer priors than rows
@@ -74,18 +74,30 @@ def name_of_bboxes(decoded: Mapping[str, Tensor]) -> str:
     return 'rbboxes' if 'rbboxes' in decoded else 'bboxes'
 
 
-def takes_every_class(head: nn.Module) -> bool:
-    """Return whether predictions report a prior with every class above the threshold, as those of queries may."""
-    return head.SUPPRESSION == 'none' and head.MULTI_LABEL
+def takes_every_class(head: nn.Module, options: Suppression) -> bool:
+    """Return whether a prior is reported with every class above the threshold, as predictions with these options do."""
+    return head.MULTI_LABEL and not (options.class_agnostic and 'class_agnostic' in head.TEST_KEYS)
 
 
-def _kept_by_iou(bboxes: Tensor, best: Tensor, labels: Tensor, num_classes: int, options: Suppression) -> Tensor:
-    """Return the scores ``(B, P)`` of the boxes that greedy suppression keeps, 0 for the others."""
-    classes = torch.arange(num_classes, device=labels.device).view(1, -1, 1)
-    own = labels.unsqueeze(1) == classes if num_classes > 1 else torch.ones_like(labels, dtype=torch.bool).unsqueeze(1)
-    scores = own.to(best.dtype) * best.unsqueeze(1)  # (B, C, P)
-    selected = _NonMaxSuppression.apply(bboxes, scores, options.iou_thr)  # (N, 3)
-    index = selected[:, 0] * best.shape[1] + selected[:, 2]
+def _kept_by_iou(bboxes: Tensor, best: Tensor, labels: Tensor | None, num_classes: int, options: Suppression) -> Tensor:
+    """Return the scores of the boxes that greedy suppression keeps, 0 for the others.
+
+    Args:
+        bboxes: ``(B, P, 4)``.
+        best: ``(B, P)``, or ``(B, P * C)`` of pairs, as the result.
+        labels: ``(B, P)``; None for pairs.
+        num_classes: C.
+        options: the thresholds.
+    """
+    if labels is None:
+        scores = best.unflatten(1, (-1, num_classes)).transpose(1, 2)  # (B, C, P)
+    elif options.class_agnostic or num_classes == 1:
+        scores = best.unsqueeze(1)
+    else:
+        classes = torch.arange(num_classes, device=labels.device).view(1, -1, 1)
+        scores = (labels.unsqueeze(1) == classes).to(best.dtype) * best.unsqueeze(1)
+    image, label, prior = _NonMaxSuppression.apply(bboxes, scores, options.iou_thr).unbind(1)  # (N,) each
+    index = image * best.shape[1] + (prior * num_classes + label if labels is None else prior)
     kept = torch.zeros_like(best).flatten().scatter(0, index, torch.ones_like(index, dtype=best.dtype))
     return kept.view_as(best) * best
 
@@ -114,20 +126,23 @@ class _NonMaxSuppression(torch.autograd.Function):
         return g.op('NonMaxSuppression', bboxes, scores, most, iou, score)
 
 
-def _kept_by_prob_iou(rbboxes: Tensor, best: Tensor, labels: Tensor, options: Suppression) -> tuple[Tensor, Tensor]:
-    """Return the scores of the best boxes, 0 for those that any better one overlaps, and the boxes' indices.
+def _kept_by_prob_iou(
+    rbboxes: Tensor, best: Tensor, labels: Tensor | None, num_classes: int, options: Suppression
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of the best boxes, 0 for those that any better one overlaps, and their indices in ``best``.
 
-    Both are ``(B, K)``, of K boxes an image, at most ``MOST_ROTATED``.
+    Both are ``(B, K)``, of K boxes an image, at most ``MOST_ROTATED``. Arguments are those of ``_kept_by_iou``.
     """
     padded = F.pad(best, (0, MOST_ROTATED))  # there may be fewer
     scores, order = padded.topk(MOST_ROTATED, 1)  # (B, K)
     order = torch.where(scores > 0, order, torch.zeros_like(order))
-    chosen = rbboxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 5))
+    priors = order if labels is not None else order // num_classes
+    chosen = rbboxes.gather(1, priors.unsqueeze(-1).expand(-1, -1, 5))
     overlaps = prob_iou(chosen.unsqueeze(2), chosen.unsqueeze(1))  # (B, K, K)
     better = torch.ones(MOST_ROTATED, MOST_ROTATED, dtype=torch.bool, device=scores.device).tril(-1)
     rivals = better & (scores > 0).unsqueeze(1)
     if not options.class_agnostic:
-        own = labels.gather(1, order)
+        own = labels.gather(1, order) if labels is not None else order % num_classes
         rivals = rivals & (own.unsqueeze(2) == own.unsqueeze(1))
     beaten = ((overlaps > options.iou_thr) & rivals).any(2)
     return scores * (~beaten).to(scores.dtype), order

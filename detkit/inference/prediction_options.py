@@ -117,11 +117,16 @@ class PredictionOptions(ViewOptions, ImageOptions):
     def with_thresholds(self, predict_cfg: Mapping[str, Any]) -> PredictionOptions:
         """Return the options with the thresholds that are None taken from ``predict_cfg``, else from ``THRESHOLDS``.
 
+        ``class_agnostic`` is True also where it is so there, as it is of an exported file that suppresses so.
+
         Raises:
             ConfigError: a threshold of the config makes no sense.
         """
         missing = [name for name in THRESHOLDS if getattr(self, name) is None]
-        return replace(self, **{name: predict_cfg.get(name, THRESHOLDS[name]) for name in missing})
+        agnostic = self.class_agnostic or bool(predict_cfg.get('class_agnostic'))
+        return replace(
+            self, class_agnostic=agnostic, **{name: predict_cfg.get(name, THRESHOLDS[name]) for name in missing}
+        )
 
 
 def listed_classes(classes: Any) -> tuple[str | int, ...] | None:

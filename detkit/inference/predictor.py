@@ -157,7 +157,7 @@ class Predictor:
         self.listed = FIVE_BEST._replace(**{key: value for key, value in listed.items() if value is not None})
         wanted: dict[str, Any] = {
             **{name: getattr(self.options, name) for name in (*THRESHOLDS, 'class_agnostic')},
-            'multi_label': False,
+            'multi_label': self.model.head.MULTI_LABEL and not self.options.class_agnostic,
             'classes': None if names else _label_numbers(given.classes, self.model),
         }
         if given.retina_masks is not None:

@@ -129,6 +129,24 @@ def test_coco_s_own_folder(tiny_data, tmp_path):
         assert (dataset.ann_file, dataset.img_prefix) == ('annotations/instances_val2017.json', 'val2017')
 
 
+def test_epochs_of_coco_s_folder_are_those_of_other_formats(tiny_data, tmp_path):
+    root = tmp_path / 'coco'
+    shutil.copytree(tiny_data, root, ignore=shutil.ignore_patterns('*.yaml', 'imagenet', 'weather', 'panoptic'))
+    config = Detector('yolov8/det_coco', options={'max_epochs': 5}).config(root)
+    assert config.train_cfg.max_epochs == 5
+    _, config = config_of('faster_rcnn/det_coco', root)
+    assert (config.train_cfg.max_epochs, config.param_scheduler[1].milestones) == (12, [8, 11])
+
+
+@pytest.mark.parametrize(('name', 'published'), [('det_coco', (26, [16, 22])), ('det_1x_coco', (12, [8, 11]))])
+def test_rates_drop_at_shares_of_the_epochs(name, published):
+    config = load_config(f'faster_rcnn/{name}')
+    assert (config.train_cfg.max_epochs, config.param_scheduler[1].milestones) == published
+    for epochs in (1, 2, 10):
+        milestones = load_config(f'faster_rcnn/{name}', {'max_epochs': epochs}).param_scheduler[1].milestones
+        assert 1 <= milestones[0] <= milestones[1] <= epochs
+
+
 def test_roboflow_s_folder(tiny_data, tmp_path):
     for split, ours in (('train', 'train2017'), ('valid', 'val2017'), ('test', 'val2017')):
         shutil.copytree(tiny_data / ours, tmp_path / split)

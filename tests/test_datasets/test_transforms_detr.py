@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scene_helpers import annotations_of, run, sample_of, shapes_scene
+from torchvision.models.detection.transform import _resize_image_and_masks
 
 from detkit.config import load_config
 from detkit.datasets.collate import collate
@@ -39,6 +41,13 @@ VALIDATION_SHAPES = {
 @pytest.mark.parametrize('shape', VALIDATION_SHAPES)
 def test_validation_size(shape):
     assert short_side_shape(shape, 800, 1333) == VALIDATION_SHAPES[shape]
+
+
+@pytest.mark.parametrize('shape', [*VALIDATION_SHAPES, (385, 640), (720, 1280)])
+def test_rounding_down_is_torchvision_s(shape):
+    image = torch.zeros(1, *shape)
+    expected, _ = _resize_image_and_masks(image, 80, 133)
+    assert short_side_shape(shape, 80, 133, 'down') == tuple(expected.shape[1:])
 
 
 @pytest.mark.parametrize('shape', [(60, 80), (90, 47), (33, 200)])
@@ -122,6 +131,7 @@ def _marked(sample, name):
         (lambda: ResizeShortestEdge([]), 'at least 1'),
         (lambda: ResizeShortestEdge(0), 'at least 1'),
         (lambda: ResizeShortestEdge([480, 800], max_size=600), 'at least the short side'),
+        (lambda: ResizeShortestEdge(rounding='up'), "expected 'nearest' or 'down'"),
         (lambda: RandomCrop(0, 10), '0 < min_size'),
         (lambda: RandomCrop(20, 10), 'min_size <= max_size'),
     ],

@@ -11,7 +11,7 @@ from small_models import write_images
 
 from detkit.api import Detector
 from detkit.cli.main import find_command
-from detkit.export import ExportSettings, check
+from detkit.export import ExportSettings, differences
 from detkit.export.format import ExportFormat, all_formats
 from detkit.export.plan import make_plan
 from detkit.utils.errors import ConfigError, MissingPackageError
@@ -118,7 +118,7 @@ def test_the_tolerances_are_those_of_the_check():
     precisions = ('float32', 'half', 'int8')
     assert boxes == [ExportFormat().tolerances(name)[0] for name in precisions]
     assert scores == [ExportFormat().tolerances(name)[1] for name in precisions]
-    assert others == [check._RELATIVE[name] for name in precisions]
+    assert others == [differences._RELATIVE[name] for name in precisions]
 
 
 def test_the_options_are_those_of_the_command():

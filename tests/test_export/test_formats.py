@@ -12,7 +12,8 @@ from small_models import CLASSES, write_images, write_shallow_checkpoint
 from torch.utils._pytree import tree_map
 
 from detkit.export import ExportSettings, export_detector
-from detkit.export.check import Differences, Means, _add_means, _count_matches
+from detkit.export.check import _add_means, _count_matches
+from detkit.export.differences import Differences, Means
 from detkit.export.exporting import ExportError, _acceptance
 from detkit.export.format import all_formats, find_format
 from detkit.export.formats.openvino import OpenVinoSession

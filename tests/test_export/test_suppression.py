@@ -11,7 +11,7 @@ from every_task import build_task
 from small_models import write_images
 
 from detkit.export import ExportSettings, export_detector, open_exported
-from detkit.inference import Predictor
+from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import _warn_once
 from detkit.models.losses.rotated_boxes import prob_iou
 from detkit.utils.errors import ConfigError
@@ -61,6 +61,7 @@ def pixels(images: list[str]) -> np.ndarray:
         pytest.param('yolov8 obb', False, marks=pytest.mark.slow),
         ('yolov8 obb', True),
         ('yolov5 det', False),
+        ('retinanet det', False),  # a box counts with each of its classes
     ],
 )
 def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tmp_path):
@@ -72,6 +73,8 @@ def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tm
     samples = Predictor(model=model, batch_size=3, img_size=SIZE, class_agnostic=class_agnostic, **thresholds).predict(
         images
     )
+    again = Predictor(model=open_exported(path), batch_size=3).predict(images)  # all as the file has it
+    assert [len(sample.pred_instances) for sample in again] == [len(sample.pred_instances) for sample in samples]
     boxes = 'rbboxes' if name == 'yolov8 obb' else 'bboxes'
     for rows, sample in zip(run_alone(ort.InferenceSession(path), pixels(images)), samples, strict=True):
         found = sample.pred_instances
@@ -123,6 +126,22 @@ def test_what_needs_no_suppression_is_ranked(name, images, tmp_path, caplog):
         near &= (torch.as_tensor(rows['scores'])[:, None] - found.scores).abs() < 1e-4
         same = torch.as_tensor(rows['labels'])[:, None] == found.labels
         assert (near & same).any(1).all()
+
+
+@pytest.mark.parametrize('name', ['yolo26 det', 'yolov10 det', 'retinanet det', 'fcos det'])
+def test_heads_whose_references_report_a_box_with_each_class(name, images):
+    model = build_task(name, SIZE)
+    options = dict(score_thr=0.2, iou_thr=0.6, max_per_img=200)
+    labels = []
+    for agnostic in (False, True):
+        predictor = Predictor(model=model, class_agnostic=agnostic, **options)
+        found = predictor.predict(images[0])[0].pred_instances
+        model.head.test_cfg.update(options, multi_label=not agnostic, class_agnostic=agnostic)
+        batch = predictor.make_batch([predictor.prepare(SourceImage(images[0]), 0).packed])
+        expected = model(**model.data_preprocessor(batch), mode='predict')[0].pred_instances  # as tests of data do
+        assert torch.equal(found.labels, expected.labels) and torch.allclose(found.bboxes, expected.bboxes, atol=1e-2)
+        labels.append(found.labels)
+    assert len(labels[0]) != len(labels[1]) or (labels[0] != labels[1]).any()
 
 
 def test_nothing_above_the_threshold_is_no_row(images, tmp_path):

@@ -22,7 +22,7 @@ load = [dict(type='LoadImageFromFile')]
 train_pipeline = [
     *load,
     dict(type='RandomFlip', prob=flip_prob),
-    dict(type='ResizeShortestEdge', size=short_sides, max_size=max_size),
+    dict(type='ResizeShortestEdge', size=short_sides, max_size=max_size, rounding='down'),
     dict(
         type='Render',
         prefilter_above=None,
@@ -39,7 +39,7 @@ train_pipeline = [
 ]
 val_pipeline = [
     *load,
-    dict(type='ResizeShortestEdge', size=img_size, max_size=max_size),
+    dict(type='ResizeShortestEdge', size=img_size, max_size=max_size, rounding='down'),
     dict(type='Render', prefilter_above=None),
     dict(type='PackInputs'),
 ]

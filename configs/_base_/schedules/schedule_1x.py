@@ -6,7 +6,7 @@ averages the gradients of 8 batches.
 """
 
 max_epochs = 12
-milestones = [max_epochs * 2 // 3, max_epochs * 11 // 12]
+milestones = [(max_epochs * 2 + 2) // 3, (max_epochs * 11 + 11) // 12]  # rounded up: no drop before the first epoch
 base_lr = 0.02
 warmup_iters = 500
 freeze = []  # names of modules, or a number: the first parts of the backbone

@@ -3,4 +3,4 @@
 _base_ = './schedule_1x.py'
 
 max_epochs = 26
-milestones = [16, 22]
+milestones = [(max_epochs * 8 + 12) // 13, (max_epochs * 11 + 12) // 13]

@@ -19,9 +19,15 @@ __all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortestEdge'
 _ATTEMPTS = 10
 
 
-def short_side_shape(shape: tuple[int, int], size: int, max_size: int | None = None) -> tuple[int, int]:
+def short_side_shape(
+    shape: tuple[int, int], size: int, max_size: int | None = None, rounding: str = 'nearest'
+) -> tuple[int, int]:
     """Return (h, w) of an image of ``shape`` whose shorter side becomes ``size``, see ``ResizeShortestEdge``."""
     short, long = min(shape), max(shape)
+    if rounding == 'down':
+        factor = min(size / short, math.inf if max_size is None else max_size / long)
+        height, width = (max(math.floor(side * factor), 1) for side in shape)
+        return height, width
     if max_size is not None and long / short * size > max_size:
         size = max(round(max_size * short / long), 1)
     following = int(size * long / short)
@@ -36,24 +42,29 @@ class ResizeShortestEdge:
         size: the shorter side in pixels; of several, one is drawn for each sample.
         max_size: where the longer side would exceed this, the shorter one is instead rounded to what fits. The longer
             side, which follows from it, may then end a few pixels above (as in DETR); None: no limit.
+        rounding: 'nearest', which is the above; or 'down', which multiplies both sides by the factor and rounds them
+            down, as torchvision's detectors do: the shorter side of 2 % of shapes is then ``size - 1``.
     """
 
     stage = 'geometry'
     size_arguments = ('size', 'max_size')
 
-    def __init__(self, size: int | Sequence[int] = 224, max_size: int | None = None) -> None:
+    def __init__(self, size: int | Sequence[int] = 224, max_size: int | None = None, rounding: str = 'nearest') -> None:
         self.sizes = (size,) if isinstance(size, int) else tuple(size)
         if not self.sizes or min(self.sizes) < 1:
             raise ValueError(f'ResizeShortestEdge(size={size}): expected one or several lengths of at least 1')
         if max_size is not None and max_size < max(self.sizes):
             raise ValueError(f'ResizeShortestEdge(max_size={max_size}): expected at least the short side, {size}')
+        if rounding not in ('nearest', 'down'):
+            raise ValueError(f"ResizeShortestEdge(rounding={rounding!r}): expected 'nearest' or 'down'")
         self.max_size = max_size
+        self.rounding = rounding
 
     def __call__(self, sample: Sample) -> Sample:
         scene = sample.scene
         size = self.sizes[0] if len(self.sizes) == 1 else self.sizes[int(sample.rng.integers(len(self.sizes)))]
         height, width = scene.size
-        new = short_side_shape(scene.size, size, self.max_size)
+        new = short_side_shape(scene.size, size, self.max_size, self.rounding)
         return replace(sample, scene=scene.moved(scale_matrix(new[1] / width, new[0] / height), new))
 
 

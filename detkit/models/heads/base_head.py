@@ -48,7 +48,7 @@ class BaseHead(BaseModule):
         TEST_KEYS: the keys that ``test_cfg`` may have; empty where unknown.
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
-        MULTI_LABEL: whether predictions report a prior with each class above the threshold; of 'none' alone.
+        MULTI_LABEL: whether predictions report a prior with each class above the threshold, or with its best one alone.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.
         SELECTS: whether the network goes on with the cells of the highest scores, see ``ExportFormat.selects``.
         RANKS: whether decoding compares scores with the best ones, see ``ExportFormat.ranks``.

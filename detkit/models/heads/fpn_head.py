@@ -35,6 +35,7 @@ class FPNHead(DenseHead):
     """
 
     has_whole_cells = False
+    MULTI_LABEL = True
     RANKS = True
     num_shapes = 1  # A, predictions of a cell
 

@@ -16,6 +16,7 @@ def top_scores(
     score_thr: float = 0.001,
     max_per_img: int = 300,
     multi_label: bool = True,
+    class_agnostic: bool = False,
     classes: Sequence[int] | None = None,
 ) -> list[Detections]:
     """Return the best predictions of every image, best first, without suppression.
@@ -28,6 +29,7 @@ def top_scores(
         score_thr: results have a score above this.
         max_per_img: the largest number of points, and of results, of an image; as many as points where these are fewer.
         multi_label: whether a point may be reported with several classes.
+        class_agnostic: whether a point is reported with its best class alone, whatever ``multi_label`` is.
         classes: labels to keep; None keeps all.
 
     Returns:
@@ -43,7 +45,7 @@ def top_scores(
         best, best_labels = image_scores.max(-1)
         count = min(max_per_img, len(best))
         best, points = best.topk(count)
-        if multi_label:
+        if multi_label and not class_agnostic:
             top, flat_idx = image_scores[points].flatten().topk(count)  # of (N * C,)
             points, labels = points[flat_idx // num_classes], flat_idx % num_classes
         else:
