@@ -16,11 +16,12 @@ from detkit.config.executed import plain
 from detkit.config.source import sized_base
 from detkit.config.top_level import datasets_in
 from detkit.datasets.image_files import images_below
+from detkit.datasets.transforms.cropping import ResizeShortestEdge
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.render import Render
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.inference.steps import factory_of, steps_of
-from detkit.registry import BACKBONES, SAMPLE_DATASETS
+from detkit.registry import BACKBONES, HEADS, SAMPLE_DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest, refuse_long_name
 
 _YAML = ('.yaml', '.yml')
@@ -34,6 +35,9 @@ _COCO_FILES = {'pose': 'person_keypoints', 'det': 'instances', 'seg': 'instances
 _NAMES_DATA = {'data_yaml', 'data_root'}
 # Heads whose own family has no configs for their task, and the family of the configs that they go into.
 _FAMILY_OF_HEAD = {'DFINEOBBHead': 'rtdetr', 'RFDETROBBHead': 'rtdetr'}
+# Heads whose names do not begin as that of their family does.
+_FAMILY_BY_NAME = {'RetinaHead': 'retinanet', 'YOLOWorldHead': 'yolo_world', 'MLPClassifyHead': 'yolov5'}
+_TWO_STAGE_FAMILIES = {'det': 'faster_rcnn', 'seg': 'mask_rcnn', 'pose': 'keypoint_rcnn'}
 
 
 @dataclass(frozen=True)
@@ -87,20 +91,22 @@ def find_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
 def as_predicted(opened: Opened, recipe: Recipe, img_size: int) -> Recipe:
     """Return a recipe whose validation treats images as the model's own predictions do.
 
-    What is taken from the model, where the recipe's options do not say otherwise, is the size, and the variables of
-    configs that letterbox images (padding, smoothing, corners): weights of another project keep its settings, and a run
-    may have had its own.
+    What is taken from the model, where the recipe's options do not say otherwise, is the size, the limit of the longer
+    side where the shorter one is resized to it, and the variables of configs that letterbox images (padding, smoothing,
+    corners): weights of another project keep its settings, and a run may have had its own.
 
     Args:
         opened: the model.
         recipe: for some data, see ``find_recipe``.
         img_size: the size that the model predicts in.
     """
-    own, theirs = (
-        _letterbox_variables(opened.config),
-        _letterbox_variables(load_config(recipe.file, need_classes=False)),
-    )
+    config = load_config(recipe.file, need_classes=False)
+    own, theirs = _letterbox_variables(opened.config), _letterbox_variables(config)
     differing = {name: value for name, value in own.items() if theirs and theirs[name] != value}
+    limited, is_limited = _limited_resize(opened.config), _limited_resize(config) is not None
+    if limited is not None and is_limited:
+        size, max_size = limited
+        differing['max_size'] = round(max_size * img_size / size)
     return Recipe(recipe.file, {'img_size': img_size, **differing, **recipe.options})
 
 
@@ -120,6 +126,13 @@ def _letterbox_variables(config: Mapping[str, Any]) -> dict[str, Any]:
         'letterbox': letterbox,
         'rect': bool(datasets_in(loader)[0].get('rect')),
     }
+
+
+def _limited_resize(config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the shorter side of a config's test images and the limit of the longer one; None where there is none."""
+    step = next((step for step in steps_of(config) if factory_of(step) is ResizeShortestEdge), {})
+    size, max_size = step.get('size'), step.get('max_size')
+    return (size, max_size) if isinstance(size, int) and isinstance(max_size, int) else None
 
 
 def resumed_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
@@ -179,8 +192,10 @@ def _family(opened: Opened, config: Mapping[str, Any]) -> str:
     file = opened.file if isinstance(opened, OpenedConfig) else Path(str(opened.meta.get('config_file')))
     families = sorted(path.name for path in configs_folder().iterdir() if not path.name.startswith('_'))
     head = str(config['model'].get('head', {}).get('type'))
+    by_name = {**_FAMILY_BY_NAME, 'TwoStageHead': _TWO_STAGE_FAMILIES.get(config.get('task') or 'det')}
     named = [_FAMILY_OF_HEAD.get(head), file.parent.name]
-    named += [family for family in families if head.lower().startswith(family)]
+    for kind in getattr(HEADS.get(head), '__mro__', ()):  # a head of one's own is of the family that it extends
+        named += [by_name.get(kind.__name__), *(each for each in families if kind.__name__.lower().startswith(each))]
     return next((name for name in named if name in families), 'yolov8')
 
 

@@ -14,7 +14,7 @@ from small_models import write_checkpoint
 
 from detkit import Detector
 from detkit.api.opening import open_model
-from detkit.api.recipes import find_recipe
+from detkit.api.recipes import as_predicted, find_recipe
 from detkit.config import literal_text, load_config
 from detkit.datasets.class_names import COCO80
 from detkit.engine import evaluate, load_checkpoint, save_checkpoint
@@ -107,6 +107,31 @@ def test_heads_of_a_task_that_their_family_has_no_config_of(head, tmp_path):
     found, config = config_of(str(own), 'dota8')
     assert found == 'rtdetr/obb_r18_dota8.py'
     assert config.model.head.type in head
+
+
+@pytest.mark.parametrize(
+    ('base', 'file'),
+    [
+        ('faster_rcnn/det_1x_coco', 'faster_rcnn/det_custom.py'),
+        ('mask_rcnn/seg_coco', 'mask_rcnn/seg_custom.py'),
+        ('keypoint_rcnn/pose_coco', 'keypoint_rcnn/pose_custom.py'),
+        ('retinanet/det_voc', 'retinanet/det_custom.py'),
+        ('yolo_world/det_coco', 'yolo_world/det_custom.py'),
+    ],
+)
+def test_a_config_of_ones_own_is_of_the_family_of_its_head(base, file, tiny_data, tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = 'detkit::{base}'\n")
+    opened = Detector(own, device='cpu')._opened
+    recipe = find_recipe(opened, tiny_data / 'data.yaml')
+    assert recipe.file == CONFIGS / file
+
+
+def test_the_limit_of_the_longer_side_is_that_of_the_model_s_predictions(tiny_data):
+    options = {'img_size': 320, 'max_size': 640}
+    opened = Detector('faster_rcnn/det_coco', options=options, device='cpu')._opened
+    recipe = as_predicted(opened, find_recipe(opened, tiny_data / 'data.yaml'), 160)
+    assert (recipe.options['img_size'], recipe.options['max_size']) == (160, 320)
 
 
 def test_data_that_no_config_of_the_task_has():
