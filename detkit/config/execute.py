@@ -96,6 +96,7 @@ def _execute_anew(
     merged.read |= source.names_read
     merged.assigned |= set(own)
     merged.files.append(path)
+    merged.import_folders = _import_folders(path, own.get('custom_imports'), merged.import_folders)
     _merge(merged.values, own, merged.origins, origins)
     merged.origins.leaf = path
     unread_helpers(source, own, merged.assigned)
@@ -202,9 +203,20 @@ def _execute_bases(
         merged.conflict = merged.conflict or _conflict(merged, executed, merged.values, executed.values, path)
         _merge(merged.values, executed.values, merged.origins, executed.origins)
         merged.files += [file for file in executed.files if file not in merged.files]
+        merged.import_folders = list(dict.fromkeys((*merged.import_folders, *executed.import_folders)))
         merged.assigned |= executed.assigned
         merged.read |= executed.read
     return merged
+
+
+def _import_folders(path: Path, own: Any, of_bases: list[str]) -> list[str]:
+    """Return where modules lie that ``custom_imports`` may name, ``own`` being what the file itself sets it to."""
+    if not isinstance(own, dict):
+        return of_bases
+    given = [own['folder']] if isinstance(own.get('folder'), str) else own.get('folder')
+    if not isinstance(given, list | tuple) or not all(isinstance(folder, str) for folder in given):
+        given = [str(path.parent)]  # what it is otherwise is refused when the keys are checked
+    return list(dict.fromkeys((*given, *([] if own.get(DELETE_KEY) else of_bases))))
 
 
 def _conflict(

@@ -30,6 +30,8 @@ class Executed:
         assigned: the top-level names that any of the files assigns.
         read: the names that any of the files reads.
         conflict: the error of two bases that set one key differently.
+        import_folders: where the modules of ``custom_imports`` lie: of each file that sets it, the last one first, its
+            own folder, or the ``folder`` that it names.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -38,12 +40,18 @@ class Executed:
     assigned: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     conflict: ConfigError | None = None
+    import_folders: list[str] = field(default_factory=list)
 
     def copy(self) -> 'Executed':
         """Return a copy of which everything may be changed."""
-        origins = self.origins.copy()
         return Executed(
-            plain(self.values), origins, list(self.files), set(self.assigned), set(self.read), self.conflict
+            plain(self.values),
+            self.origins.copy(),
+            list(self.files),
+            set(self.assigned),
+            set(self.read),
+            self.conflict,
+            list(self.import_folders),
         )
 
 

@@ -64,7 +64,7 @@ DICT_KEYS: dict[str, dict[str, Any]] = {
         'seed': int,
     },
     'predict_cfg': {'score_thr': float, 'iou_thr': float, 'max_per_img': int},
-    'custom_imports': {'imports': Sequence[str] | str, 'allow_failed_imports': bool, 'folder': str},
+    'custom_imports': {'imports': Sequence[str] | str, 'allow_failed_imports': bool, 'folder': Sequence[str] | str},
 }
 
 TOP_LEVEL_KEYS = (*COMPONENT_KEYS, *PLAIN_KEYS, *DICT_KEYS)

@@ -69,7 +69,7 @@ def load_config(
         del values[name]  # an option changed the loader's
     refuse_odd_values(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
-    import_own_modules(values, origins)
+    import_own_modules(values, origins, executed.import_folders)
     check_config({key: value for key, value in values.items() if checked is None or key in checked}, origins)
     written = copy.deepcopy(values)
     wire_from_data(values, origins, need_classes)
@@ -157,7 +157,9 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
         return f'{root} has no effect here: {REFUSED_KEYS[root]}'
     text = f'{path} has no key {dotted(key_path)!r}'
     readable = readable_names(executed)
-    import_own_modules(executed.values, executed.origins)  # its parts' arguments may be added, too
+    import_own_modules(
+        executed.values, executed.origins, executed.import_folders
+    )  # its parts' arguments may be added, too
     addable = partial(_may_be_added, executed.values)
     keys: list[str] = []
     if not addable(option.key, option.value):  # else this very key is meant

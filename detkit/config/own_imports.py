@@ -14,12 +14,17 @@ from detkit.utils.errors import ConfigError, DetkitError
 from detkit.utils.front_end import argument
 
 
-def import_own_modules(values: dict[str, Any], origins: Origins) -> None:
+def import_own_modules(values: dict[str, Any], origins: Origins, folders: Sequence[str]) -> None:
     """Import the modules that ``custom_imports`` names.
 
-    The folder of the config file that names them is noted in the config, so that the resolved config in a run's folder
-    finds them too. It stays in ``sys.path``: the modules may import others of the folder when they are used, also in
-    worker processes.
+    The folders of the config files that set it are noted in the config, so that the resolved config in a run's folder
+    finds them too. They stay in ``sys.path``: the modules may import others of them when they are used, also in worker
+    processes.
+
+    Args:
+        values: the config, in which the folders are noted.
+        origins: where each value was set.
+        folders: see ``Executed.import_folders``.
 
     Raises:
         ConfigError: a name is no module's, a module cannot be imported, or Python took another one of that name.
@@ -27,10 +32,12 @@ def import_own_modules(values: dict[str, Any], origins: Origins) -> None:
     custom = values.get('custom_imports')
     if not custom:
         return
-    where = origins.find(('custom_imports',))
-    folder = Path(custom.get('folder') or (where.file.parent if where.file else Path.cwd()))
-    custom['folder'] = str(folder)
-    _import(named_modules(values), folder, f'{where}: custom_imports', custom.get('allow_failed_imports', False))
+    option = custom.get('folder') if origins.find(('custom_imports', 'folder')).file is None else None
+    found = [option] if isinstance(option, str) else list(option or folders or [str(Path.cwd())])
+    custom['folder'] = found[0] if len(found) == 1 else found
+    where = origins.find(('custom_imports', 'imports'))
+    may_fail = custom.get('allow_failed_imports', False)
+    _import(named_modules(values), [Path(folder) for folder in found], f'{where}: custom_imports', may_fail)
 
 
 def import_modules(modules: Sequence[str], folder: Path | None = None) -> None:
@@ -43,7 +50,7 @@ def import_modules(modules: Sequence[str], folder: Path | None = None) -> None:
     Raises:
         ConfigError: see ``import_own_modules``.
     """
-    _import(modules, folder or Path.cwd(), argument('custom_imports'))
+    _import(modules, [folder or Path.cwd()], argument('custom_imports'))
 
 
 def named_modules(values: Mapping[str, Any]) -> list[str]:
@@ -54,32 +61,37 @@ def named_modules(values: Mapping[str, Any]) -> list[str]:
     return [module for module in modules if isinstance(module, str)] if isinstance(modules, list | tuple) else []
 
 
-def _import(modules: Sequence[str], folder: Path, whose: str, may_fail: bool = False) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+def _import(modules: Sequence[str], folders: Sequence[Path], whose: str, may_fail: bool = False) -> None:
+    for folder in reversed(folders):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     for module in modules:
-        mistake = _mistake(module, folder, may_fail)
+        mistake = _mistake(module, folders, may_fail)
         if mistake:
             raise ConfigError(f'{whose} {mistake}')
 
 
-def _mistake(module: str, folder: Path, may_fail: bool) -> str:
+def _mistake(module: str, folders: Sequence[Path], may_fail: bool) -> str:
     """Import a module, and return what is wrong with it; empty for nothing."""
+    shown = ', '.join(map(os.path.relpath, folders))
     if not re.fullmatch(r'[^\W\d]\w*(\.[^\W\d]\w*)*', module):
         plain = module.removesuffix('.py').replace('\\', '/').strip('./').replace('/', '.')
-        return f'names {module!r}, but takes module names, searched for from {os.path.relpath(folder)}: write {plain!r}'
+        return f'names {module!r}, but takes module names, searched for from {shown}: write {plain!r}'
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ImportError) and may_fail:
             return ''
         if isinstance(error, ModuleNotFoundError) and f'{module}.'.startswith(f'{error.name}.'):
-            return f'cannot import {module!r}: {error} (looked in {os.path.relpath(folder)} and the installed packages)'
-        return f'cannot import {module!r}: {_failure(error, folder)}'
+            return f'cannot import {module!r}: {error} (looked in {shown} and the installed packages)'
+        return f'cannot import {module!r}: {_failure(error, folders)}'
     root = module.partition('.')[0]
-    found = Path(getattr(sys.modules[root], '__file__', None) or folder).resolve()
-    beside = next((path for path in (folder / f'{root}.py', folder / root / '__init__.py') if path.exists()), None)
-    if beside is not None and not found.is_relative_to(folder.resolve()):
+    found = Path(getattr(sys.modules[root], '__file__', None) or folders[0]).resolve()
+    home = found.parent.parent if found.name == '__init__.py' else found.parent
+    others = [folder for folder in folders if folder.resolve() != home]
+    files = [path for folder in others for path in (folder / f'{root}.py', folder / root / '__init__.py')]
+    beside = next((path for path in files if path.exists()), None)
+    if beside is not None:
         return (
             f'names {module!r}, meaning {os.path.relpath(beside)}, but Python has another module of that name, '
             f'{found}; rename yours'
@@ -87,11 +99,13 @@ def _mistake(module: str, folder: Path, may_fail: bool) -> str:
     return ''
 
 
-def _failure(error: BaseException, folder: Path) -> str:
+def _failure(error: BaseException, folders: Sequence[Path]) -> str:
     """Return what ended the import of a module, and the line of the user's that did it."""
     frames = traceback.extract_tb(error.__traceback__)
     paths = [Path(frame.filename) for frame in frames]
-    inside = [path.is_file() and path.resolve().is_relative_to(folder.resolve()) for path in paths]
+    inside = [
+        path.is_file() and any(path.resolve().is_relative_to(folder.resolve()) for folder in folders) for path in paths
+    ]
     own = [frame for frame, is_inside in zip(frames, inside, strict=True) if is_inside]
     last = (own or frames)[-1]
     file, line, text = last.filename, last.lineno, f'{type(error).__name__}: {error}'

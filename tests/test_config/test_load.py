@@ -247,6 +247,32 @@ def test_custom_imports_lie_beside_the_config(toy, monkeypatch):
     assert config.custom_imports.folder == str(toy.parent.resolve())
 
 
+def test_custom_imports_of_a_base_and_of_its_child_lie_beside_each(toy, monkeypatch):
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    team = toy.parent / 'team'
+    team.mkdir()
+    for folder, name in ((toy.parent, 'toy_own_of_child'), (team, 'toy_own_of_base')):
+        (folder / f'{name}.py').write_text('')
+    (team / 'base.py').write_text("_base_ = '../toy.py'\ncustom_imports = dict(imports=['toy_own_of_base'])\n")
+    child = toy.parent / 'child.py'
+    folders = [str(path.resolve()) for path in (toy.parent, team)]
+    for imports in ("['toy_own_of_child']", "[*_base_.custom_imports['imports'], 'toy_own_of_child']"):
+        child.write_text(f"_base_ = 'team/base.py'\ncustom_imports = dict(imports={imports})\n")
+        assert load_config(child).custom_imports.folder == folders
+    run = toy.parent / 'run.py'  # as a run notes it, and as a child of a run's config adds to it
+    run.write_text(f"_base_ = 'toy.py'\ncustom_imports = dict(imports=['toy_own_of_base'], folder={folders})\n")
+    assert load_config(run).custom_imports.folder == folders
+    run.write_text(f"_base_ = 'toy.py'\ncustom_imports = dict(imports=['toy_own_of_base'], folder={folders[1]!r})\n")
+    child.write_text("_base_ = 'run.py'\ncustom_imports = dict(_delete_=True, imports=['toy_own_of_child'])\n")
+    assert load_config(child).custom_imports.folder == folders[0]
+    (toy.parent / 'toy_own_of_base.py').write_text('')  # one name, two modules
+    child.write_text("_base_ = 'team/base.py'\ncustom_imports = dict(imports=['toy_own_of_base'])\n")
+    with pytest.raises(
+        ConfigError, match=r"child.py:2: custom_imports names 'toy_own_of_base', meaning .* rename yours"
+    ):
+        load_config(child)
+
+
 def test_the_shown_config_names_every_place(toy):
     lines = list(config_lines(*load_config_with_origins(toy, ['data_root=elsewhere', 'model.backbone.depth=18'])))
     shown = {line.split(' = ')[0]: line.split('# ')[1].rsplit('/', 1)[-1] for line in lines}
