@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from format_helpers import write_image
 
+from detkit.config import load_config
 from detkit.datasets import CocoDataset, RepeatDataset
 from detkit.datasets.transforms.scene_objects import place_objects
 from detkit.structures.keypoints import COCO_FLIP_PAIRS, COCO_KEYPOINTS, COCO_SIGMAS, COCO_SKELETON
@@ -99,6 +100,14 @@ def test_objects_without_labelled_keypoints(make):
     assert [len(record.annotations) for record in make(only_labelled=True, test_mode=True).records] == [3]
     with pytest.raises(ConfigError, match='unlabelled'):
         make(unlabelled='ignore')
+
+
+def test_keypoint_rcnn_takes_persons_and_images_as_torchvision_s_recipe_does(make):
+    config = load_config('keypoint_rcnn/pose_coco', need_classes=False)
+    for loader, counts in ((config.train_dataloader, [3]), (config.val_dataloader, [3, 1, 0])):
+        options = {key: loader.dataset[key] for key in ('only_labelled', 'unlabelled') if key in loader.dataset}
+        data = make(test_mode=loader is config.val_dataloader, **options)
+        assert [len(record.annotations) for record in data.records] == counts
 
 
 @pytest.mark.parametrize(
