@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from detkit.api.trainable_model import TrainableModel
@@ -141,7 +143,7 @@ class Detector(TrainableModel):
         return results if stream else Results(results)
 
     def set_classes(self, classes: Sequence[str], text_embeddings: str | os.PathLike | None = None) -> None:
-        """Let an open-vocabulary model look for other classes, from now on, in prediction, tracking and export.
+        """Let an open-vocabulary model look for other classes, from now on, in prediction, tracking, tests and export.
 
         Args:
             classes: their names.
@@ -161,7 +163,24 @@ class Detector(TrainableModel):
         file = None if text_embeddings is None else os.fspath(text_embeddings)
         model = with_vocabulary(self.model, classes, file)
         with self._lock:
-            self._model = model
+            self._model, self._has_set_classes = model, True
+
+    @contextmanager
+    def _test_weights(self) -> Iterator[str]:
+        """Give the file of weights that a test takes, with the classes that were set."""
+        with super()._test_weights() as weights:
+            if not self._has_set_classes:
+                yield weights
+                return
+            from detkit.engine import load_checkpoint, save_checkpoint
+
+            content = load_checkpoint(weights)
+            content['meta']['classes'] = list(self.classes)
+            content['state_dict']['texts'] = self.model.texts.cpu()
+            with TemporaryDirectory(prefix='detkit-') as folder:
+                path = Path(folder) / Path(weights).name
+                save_checkpoint({key: content[key] for key in ('meta', 'state_dict')}, path)
+                yield str(path)
 
     def __repr__(self) -> str:
         licence = self._model.info.licence if self._model is not None else ''

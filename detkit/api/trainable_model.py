@@ -52,6 +52,7 @@ class TrainableModel:
         self._lock = Lock()
         self._model: nn.Module | None = None
         self._amp_model: nn.Module | None = None
+        self._has_set_classes = False
         self._opened = open_model(model, options, runtime)
         self._runtime = runtime
         by_runtime = runtime not in (None, 'torch')
@@ -340,6 +341,7 @@ class TrainableModel:
         opened = open_model(folder)
         with self._lock:
             self._opened, self._model, self._amp_model = opened, None, None
+            self._has_set_classes = False
 
     def model_for(self, amp: bool | str) -> nn.Module:
         """Return the network for predictions in a precision: where ``'auto'`` left PyTorch, the fastest in it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from builders import CONFIGS
 from small_models import write_checkpoint
 
@@ -83,6 +84,24 @@ def test_texts_follow_the_classes_of_other_data(tmp_path, tiny_data):
         assert config.model.classes == tuple(names) and config.model.head.num_classes == 3
     with pytest.raises(ConfigError, match=r"model\.classes is \('a', 'b', 'c'\), but .* has \('car'"):
         load_config(config.filename, {'data_yaml': str(tmp_path / 'data.yaml'), '+model.classes': ['a', 'b', 'c']})
+
+
+def test_classes_that_were_set_are_tested(tiny_data, tmp_path, monkeypatch):
+    config = load_config('yolo_world/det_s_coco8', {'widen_factor': 0.125, 'img_size': 64, 'classes': ('a', 'b')})
+    meta = dict(format='detkit', format_version=1, classes=['a', 'b'], task='det', config=literal_text(config))
+    network = DETECTORS.build(config.model)
+    save_checkpoint({'meta': meta, 'state_dict': network.state_dict()}, tmp_path / 'world.pth')
+    tested = []
+    monkeypatch.setattr(
+        evaluate, 'evaluate_checkpoint', lambda _, weights, *__: tested.append(load_checkpoint(weights))
+    )
+    model = Detector(tmp_path / 'world.pth', device='cpu')
+    model.val(tiny_data / 'data.yaml')
+    model.set_classes(COCO80)
+    model.val(tiny_data / 'data.yaml')
+    assert [content['meta']['classes'] for content in tested] == [['a', 'b'], [*COCO80]]
+    assert torch.equal(tested[0]['state_dict']['texts'], network.texts)
+    assert torch.equal(tested[1]['state_dict']['texts'], network.text_encoder(COCO80))
 
 
 def test_published_weights_of_another_backbone_are_no_default(tiny_data):

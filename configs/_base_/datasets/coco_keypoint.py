@@ -1,7 +1,7 @@
 """COCO 2017 keypoints (https://cocodataset.org) for detectors on a feature pyramid, by torchvision's recipe.
 
 Training takes the images that show a person with labelled keypoints, and learns the boxes of all persons in them;
-validation takes all 5,000 images. (torchvision's training also leaves out images with fewer than 10 labelled keypoints.)
+validation takes all 5,000 images. torchvision's training also leaves out images with fewer than 10 labelled keypoints.
 """
 
 _base_ = './coco_detection.py'
