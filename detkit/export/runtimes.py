@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -45,8 +45,8 @@ from detkit.utils.processors import processor_features
 _WARM_UP, _ROUNDS = 2, 7
 # The file that says what a kept folder holds.
 _RECORD = 'weights'
-# Counts what networks were exported to before: files that an earlier form of the graph left are made again.
-_FORM = 2
+# The code that decides what a network is exported to: files that another state of it left are made again.
+_CODE = ('models', 'export')
 # Folders of networks that cannot be kept otherwise, by the model's digest and the versions; they go with the process.
 _elsewhere: dict[tuple[str, str], tempfile.TemporaryDirectory] = {}
 # Another runtime must take less than this share of PyTorch's time.
@@ -85,7 +85,7 @@ def run_by_runtime(
     """Return a detector that a runtime runs, with the results of the given one.
 
     The network is exported for images of any number and size, checked against PyTorch on drawn pictures, and kept in
-    the cache folder by its weights, config and the versions of what runs it; the next call opens it. Where the folder
+    the cache folder by its weights, config and code and the versions of what runs it; the next call opens it. Where the folder
     cannot be written, it is exported anew.
 
     Args:
@@ -308,9 +308,9 @@ def _move(draft: Path, place: Path) -> None:
 
 
 def _digest(model: nn.Module) -> str:
-    """Return a SHA-256 of a model's config, classes, weights and the code of parts of other packages."""
+    """Return a SHA-256 of a model's config, classes, weights and code."""
     found = hashlib.sha256(literal_text(model.info.config).encode('utf-8', 'surrogatepass'))
-    for code in _own_code(model):
+    for code in _code(model):
         found.update(code)
     found.update(repr((model.info.classes, model.info.keypoints)).encode('utf-8', 'surrogatepass'))
     for name, value in model.state_dict().items():
@@ -319,27 +319,28 @@ def _digest(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _own_code(model: nn.Module) -> list[bytes]:
-    """Return the code of parts of other packages: the files of what is imported of these, in order of their names.
+def _code(model: nn.Module) -> Iterator[bytes]:
+    """Yield the code of networks and exports here, and what is imported of other packages that have parts in the model.
 
     A class that lies in no file, as those of a notebook, is the code of its functions.
     """
+    here = Path(__file__).parents[1]
     classes = {cls for module in model.modules() for cls in type(module).__mro__}
     parts = [*classes, *(part for module in model.modules() for part in vars(module).values())]
     packages = {package_of(part) for part in parts if is_own(part)} - set(sys.stdlib_module_names)
     names = sorted(name for name in sys.modules if name.partition('.')[0] in packages)
     files = {name: Path(file) for name in names if (file := getattr(sys.modules[name], '__file__', None))}
-    without = sorted((cls for cls in classes if is_own(cls) and cls.__module__ not in files), key=repr)
-    functions = [value for cls in without for value in vars(cls).values() if isfunction(value)]
-    return [file.read_bytes() for file in files.values() if file.is_file()] + [
-        marshal.dumps(function.__code__) for function in functions
-    ]
+    for file in (*sorted(file for name in _CODE for file in (here / name).rglob('*.py')), *files.values()):
+        if file.is_file():
+            yield file.read_bytes()
+    for cls in sorted((cls for cls in classes if is_own(cls) and cls.__module__ not in files), key=repr):
+        yield from (marshal.dumps(value.__code__) for value in vars(cls).values() if isfunction(value))
 
 
 def _versions(fmt: ExportFormat) -> str:
     """Return the name of a format's folder: the versions of all that makes and runs its files."""
     packages = ['torch', *fmt.packages.values(), *fmt.converters.values()]
-    return '-'.join([fmt.name, f'detkit{__version__}.{_FORM}', *(f'{name}{_version(name)}' for name in packages)])
+    return '-'.join([fmt.name, f'detkit{__version__}', *(f'{name}{_version(name)}' for name in packages)])
 
 
 def _version(package: str) -> str:

@@ -106,7 +106,7 @@ def test_other_weights_are_another_network(checkpoint, cache, exports):
     assert exports == ['onnx'] and len(list(cache.rglob('network.onnx'))) == 2
 
 
-def test_other_code_of_own_parts_is_another_network(checkpoint, cache, exports, tmp_path, monkeypatch):
+def test_other_code_is_another_network(checkpoint, cache, exports, tmp_path, monkeypatch):
     package = tmp_path / 'own_parts_of_runtimes'
     package.mkdir()
     (package / '__init__.py').write_text(
@@ -132,6 +132,13 @@ def test_other_code_of_own_parts_is_another_network(checkpoint, cache, exports, 
         model.own = of_no_file(code)
         digests.append(runtimes._digest(model))
     assert digests[0] == digests[1] != digests[2]
+
+    monkeypatch.setattr(runtimes, '__file__', str(package / 'export' / 'runtimes.py'))
+    (package / 'models').mkdir()
+    for code in ('x = 1', 'x = 2'):
+        (package / 'models' / 'head.py').write_text(code)
+        digests.append(runtimes._digest(model))
+    assert len(set(digests)) == 4
 
 
 @pytest.mark.default_cases(1)
