@@ -85,8 +85,8 @@ def run_by_runtime(
     """Return a detector that a runtime runs, with the results of the given one.
 
     The network is exported for images of any number and size, checked against PyTorch on drawn pictures, and kept in
-    the cache folder by its weights, config and code and the versions of what runs it; the next call opens it. Where the folder
-    cannot be written, it is exported anew.
+    the cache folder by its weights, config and code and the versions of what runs it; the next call opens it. Where the
+    folder cannot be written, it is exported anew.
 
     Args:
         model: a detector as ``init_detector`` returns it, on the CPU.
