@@ -164,6 +164,7 @@ class DetDataset(PipelineDataset):
         self._check_images(records)
         if single_class:
             self.metainfo['classes'] = ('object',)
+            self.metainfo.pop('category_ids', None)
             records = records.with_one_class()
         self.records: Records = records[: max(1, round(len(records) * fraction))]
         self.unused += skips_of_frames(self.records.paths())

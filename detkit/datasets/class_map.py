@@ -87,8 +87,9 @@ def relabel_metainfo(metainfo: Mapping[str, Any], classes: Sequence[str], table:
     """
     changed = {**metainfo, 'classes': tuple(classes)}
     ids = changed.pop('category_ids', None)
-    if ids is not None and sorted(table.tolist()) == list(range(len(classes))):
-        changed['category_ids'] = tuple(ids[former] for former in np.argsort(table))
+    # Each new class is one former class, others may have been left out; what is merged or of another dataset has no id.
+    if ids is not None and sorted(table[table >= 0].tolist()) == list(range(len(classes))):
+        changed['category_ids'] = tuple(ids[former] for former in np.argsort(table) if table[former] >= 0)
     stuff = changed.pop('stuff_labels', None)
     if stuff is not None:
         new = {int(table[label]) for label in stuff if table[label] >= 0}

@@ -287,6 +287,20 @@ def test_two_categories_of_one_name_are_refused_where_both_have_objects(make):
         make(rename, keep_category_ids=True)
 
 
+@pytest.mark.parametrize(
+    ('options', 'ids'),
+    [
+        (dict(class_map={'cat': 'puss'}), (2, 9)),
+        (dict(class_map={'cat': None}), (9,)),
+        (dict(class_map={'cat': 'dog'}), None),
+        (dict(metainfo={'classes': ('dog', 'cat')}, class_map={'cat': 'puss'}), (9, 2)),
+        (dict(single_class=True), None),
+    ],
+)
+def test_ids_of_categories_follow_renamed_classes(make, options, ids):
+    assert make(**options).metainfo.get('category_ids') == ids
+
+
 def test_a_category_without_objects_does_not_count(make):
     """As the root of the classes that some tools write, which may have the name of a class."""
     dataset = make(lambda content: content['categories'].insert(0, {'id': 0, 'name': 'dog'}))
