@@ -49,6 +49,7 @@ def start_notes(runner: Runner) -> Iterator[str]:
         counts['val'] = _objects_per_image(runner.val_loop.dataloader.dataset)
         notes.append(_dense_scenes(runner, counts['val']))
         notes.append(_unseen_classes(runner))
+        notes.append(_trained_on_too(runner))
     for split, numbers in counts.items():
         if len(numbers) and not numbers.any():
             result = 'nothing can be learnt' if split == 'train' else 'no metric is defined, no best.pth chosen'
@@ -90,6 +91,22 @@ def _combined_otherwise(runner: Runner) -> str | None:
     return (
         f'the losses of {type(head).__name__} are {made_of} over the images of a batch, but optim_wrapper.reduction is '
         f'{found!r}: a gradient is {size} that of one batch of as many images; write optim_wrapper.reduction={wanted}'
+    )
+
+
+def _trained_on_too(runner: Runner) -> str | None:
+    """Return a note on validation images that are trained on, as where ``split`` reaches one of two joined datasets."""
+    trained, validated = (
+        (path for leaf in _leaves_with_records(loop.dataloader.dataset) for path in leaf.records.paths())
+        for loop in (runner.train_loop, runner.val_loop)
+    )
+    validated = set(validated)
+    both = validated.intersection(trained)
+    if not both:
+        return None
+    return (
+        f'{len(both):,} of the {len(validated):,} validation images are trained on too, such as {min(both)}: '
+        'validation does not measure what is found in other images'
     )
 
 

@@ -82,8 +82,10 @@ def start(tmp_path, num_train, num_val, config='yolov8/det_custom.py', **options
 
 
 def test_notes_before_a_run(tmp_path, capsys):
-    start(tmp_path / 'a', 0, 0)
+    start(tmp_path / 'a', 0, 0, **{'val_dataloader.dataset.split': 'train'})
     out = capsys.readouterr().out
+    shared = tmp_path / 'a' / 'images' / 'train' / '0.png'
+    assert f'4 of the 4 validation images are trained on too, such as {shared}: validation does not' in out
     assert 'none of the 4 train images shows an object: nothing can be learnt' in out
     assert 'none of the 4 val images shows an object: no metric is defined' in out
     assert '1 epoch of 2 batches' in out and 'from random weights: too few' in out and 'load_from=PATH' in out
@@ -91,7 +93,7 @@ def test_notes_before_a_run(tmp_path, capsys):
     start(tmp_path / 'b', 1, 120)
     out = capsys.readouterr().out
     assert '4 val images show more objects (up to 120) than the 100 predictions' in out
-    assert 'max_dets=(1, 10, 200)' in out and 'none of the' not in out
+    assert 'max_dets=(1, 10, 200)' in out and 'none of the' not in out and 'are trained on too' not in out
 
 
 def test_more_objects_than_queries_are_noted(tmp_path, capsys):
