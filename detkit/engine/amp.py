@@ -35,8 +35,13 @@ def check_amp(amp: object, key: str) -> None:
 
 
 def check_takes_amp(model: nn.Module, amp: bool | str) -> None:
-    """Raise ``ConfigError`` if mixed precision is asked of a detector that computes as it was exported."""
+    """Raise ``ConfigError`` if mixed precision is asked of a detector that computes as it was exported.
+
+    A checkpoint's own network is in float32, which ``True`` stands for on a CPU without bf16.
+    """
     if amp and not model.takes_amp:
+        if model.of_checkpoint and resolve_amp(amp, torch.device('cpu')) is None:
+            return
         raise ConfigError(
             'amp has no effect on an exported file of this format, which computes as it was exported: leave it out '
             '(files of OpenVINO take it)'

@@ -36,9 +36,11 @@ class ExportedDetector(nn.Module, Detector):
     Attributes:
         info, truth, classifies, needs_img_shapes, input_size, takes_amp: see ``BaseDetector``.
         description: see above.
+        of_checkpoint: whether it was exported in float32 to predict for a checkpoint, and is no file of a user's.
     """
 
     is_exported = True
+    of_checkpoint = False
 
     def __init__(self, template: BaseDetector, session: Session, description: Description, info: ModelInfo) -> None:
         super().__init__()

@@ -286,7 +286,9 @@ class _Kept:
             is_whole = False
         if not is_whole:
             raise CheckpointError(f'{folder} is damaged, or of other weights')
-        return open_exported(file, 'cpu', fmt.name, self._model.info.config)
+        opened = open_exported(file, 'cpu', fmt.name, self._model.info.config)
+        opened.of_checkpoint = True
+        return opened
 
 
 def _remove(place: Path) -> None:

@@ -15,6 +15,7 @@ from small_models import write_images, write_shallow_checkpoint
 from torch import nn
 
 from detkit import Detector
+from detkit.engine import amp
 from detkit.export import runtimes
 from detkit.export.detector import ExportedDetector
 from detkit.inference import Predictor, init_detector
@@ -96,6 +97,17 @@ def test_a_checkpoint_is_exported_once(checkpoint, images, cache, monkeypatch):
             np.testing.assert_allclose(found.scores, own.scores, atol=1e-4)  # boxes may change places, with equal ones
     assert [path.suffix for path in cache.rglob('network.*')] == ['.onnx']
     assert not list(cache.rglob('.detkit-draft*'))
+
+
+@pytest.mark.parametrize('has_bf16', [False, True])
+def test_amp_that_is_float32_is_any_runtime_s(has_bf16, checkpoint, images, cache, monkeypatch):
+    monkeypatch.setattr(amp, 'cpu_has_bf16', lambda: has_bf16)
+    detector = Detector(checkpoint, runtime='onnx')
+    if has_bf16:
+        with pytest.raises(ConfigError, match='amp has no effect on an exported file'):
+            detector(images, amp=True)
+    else:
+        assert [len(result) for result in detector(images, amp=True, score_thr=0.01, max_per_img=5)] == [5, 5, 5]
 
 
 def test_other_weights_are_another_network(checkpoint, cache, exports):
