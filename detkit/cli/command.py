@@ -19,6 +19,7 @@ from detkit.config.keys import WORDS
 from detkit.utils.errors import DetkitError
 from detkit.utils.files import WRITE_FAULTS
 from detkit.utils.front_end import at_the_command_line
+from detkit.utils.home import with_home
 from detkit.utils.interrupts import Terminated, die_of_interrupts, end_as_interrupted
 from detkit.utils.lost_streams import outlive_terminals
 from detkit.utils.printable import escape_unencodable, open_closed_streams
@@ -69,6 +70,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._given = list(sys.argv[1:] if args is None else args)
         found = super().parse_known_args(args, namespace)
+        vars(found[0]).update(with_home(vars(found[0])))  # '--out=~/found', which no shell replaces
         # Unknown arguments come first: parse_args reports them.
         text = None if found[1] else self._empty_argument(found[0])
         if text is None and not found[1]:

@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WOR
 from detkit.config.model_check import check_model
 from detkit.config.names import find_config
 from detkit.config.options import Option, parse_options, set_option
-from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
+from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted, leaves
 from detkit.config.own_imports import import_own_modules
 from detkit.config.positions import TOP_POSITIONS
 from detkit.config.resolve import LoadedConfig
@@ -31,6 +32,7 @@ from detkit.config.wiring import wire_from_data
 from detkit.registry import LOOPS
 from detkit.utils.errors import ConfigError, nearest_first
 from detkit.utils.front_end import changing
+from detkit.utils.home import with_home
 
 Options = Mapping[str, Any] | Iterable[str | Option] | None
 
@@ -67,6 +69,9 @@ def load_config(
         set_option(values, option, origins, partial(_missing_key, option, executed, path))
     for name in used - used_pipelines(values):
         del values[name]  # an option changed the loader's
+    for key_path, value in list(leaves(values)):
+        if with_home(value) != value:
+            reduce(getitem, key_path[:-1], values)[key_path[-1]] = with_home(value)
     refuse_odd_values(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
     import_own_modules(values, origins, executed.import_folders)

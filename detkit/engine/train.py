@@ -24,6 +24,7 @@ from detkit.engine.run_folder import (
 from detkit.engine.runner import Runner
 from detkit.utils.errors import ConfigError
 from detkit.utils.front_end import argument, changing, resuming
+from detkit.utils.home import with_home
 
 
 def train_from_config(
@@ -60,8 +61,8 @@ def train_from_config(
         ends_process: whether the process ends when a signal has stopped training, see ``StopSignals``.
     """
     settings = {
-        'work_dir': work_dir,
-        'resume': True if resume == 'auto' else resume,
+        'work_dir': with_home(work_dir),
+        'resume': True if resume == 'auto' else with_home(resume),
         'optim_wrapper.amp': amp,
         'device': device,
         'randomness.seed': seed,

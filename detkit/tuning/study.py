@@ -24,6 +24,7 @@ from detkit.tuning.pruning import PruningHook
 from detkit.tuning.space import parse_space
 from detkit.utils.errors import ConfigError, DetkitError
 from detkit.utils.front_end import argument
+from detkit.utils.home import with_home
 from detkit.utils.tables import text_table, write_csv
 
 JOURNAL_FILE, TRIALS_FILE, BEST_FILE = 'study.log', 'trials.csv', 'best.py'
@@ -182,7 +183,7 @@ class _Study:
         check_plain_values({'tuning': tuning}, cfg.origins)
         self.settings = StudySettings(**tuning)
         self._check_space()
-        self.folder = Path(work_dir or Path('work_dirs') / f'{run_name(path, cfg)}-tune').absolute()
+        self.folder = Path(with_home(work_dir) or Path('work_dirs') / f'{run_name(path, cfg)}-tune').absolute()
         check_no_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its lines repeat those below

@@ -183,6 +183,15 @@ def test_a_parser_refuses_arguments_that_do_not_go_together(capsys):
     assert 'error: too little' in capsys.readouterr().err
 
 
+def test_the_home_is_put_in_arguments_that_no_shell_expands(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    parser = CommandParser(prog='a')
+    parser.add_argument('--out')
+    parser.add_argument('sources', nargs='+')
+    args = parser.parse_args(['--out=~/found', '~/a.jpg', 'b'])
+    assert args == argparse.Namespace(out=f'{tmp_path}/found', sources=[f'{tmp_path}/a.jpg', 'b'])
+
+
 @pytest.mark.parametrize(
     ('words', 'hint'),
     [

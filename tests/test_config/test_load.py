@@ -10,6 +10,7 @@ from detkit.config.options import parse_value
 from detkit.config.resolve import resolved_text
 from detkit.config.show import config_lines
 from detkit.utils.errors import ConfigError
+from detkit.utils.home import with_home
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,15 @@ def test_options_replace_variables_and_keys(toy):
     config = load_config(toy, ['data_root=elsewhere', 'model.backbone.depth=101', '+model.backbone.width=0.5'])
     assert config.train_dataloader.dataset.data_root == 'elsewhere/train'
     assert config.model.backbone == {'type': 'ToyBackbone', 'depth': 101, 'width': 0.5}
+
+
+def test_the_home_is_put_in_paths(toy, monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path / 'me'))
+    toy.write_text(f"{toy.read_text()}\nwork_dir = '~/runs'\n")
+    config = load_config(toy, ['data_root=~/data'])
+    assert config.train_dataloader.dataset.data_root == f'{tmp_path}/me/data/train'
+    assert config.work_dir == f'{tmp_path}/me/runs'
+    assert with_home({'a': ['~/b', ('~c', 'd~/', 1)]}) == {'a': [f'{tmp_path}/me/b', ('~c', 'd~/', 1)]}
 
 
 def test_a_plus_makes_the_dicts_on_its_way(toy):

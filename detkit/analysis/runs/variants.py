@@ -13,6 +13,7 @@ from detkit.config.resolve import LoadedConfig
 from detkit.engine import train_from_config
 from detkit.engine.run_folder import CONFIG_FILE, run_name, run_of_config
 from detkit.utils.errors import ConfigError
+from detkit.utils.home import with_home
 
 
 def train_variants(
@@ -52,7 +53,7 @@ def train_variants(
     found = []
     for path, name in zip(configs, names, strict=True):
         for seed in seeds or [None]:
-            folder = Path(work_dir) / (name if seed is None else f'{name}_seed{seed}')
+            folder = Path(with_home(work_dir)) / (name if seed is None else f'{name}_seed{seed}')
             train_from_config(str(path), parsed, str(folder), resume=True, amp=amp, device=device, seed=seed)
             best = folder / 'best.pth'
             found.append((folder / CONFIG_FILE, best if best.is_file() else folder / 'last.pth'))
