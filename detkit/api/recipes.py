@@ -273,8 +273,9 @@ def _data_config(data: str, task: str) -> tuple[str, dict[str, Any]]:
         )
         raise DataError(f'{data!r} holds no data for the task {task!r}; expected is {wanted}')
     samples = SAMPLE_DATASETS.names()
+    what = f'the file {data!r} is no data.yaml' if path.is_file() else f'there are no data {data!r}'
     raise DataError(
-        f'there are no data {data!r}; give a data.yaml, a folder, or a sample set ({", ".join(sorted(samples))}).'
+        f'{what}; give a data.yaml, a folder, or a sample set ({", ".join(sorted(samples))}).'
         f'{nearest(data, samples)} Data of other formats need a config file, see docs/dataset_formats.md'
     )
 

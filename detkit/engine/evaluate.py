@@ -316,9 +316,12 @@ def _check_classes(trained: Sequence[str], tested: Sequence[str], checkpoint: st
         ConfigError: they do not; names the first class that differs.
     """
     if len(trained) != len(tested):
+        more = set(trained) < set(tested)
+        names = f': classes={list(trained)} where the config has this variable' if more and len(trained) < 20 else ''
         raise ConfigError(
             f'{checkpoint} was trained on {len(trained)} classes, but tested on {len(tested)}'
-            "; test it with the config of its run (config.py in the run's folder), or on data of the same classes"
+            "; test it with the config of its run (config.py in the run's folder), or on data of the same "
+            f'classes{names}'
         )
     for label, (ours, theirs) in enumerate(zip(trained, tested, strict=True)):
         if ours != theirs:

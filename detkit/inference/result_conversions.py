@@ -17,6 +17,7 @@ from detkit.evaluation.coco_format import result_entries
 from detkit.evaluation.rotated_format import rotated_fields
 from detkit.inference import result_exports, result_files
 from detkit.structures.masks import InstanceMasks
+from detkit.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas
@@ -126,6 +127,10 @@ class ConvertibleResult:
 
     def _coco_entries(self, img_id: int | str = 0, category_ids: Sequence[int | str] | None = None) -> list[dict]:
         ids = range(len(self.classes)) if category_ids is None else category_ids
+        if len(ids) < len(self.classes):
+            raise ConfigError(
+                f'category_ids has {len(ids)} ids, but the model has {len(self.classes)} classes; give one for each'
+            )
         rles = None if self.instance_masks is None else self.instance_masks.to_rle()
         entries = result_entries(img_id, self.bboxes, self.labels, self.scores, rles, ids, self.keypoints)
         extra = [{}] * len(self) if self.rbboxes is None else rotated_fields(self.rbboxes)

@@ -236,6 +236,11 @@ def test_class_folders_without_splits(tiny_data):
     ('name', 'data', 'text'),
     [
         ('yolov8/det_coco', 'nowhere', "no data 'nowhere'; give a data.yaml"),
+        (
+            'yolov8/det_coco',
+            'annotations/instances_val2017.json',
+            "the file '.*json' is no data.yaml; give a data.yaml",
+        ),
         pytest.param('yolov8/det_coco', 'a' * 5000, 'a…. with its 5000 characters is too long', id='long'),
         ('yolov8/det_coco', 'coco8-sge', "Did you mean 'coco8-seg'"),
         ('yolov8/det_coco', 'custom', "holds no data for the task 'det'; expected is a data.yaml"),
@@ -288,7 +293,7 @@ def test_other_data_are_tested_as_the_model_predicts(treatment, tiny_data, tmp_p
 
 def test_other_data_have_the_model_s_classes(tiny_data, tmp_path):
     model = Detector(write_checkpoint(tmp_path / 'a.pth', 'det', narrow=True), device='cpu')
-    with pytest.raises(ConfigError, match='was trained on 3 classes, but tested on 80'):
+    with pytest.raises(ConfigError, match=r"trained on 3 classes, but tested on 80.* same classes: classes=\['cat'"):
         model.val(tiny_data, img_size=64)
 
 

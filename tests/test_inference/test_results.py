@@ -150,6 +150,8 @@ def test_plain_types(every, task):
 
 
 def test_coco(every, tmp_path):
+    with pytest.raises(ConfigError, match='category_ids has 2 ids, but the model has 3 classes'):
+        every['seg'].to_coco(category_ids=[1, 7])
     entries = every['seg'].to_coco(category_ids=[1, 7, 9])
     assert len(entries) == sum(map(len, every['seg'])) and {entry['image_id'] for entry in entries} == {0, 1}
     for entry in entries:
