@@ -89,6 +89,15 @@ def run_by(model: nn.Module, runtime: str | None, amp: bool | str = False) -> nn
         return EXPORTED_MODELS.get('run_by_runtime')(model, runtime)
 
 
+def refuse_training(model: nn.Module) -> None:
+    """Raise ``ConfigError`` for a detector that is to predict and is in training mode, as a part of it may be alone."""
+    if not model.is_exported and any(part.training for part in (model, *model.children())):
+        raise ConfigError(
+            'the model is in training mode, in which its normalisation takes the statistics of these images and '
+            'changes its own: call eval() of the model before it predicts, and train() afterwards'
+        )
+
+
 def _open_exported(
     path: str | Path,
     config: str | Path | Config | dict | None,

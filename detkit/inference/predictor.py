@@ -23,7 +23,7 @@ from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.reduced_decoding import DecodedImage
 from detkit.engine.amp import check_takes_amp, resolve_amp, warn_of_amp
 from detkit.inference.gpu_decoding import Decode, jpeg_decoder
-from detkit.inference.model import init_detector
+from detkit.inference.model import init_detector, refuse_training
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
 from detkit.inference.preparation import Preparation, scaled_preparations
 from detkit.inference.side_by_side import is_faster_side_by_side, side_by_side
@@ -289,7 +289,12 @@ class Predictor:
 
     @torch.inference_mode()
     def predict_batch(self, batch: dict) -> list[DetDataSample]:
-        """Run the network on what ``collate`` made."""
+        """Run the network on what ``collate`` made.
+
+        Raises:
+            ConfigError: the model is in training mode.
+        """
+        refuse_training(self._whole)
         inputs = self.model.data_preprocessor(batch, training=False)
         autocast = nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
         with autocast:

@@ -91,6 +91,18 @@ def test_a_model_in_double_precision_gives_results_in_it(tmp_path: Path, images:
     assert all(map(torch.equal, outputs_of(predictor, images / '0.png'), expected))
 
 
+def test_a_model_that_trains_is_refused_and_stays_as_it_is(checkpoint: Path, images: Path):
+    model = init_detector(None, checkpoint, 'cpu', fuse=False)
+    predictor = Predictor(model=model, img_size=64, score_thr=0.0)
+    (before, *_), statistics = predictor.predict(images), {k: v.clone() for k, v in model.named_buffers()}
+    model.train()
+    with pytest.raises(ConfigError, match='the model is in training mode'):
+        predictor.predict(images)
+    model.eval()
+    assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
+    assert torch.equal(predictor.predict(images)[0].pred_instances.scores, before.pred_instances.scores)
+
+
 @pytest.mark.parametrize(('dtype', 'amp'), [(torch.float16, 'fp16'), (torch.bfloat16, 'bf16')])
 def test_a_model_in_half_precision_is_refused_with_the_remedy(checkpoint: Path, images: Path, dtype, amp: str):
     predictor = Predictor(None, checkpoint, img_size=64, device='cpu')
