@@ -210,12 +210,19 @@ class TrainLoop:
             self.run_iter(self.batch, data_batch)
         runner.call_hook('after_train_epoch')
 
+    def _go_on_training(self) -> None:
+        """Put the model into training mode again, and what is frozen out of it, where a hook has predicted with it."""
+        if not unwrap(self.runner.model).training:
+            self.runner.model.train()
+        freeze_batch_norm(self._frozen_layers)
+
     def run_iter(self, batch_idx: int, data_batch: dict[str, Any]) -> None:
         """Make one step."""
         runner = self.runner
         optim_wrapper = runner.optim_wrapper
         data_batch = {**data_batch, 'step_key': StepKey(runner.seed, self.iter, optim_wrapper.num_steps)}
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
+        self._go_on_training()
         runner.param_schedulers.apply(self.iter)
         if self._skipped is not None:
             self._skipped.before_step()

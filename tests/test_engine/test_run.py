@@ -138,7 +138,20 @@ class SetLimit(Hook):
             self.hook.hours = 1e-9
 
 
-def test_freeze(tmp_path):
+class PredictingHook(Hook):
+    """Predicts within an epoch, and trains again or forgets to."""
+
+    def __init__(self, forgets: bool) -> None:
+        self.forgets = forgets
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        runner.model.eval()
+        if not self.forgets:
+            runner.model.train()
+
+
+@pytest.mark.parametrize('hooks', [[], [PredictingHook(True)], [PredictingHook(False)]], ids=['none', 'eval', 'train'])
+def test_freeze(tmp_path, hooks):
     runner = Runner(
         dummy_config(
             tmp_path / 'run',
@@ -148,9 +161,16 @@ def test_freeze(tmp_path):
             val_evaluator=None,
         )
     )
+    for hook in hooks:
+        runner.register_hook(hook)
     before = {name: tensor.clone() for name, tensor in runner.model.state_dict().items()}
     runner.model.init_weights = lambda: None
+    modes: list[bool] = []
+    runner.model.register_forward_pre_hook(
+        lambda model, args, given: modes.append(model.training or given['mode'] != 'loss'), with_kwargs=True
+    )
     model = runner.train()
+    assert len(modes) > 1 and all(modes)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == name.startswith('backbone'), name
     with pytest.raises(ConfigError, match="'backbon'.*Did you mean 'backbone'"):
