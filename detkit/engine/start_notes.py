@@ -56,7 +56,10 @@ def start_notes(runner: Runner) -> Iterator[str]:
             notes.append(f'none of the {len(numbers):,} {split} images shows an object: {result}')
     for split, need, _, (lacking, total) in _needs(runner):
         if need == 'segm' and 0 < lacking < total:
-            notes.append(f'{lacking:,} of the {total:,} {split} objects lack an outline: only their boxes are known')
+            used = 'learnt' if split == 'train' else 'measured'
+            notes.append(
+                f'{lacking:,} of the {total:,} {split} objects lack an outline: their boxes are {used} as their masks'
+            )
     yield from filter(None, notes)
 
 

@@ -180,7 +180,7 @@ def test_some_objects_without_an_outline_are_a_note(tmp_path, capsys):
         relabel(tmp_path, own, '0 .1 .1 .9 .1 .9 .9\n')
     (tmp_path / 'labels' / 'train' / '0.txt').write_text('0 .5 .5 .8 .8\n')
     start_task(tmp_path, 'seg')
-    assert '1 of the 4 train objects lack an outline: only their boxes are known' in capsys.readouterr().out
+    assert '1 of the 4 train objects lack an outline: their boxes are learnt as their masks' in capsys.readouterr().out
 
 
 def test_a_validation_of_classes_that_are_never_trained_is_noted(tmp_path, capsys):

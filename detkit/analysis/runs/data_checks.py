@@ -64,10 +64,10 @@ def check_needs(checks: CheckList, split: str, table: SplitTable, needs: Sequenc
                 f'use data with {source}; or a config and metric of the task that the data are made for',
             )
         elif lacking:
+            known = 'their boxes are taken as masks' if need == 'segm' else 'only their boxes are known'
             checks.warned(
                 f'{split} {_NAMES[need]}',
-                f'{lacking:,} of {total:,} objects of {split} lack {what}, '
-                f'which {who} needs; only their boxes are known',
+                f'{lacking:,} of {total:,} objects of {split} lack {what}, which {who} needs; {known}',
                 'complete or remove them',
             )
 
