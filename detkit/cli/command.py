@@ -122,7 +122,8 @@ class CommandParser(argparse.ArgumentParser):
             if option is not None:
                 return f'; write {option}'
             if keys and '--cfg-options' in known:
-                return f'; write --cfg-options {keys[0]}={value or "…"}'
+                key = next((key for key in keys if key == word), keys[0])  # a variable of many configs first
+                return f'; write --cfg-options {key}={value or "…"}'
             alike = _alike(text.partition('=')[0], known) if text.startswith('--') else []
             if alike:
                 return f'; did you mean {" or ".join(alike)}?'

@@ -215,6 +215,7 @@ def test_words_of_other_toolboxes_for_commands(words, hint, capsys):
         ('train yolov8/seg_n_coco8 --epochs 3', '--epochs 3; write --cfg-options max_epochs=…'),
         ('export best.pth --out-dir files', '--out-dir files; write --out'),
         ('train yolov8/seg_n_coco8 --imgsz=64', '--imgsz=64; write --cfg-options img_size=64'),
+        ('train yolov8/seg_coco --classes=bolt', '--classes=bolt; write --cfg-options classes=bolt'),
         ('train yolov8/seg_n_coco8 data=a.yaml epochs=3', 'data=a.yaml epochs=3; write --cfg-options data_yaml=a.yaml'),
         ('train yolov8/seg_n_coco8 device=cpu', 'device=cpu; write --device'),
         ('zoo list --epochs 3', '--epochs 3'),
