@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset, check_choice
-from detkit.datasets.class_names import names_by_id, refuse_repeated
+from detkit.datasets.class_names import CLASSES_REMEDY, names_by_id, refuse_repeated
 from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.formats.coco_annotations import CocoObjects, select_objects
 from detkit.datasets.formats.coco_cache import read_annotations
@@ -80,7 +80,7 @@ class CocoFileDataset(DetDataset):
             if name not in ids:
                 raise DataError(
                     f'the class {name!r} of metainfo is not among the {len(ids)} categories of {ann_file!r}: '
-                    f'{shorten(map(repr, ids), 10)}.{nearest(name, ids)}'
+                    f'{shorten(map(repr, ids), 10)}.{nearest(name, ids)}{CLASSES_REMEDY}'
                 )
         self.metainfo['classes'] = classes
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)

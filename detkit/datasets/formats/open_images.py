@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset
+from detkit.datasets.class_names import CLASSES_REMEDY
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
 from detkit.datasets.image_files import images_below, read_image_sizes, unread_images, unreadable
 from detkit.datasets.skips import Skip, check_skips, list_skips
@@ -122,7 +123,7 @@ class OpenImagesDataset(DetDataset):
             if name not in known:
                 raise DataError(
                     f'the class {name!r} of metainfo is neither in {ann_file!r} nor in class_file='
-                    f'{self.class_file!r}.{nearest(name, known)}'
+                    f'{self.class_file!r}.{nearest(name, known)}{CLASSES_REMEDY}'
                 )
 
     def _find_images(self, image_ids: dict[str, int], ann_file: str) -> tuple[list[str], np.ndarray, np.ndarray]:

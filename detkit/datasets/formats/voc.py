@@ -14,6 +14,7 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.box_forms import BEYOND, reach_beyond
+from detkit.datasets.class_names import CLASSES_REMEDY
 from detkit.datasets.formats.voc_xml import VocObjects, names_of, try_to_read_voc_xml, without_area
 from detkit.datasets.image_files import (
     files_below,
@@ -326,7 +327,7 @@ class VOCDataset(DetDataset):
             hint = nearest(next(iter(label_of), ''), self._other_classes)
             raise DataError(
                 f'no object in {self.data_root!r} has one of the {len(label_of)} classes of metainfo, but '
-                f'there are {names}.{hint}'
+                f'there are {names}.{hint}{CLASSES_REMEDY}'
             )
 
 
