@@ -301,8 +301,8 @@ regions = st.one_of(
     ),
 )
 results = st.lists(rectangles | rectangles | regions | regions.flatmap(replaced) | values, max_size=6)
-tasks = results.map(lambda own: task(*own))
-files = st.lists(tasks | tasks.flatmap(replaced) | values, min_size=1, max_size=2).map(
+tasks = st.one_of(st.lists(rectangles | regions, min_size=1, max_size=6), results).map(lambda own: task(*own))
+files = st.lists(tasks | tasks | tasks.flatmap(replaced) | values, min_size=1, max_size=2).map(
     lambda own: json.dumps(own).encode('utf-8', 'replace')
 )
 
