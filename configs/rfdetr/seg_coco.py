@@ -11,5 +11,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'seg'
-keep_ratio = False
+keep_ratio, antialias = False, False
 img_size = _base_.side

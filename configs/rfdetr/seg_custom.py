@@ -10,6 +10,6 @@ _base_ = [
     '../_base_/schedules/rfdetr_100e.py',
     '../_base_/default_runtime.py',
 ]
-task, keep_ratio = 'seg', False
+task, keep_ratio, antialias = 'seg', False, False
 img_size = _base_.side
 default_load_from = f'rfdetr-{_base_.size}-seg'

@@ -218,7 +218,16 @@ def sizes_of(file: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing.
     """
-    return execute(_existing(file), {}).values.get('sizes') or {}
+    return variables_of(file, {}).get('sizes') or {}
+
+
+def variables_of(file: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of a config with those of ``options`` that replace them.
+
+    Raises:
+        CheckpointError: the file is missing.
+    """
+    return execute(_existing(file), {name: value for name, value in options.items() if '.' not in name}).values
 
 
 def resolve_config(file: Path, options: Mapping[str, Any] | None = None) -> dict[str, Any]:

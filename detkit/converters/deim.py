@@ -21,6 +21,7 @@ from detkit.converters.deim_layout import AUTHORS_KEYS, HUB_KEYS, layout_of, unp
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.converters.hub_config import check_unseen, hub_config, what_lies_beside
+from detkit.converters.hub_input import input_options
 from detkit.converters.weights_file import averaged_note, read_state
 from detkit.utils.errors import CheckpointError, ConfigError
 from detkit.utils.json_files import read_json
@@ -81,12 +82,14 @@ def load_deimv2(
     options = {'predict_cfg.score_thr': _SCORE_THR}
     if config is None:
         options['size'] = _find_size(dims, file, source)
+    given, input_notes = input_options(source, file, options) if layout == 'hugging_face' else ({}, [])
+    options |= given
     resolved = resolve_model(file, options, 'DEIMv2', _EXAMPLE, lambda head: head.get('type') == 'DFINEHead')
     config_classes, as_is = tuple(resolved['classes']), copy.deepcopy(resolved['model'])
     tensors, notes = raw, ()
     if layout == 'hugging_face':
         tensors, notes = _as_published(raw, resolved['model']['head'], source)
-    notes = (*averaged_note(content), *notes)
+    notes = (*averaged_note(content), *input_notes, *notes)
     known = what_lies_beside(source) if layout == 'hugging_face' else {}
     classes, by = find_classes(source, num_classes, config_classes, names, known.get('classes'), known.get('said_by'))
     set_classes(resolved, classes)

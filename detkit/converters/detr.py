@@ -20,6 +20,7 @@ from detkit.converters.common import (
 from detkit.converters.detr_file import DETR_KEYS, DETRFile, read_detr
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
+from detkit.converters.hub_input import input_options
 from detkit.engine.run_folder import display_path
 from detkit.utils.errors import CheckpointError
 
@@ -96,6 +97,7 @@ def load_detr(
     """Return what ``convert_detr`` writes; arguments and errors are the same."""
     source, configs = Path(source), Path(configs)
     detr = read_detr(source)
+    is_hub = detr.layout == 'hugging_face'
     if config is None:
         dilated, why = _find_dilation(detr, source) if size is None else (size.endswith('_dc5'), '--size says so')
         architecture = find_architecture(detr, source, dilated)
@@ -104,9 +106,12 @@ def load_detr(
         name, options = _config_of(architecture)
         options['predict_cfg.score_thr'] = _SCORE_THR[detr.layout]
         file = configs / 'detr' / name
+        given, input_notes = input_options(source, file, options) if is_hub else ({}, [])
+        options |= given
         resolved = _load(file, options)
     else:
-        file, options = Path(config), {}
+        file = Path(config)
+        options, input_notes = input_options(source, file, {}) if is_hub else ({}, [])
         resolved = _load(file, options)
         dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{display_path(file)} says so'
         architecture = find_architecture(detr, source, dilated)
@@ -127,7 +132,7 @@ def load_detr(
     )
     state = stored_state({ours: detr.tensors[theirs] for ours, theirs in file_names.items()}, expected, source)
     custom = None if architecture.masks or 'sizes' in differences else 'det_custom.py'
-    notes = [f'dilation {"yes" if dilated else "no"}: {why}']
+    notes = [f'dilation {"yes" if dilated else "no"}: {why}', *input_notes]
     return description.finish(source, configs, state, PROJECTS[detr.layout], architecture.label(), by, notes, custom)
 
 

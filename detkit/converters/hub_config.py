@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,30 @@ def hub_config(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is damaged.
     """
-    file = path.with_name('config.json')
+    return read_beside(path, 'config.json')
+
+
+def read_beside(path: Path, name: str, check: Callable[[dict[str, Any]], None] = lambda values: None) -> dict[str, Any]:
+    """Return what a JSON file beside the weights says; an empty dict where there is none.
+
+    Args:
+        path: the weights.
+        name: of the file.
+        check: raises ``TypeError`` or ``ValueError`` where a value is of another kind than expected.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    file = path.with_name(name)
     if not file.is_file():
         return {}
     try:
         values = read_json(file, 'file')
-    except DataError as error:
+        if not isinstance(values, dict):
+            raise TypeError('it holds no keys')
+        check(values)
+    except (DataError, TypeError, ValueError) as error:
         raise _damaged(file, error) from error
-    if not isinstance(values, dict):
-        raise _damaged(file, TypeError('it holds no keys'))
     return values
 
 
@@ -75,11 +90,15 @@ def check_unseen(values: Mapping[str, Any], model: Mapping[str, Any], path: Path
         if found is None and values.get('model_type') is not None:
             found = _DEFAULTS.get(key)
         if found is not None and _SAME.get(str(found), found) != expected:
-            raise CheckpointError(
-                f'{path.with_name("config.json")} says that {key} is {str(found)[:60]!r}, but the model that {path} '
-                f'would become has {expected!r}; give the config of its model with --config, or convert it as the '
-                'family that it is of.'
-            )
+            raise refuse_other(path.with_name('config.json'), key, found, expected, path)
+
+
+def refuse_other(said_by: Path | str, key: str, found: Any, expected: Any, path: Path) -> CheckpointError:
+    """Return the error for a value that weights do not show, and that the model that they become does not have."""
+    return CheckpointError(
+        f'{said_by} says that {key} is {str(found)[:60]!r}, but the model that {path} would become has {expected!r}; '
+        'give the config of its model with --config, or convert it as the family that it is of.'
+    )
 
 
 def _unseen(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,23 +11,25 @@ from typing import Any
 
 from torch import Tensor
 
-from detkit.config.execute import execute
 from detkit.converters.common import (
     Conversion,
     Description,
     resolve_model,
     set_classes,
+    variables_of,
 )
 from detkit.converters.detr_file import unpack
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
-from detkit.converters.hub_config import check_unseen, hub_config, what_lies_beside
+from detkit.converters.hub_config import check_unseen, hub_config, positive_or_none, refuse_other, what_lies_beside
+from detkit.converters.hub_input import input_options
 from detkit.converters.inert_pickle import StandIn
 from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
 from detkit.converters.weights_file import averaged_note, read_state
 from detkit.utils.errors import CheckpointError
 
 PROJECTS = {'original': 'RF-DETR', 'hugging_face': 'transformers'}
+_HUB_SUFFIXES = ('.safetensors', '.bin')
 _SCORE_THR = 0.5  # of both projects
 
 
@@ -102,21 +104,26 @@ def load_rfdetr(
         )
     tensors = unpack(bare_names(raw))
     architecture = find_architecture(tensors, layout, source)
+    is_hub = layout == 'hugging_face' or source.suffix in _HUB_SUFFIXES  # transformers writes the authors' names, too
+    stated = _entries(hub_config(source).get('backbone_config')) if is_hub else _stated(content)
     if config is None:
         file = configs / 'rfdetr' / ('seg_coco.py' if architecture.masks else 'det_coco.py')
-        size, num_queries = find_size(architecture, file, source)
-        options = {'size': size, 'predict_cfg.score_thr': _SCORE_THR}
-        if architecture.num_queries != num_queries:  # as in the published file of the size l with masks
-            options['num_queries'] = architecture.num_queries
+        options = find_size(architecture, file, source, stated.get('num_windows'))
+        options['predict_cfg.score_thr'] = _SCORE_THR
+        side = positive_or_none(stated.get('resolution'))
+        if side not in (None, architecture.patch_size * architecture.table_size):
+            options['img_size'] = side  # the table of positions is resized
     else:
         file, options = Path(config), {}
+    given, input_notes = input_options(source, file, options) if is_hub else ({}, [])
+    options |= given
     resolved = resolve_model(
         file, options, 'RF-DETR', 'rfdetr/det_coco.py', lambda head: str(head.get('type')).startswith('RFDETR')
     )
     config_classes, as_is = tuple(resolved['classes']), copy.deepcopy(resolved['model'])
     if config is None:
         resolved['model']['head']['num_groups'] = architecture.num_groups
-    known = what_lies_beside(source) if layout == 'hugging_face' else _arguments(content.get('args'), source)
+    known = what_lies_beside(source) if is_hub else _class_names(content, source)
     classes, by = find_classes(
         source,
         architecture.num_classes,
@@ -139,10 +146,13 @@ def load_rfdetr(
     )
     state = stored_state({ours: tensors[theirs] for ours, theirs in file_names.items()}, expected, source)
     custom = None if 'sizes' in differences else f'{"seg" if architecture.masks else "det"}_custom.py'
-    if layout == 'hugging_face':
+    if is_hub:
         check_unseen(hub_config(source), resolved['model'], source)
-    notes = averaged_note(content)
-    return description.finish(source, configs, state, PROJECTS[layout], architecture.label(), by, notes, custom)
+    else:
+        _check_stated(stated, resolved['model'], source)
+    notes = [*averaged_note(content), *input_notes]
+    project = PROJECTS['hugging_face' if is_hub else layout]
+    return description.finish(source, configs, state, project, architecture.label(), by, notes, custom)
 
 
 def find_architecture(tensors: Mapping[str, Tensor], layout: str, source: Path) -> Architecture:
@@ -182,29 +192,36 @@ def find_architecture(tensors: Mapping[str, Tensor], layout: str, source: Path) 
     )
 
 
-def find_size(architecture: Architecture, file: Path, source: Path) -> tuple[str, int]:
-    """Return the size of ``file`` that a model has, and the queries of that size, of which a model may have others.
+def find_size(architecture: Architecture, file: Path, source: Path, num_windows: int | None = None) -> dict[str, Any]:
+    """Return the options of ``file`` that give it a model: the size, and a side or queries that this does not have.
 
-    Weights do not show the number of windows, so that it must be one of the sizes.
+    Args:
+        architecture: the model.
+        file: a config with sizes.
+        source: the file of weights, for errors.
+        num_windows: windows along each side, which weights do not show; None where nothing says it.
 
     Raises:
-        CheckpointError: the model has none of the sizes.
+        CheckpointError: there is no such size, or several, of which nothing says which one the model has.
     """
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
-    values = execute(file, {}).values
-    for size, (side, num_layers, num_queries, _) in values['sizes'].items():
-        if (side, values['patch_size'], num_layers) == (
-            architecture.patch_size * architecture.table_size,
-            architecture.patch_size,
-            architecture.num_layers,
-        ):
-            return size, num_queries
-    raise CheckpointError(
-        f'{source}: the {architecture.label()} with patches of {architecture.patch_size} pixels and '
-        f'{architecture.num_layers} decoder layers has none of the sizes '
-        f'{", ".join(values["sizes"])}; give a config of the same model with --config'
-    )
+    values = variables_of(file, {})
+    side = architecture.patch_size * architecture.table_size
+    rows = {
+        size: row
+        for size, row in values['sizes'].items()
+        if (architecture.patch_size, architecture.num_layers) == (values['patch_size'], row[1])
+        and num_windows in (None, row[3])
+    }
+    same_side = {size: row for size, row in rows.items() if row[0] == side}
+    if not same_side and len({row[3] for row in rows.values()}) != 1:
+        raise CheckpointError(
+            f'{source}: the {architecture.label()} with patches of {architecture.patch_size} pixels and '
+            f'{architecture.num_layers} decoder layers has none of the sizes '
+            f'{", ".join(values["sizes"])}; give a config of the same model with --config'
+        )
+    size, row = next(iter((same_side or rows).items()))
+    own = dict(side=(side, row[0]), num_queries=(architecture.num_queries, row[2]))
+    return {'size': size, **{name: found for name, (found, usual) in own.items() if found != usual}}
 
 
 def _count(names: Mapping[str, Tensor], prefix: str) -> int:
@@ -212,10 +229,38 @@ def _count(names: Mapping[str, Tensor], prefix: str) -> int:
     return len({name.removeprefix(prefix).split('.')[0] for name in names if name.startswith(prefix)})
 
 
-def _arguments(args: Any, source: Path) -> dict[str, Any]:
+def _stated(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what a file of the authors' package says of its model: in ``model_config``, or, of old ones, ``args``."""
+    return {**_entries(content.get('args')), **_entries(content.get('model_config'))}
+
+
+def _entries(part: Any) -> Mapping[Any, Any]:
+    values = part.state if isinstance(part, StandIn) else part
+    return values if isinstance(values, Mapping) else {}
+
+
+def _check_stated(stated: Mapping[str, Any], model: Mapping[str, Any], source: Path) -> None:
+    """Compare what a file of the authors' package says of its model, and weights do not show, with what they become.
+
+    Raises:
+        CheckpointError: a value is another one.
+    """
+    decoder = model['head']['decoder']
+    expected = {
+        'num_windows': model['backbone']['num_windows'],
+        'sa_nheads': decoder['num_heads'],
+        'ca_nheads': decoder['cross_heads'],
+        'lite_refpoint_refine': True,
+        'bbox_reparam': True,
+    }
+    for key, value in expected.items():
+        if stated.get(key, value) != value:
+            raise refuse_other(source, key, stated[key], value, source)
+
+
+def _class_names(content: Mapping[Any, Any], source: Path) -> dict[str, Any]:
     """Return the class names that the training arguments in a file have."""
-    values = args.state if isinstance(args, StandIn) else args
-    names = values.get('class_names') if isinstance(values, Mapping) else None
+    names = _entries(content.get('args')).get('class_names')
     if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
         return dict(classes=tuple(names), said_by=source.name)
     return {}

@@ -143,7 +143,9 @@ RFDETR_KEYS = {
                     'bias': 'bias',
                 },
             ),
-        )
+        ),
+        # A constant of models of keypoints, which have further parameters; empty in others.
+        dropped='_kp_active_mask$',
     ),
     'hugging_face': RFDETRKeys(
         (

@@ -22,6 +22,7 @@ from detkit.converters.common import (
 from detkit.converters.file_checks import check_paths, match_tensors, names_the_file, stored_state
 from detkit.converters.found_classes import find_classes
 from detkit.converters.hub_config import check_unseen, hub_classes, hub_config
+from detkit.converters.hub_input import input_options
 from detkit.converters.rtdetr_families import DEIM, DFINE, FAMILIES, RTDETR, Family, has_more_positions
 from detkit.converters.rtdetr_keys import DFINE_KEYS, RTDETR_KEYS, bare_names, layout_of
 from detkit.converters.weights_file import averaged_note, read_state
@@ -149,7 +150,9 @@ def load_family(
     logits = found.find('head.selection.fc_cls.weight')
     count = 0 if logits is None else len(logits)
     classes, by = find_classes(source, count, COCO80, names, hub_classes(found.values, source), 'config.json')
-    described = tuple(_descriptions(family, found, configs, config, classes))
+    file = configs / family.key / family.files[found.network] if config is None else Path(config)
+    given, notes = input_options(source, file, {}) if found.layout == 'hugging_face' else ({}, [])
+    described = tuple(_descriptions(family, found, file, given, config is None, classes))
     distance, description, shapes = min(described, key=lambda row: row[0])
     size = description.options.get('size')
     what = f'{source} does not fit the {family.name} of {description.file.name}'
@@ -162,10 +165,9 @@ def load_family(
         what = f'{source} has none of the sizes {sizes}. It does not fit {size}, the nearest,'
     state = _state(found, shapes, what)
     check_unseen(found.values, description.config['model'], source)
-    options = description.options
     project = 'transformers' if found.layout == 'hugging_face' else family.name
     label = f'{family.name}v2' if (family, found.network) == (RTDETR, 'rtdetrv2') else family.name
-    notes = [*found.averaged, *_doubts(family, found, shapes)]
+    notes = [*found.averaged, *notes, *_doubts(family, found, shapes)]
     return description.finish(
         source,
         configs,
@@ -174,7 +176,7 @@ def load_family(
         label if size is None else f'{label} {size}',
         by,
         notes,
-        custom='det_custom.py' if options else None,
+        custom='det_custom.py' if config is None else None,
     )
 
 
@@ -261,26 +263,31 @@ def _weights(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _descriptions(
-    family: Family, found: _File, configs: Path, config: str | Path | None, classes: tuple[str, ...]
+    family: Family, found: _File, file: Path, given: Mapping[str, Any], has_sizes: bool, classes: tuple[str, ...]
 ) -> Iterator[tuple[int, Description, dict[str, Tensor]]]:
-    """Yield descriptions until one fits, of sizes or of ``config``.
+    """Yield descriptions until one fits, of the sizes of a config or of the config alone.
 
     Each has its distance from the file before it, and its model's state dict, without values, behind it.
+
+    Args:
+        family, found: what is described.
+        file: the config.
+        given: options for all sizes.
+        has_sizes: whether ``file`` is one of the family's own, whose sizes are tried.
+        classes: the names of the classes.
 
     Raises:
         CheckpointError: a config is missing, or describes no such model.
     """
-    name = family.files[found.network]
-    file = configs / family.key / name if config is None else Path(config)
-    if config is None:
+    if has_sizes:
         threshold = _HUB_SCORE_THR if found.layout == 'hugging_face' else family.score_thr
-        sizes: list[dict[str, Any]] = [{'size': size, 'predict_cfg.score_thr': threshold} for size in sizes_of(file)]
+        sizes = [{'size': size, 'predict_cfg.score_thr': threshold, **given} for size in sizes_of(file)]
     else:
-        sizes = [{}]
-    described = family.name, f'{family.key}/{name}'
+        sizes = [dict(given)]
+    described = family.name, f'{family.key}/{family.files[found.network]}'
     for options in sizes:
         resolved = resolve_model(file, options, *described, _has_decoder)
-        added = _options(found, resolved['model']['head']) if config is None else {}
+        added = _options(found, resolved['model']['head']) if has_sizes else {}
         if added:
             options |= added
             resolved = resolve_model(file, options, *described, _has_decoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from detkit.config import load_config
 from detkit.converters.any_file import load_foreign
-from detkit.converters.rfdetr import convert_rfdetr, find_architecture, find_size, load_rfdetr
+from detkit.converters.rfdetr import Architecture, convert_rfdetr, find_architecture, find_size, load_rfdetr
 from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
 from detkit.datasets.class_names import COCO80
 from detkit.engine.finetune import load_weights
@@ -80,14 +81,12 @@ def test_every_layout_gives_the_same_checkpoint(small, kind, layout, tmp_path):
         (tmp_path / 'config.json').write_text(json.dumps(config))
     elif layout == 'hub_original':
         source = write_safetensors(tmp_path / 'model.safetensors', published_state(model, 'original'))
+        (tmp_path / 'config.json').write_text(json.dumps({'id2label': dict(enumerate(NAMES))}))
     else:
         source = tmp_path / 'rf-detr.pth'
-        torch.save({'model': published_state(model, layout), 'args': {'class_names': list(NAMES)}}, source)
-    arguments = dict(config=small[kind])
-    if layout == 'hub_original':
-        (tmp_path / 'names.txt').write_text('\n'.join(NAMES))
-        arguments['names'] = tmp_path / 'names.txt'
-    checkpoint, report = converted(convert_rfdetr, source, tmp_path / 'out.pth', **arguments)
+        state = {'_kp_active_mask': torch.zeros(0, 0, dtype=torch.bool), **published_state(model, layout)}
+        torch.save({'model': state, 'args': {'class_names': list(NAMES)}}, source)
+    checkpoint, report = converted(convert_rfdetr, source, tmp_path / 'out.pth', config=small[kind])
     expected = model.state_dict()
     assert list(checkpoint['state_dict']) == list(expected)
     assert all(torch.equal(value, expected[name]) for name, value in checkpoint['state_dict'].items())
@@ -120,7 +119,19 @@ def test_the_size_is_read_off_the_weights(file, size):
     state = published_state(build(path, 'meta', size=size), 'hugging_face')
     architecture = find_architecture(bare_names(state), 'hugging_face', Path('x'))
     assert architecture.masks == (file == 'seg_coco') and architecture.num_groups == 13
-    assert find_size(architecture, path, Path('x')) == (size, architecture.num_queries)
+    assert find_size(architecture, path, Path('x')) == {'size': size}
+
+
+def test_a_side_that_no_size_has_is_that_of_the_file(tmp_path):
+    path = CONFIGS / 'rfdetr' / 'seg_coco.py'
+    nano = Architecture(True, 12, 32, 4, 100, 13, 91)  # of 384 pixels, as the size s
+    assert find_size(nano, path, tmp_path, num_windows=1) == {'size': 'n', 'side': 384}
+    assert find_size(nano, path, tmp_path) == {'size': 's'}
+    large = replace(nano, num_layers=5, table_size=50)
+    assert find_size(large, path, tmp_path) == {'size': 'm', 'side': 600, 'num_queries': 100}
+    for architecture, num_windows in ((replace(nano, table_size=30), None), (nano, 3)):
+        with pytest.raises(CheckpointError, match='has none of the sizes'):
+            find_size(architecture, path, tmp_path, num_windows)
 
 
 @pytest.mark.parametrize('num_queries', [200, 300])
@@ -177,11 +188,22 @@ def test_what_does_not_fit_is_refused_with_what_it_lacks(small, tmp_path):
         ({'decoder_activation_function': 'gelu'}, "decoder_activation_function is 'gelu'"),
     ],
 )
-def test_what_weights_do_not_show_must_be_what_config_json_says(small, tmp_path, values, message):
+@pytest.mark.parametrize('layout', ['original', 'hugging_face'])
+def test_what_weights_do_not_show_must_be_what_config_json_says(small, tmp_path, layout, values, message):
     names = {'id2label': {str(index): f'thing {index}' for index in range(80)}, 'backbone_config': {'num_windows': 2}}
-    source = write_safetensors(tmp_path / 'model.safetensors', published_state(build(small['det']), 'hugging_face'))
+    source = write_safetensors(tmp_path / 'model.safetensors', published_state(build(small['det']), layout))
     (tmp_path / 'config.json').write_text(json.dumps(names))
     load_rfdetr(source, CONFIGS, small['det'])
     (tmp_path / 'config.json').write_text(json.dumps({**names, **values}))
     with pytest.raises(CheckpointError, match=f'config.json says that {message}'):
         load_rfdetr(source, CONFIGS, small['det'])
+
+
+def test_what_weights_do_not_show_must_be_what_the_package_says(small, tmp_path):
+    source, config = tmp_path / 'x.pth', {'num_windows': 2, 'resolution': 64}
+    state = published_state(build(small['det']), 'original')
+    for key, value in {'num_windows': 1, 'ca_nheads': 2, 'lite_refpoint_refine': False}.items():
+        content = {'model': state, 'args': {'class_names': list(NAMES)}, 'model_config': {**config, key: value}}
+        torch.save(content, source)
+        with pytest.raises(CheckpointError, match=f"x.pth says that {key} is '{value}', but the model"):
+            load_rfdetr(source, CONFIGS, small['det'])

@@ -7,9 +7,13 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+from builders import CONFIGS
 from PIL import Image, ImageEnhance, ImageOps
 from scene_helpers import sample_of
 
+from detkit.config import load_config
 from detkit.datasets.transforms import photometry
 from detkit.datasets.transforms.photometry import apply_operation
 from detkit.datasets.transforms.rand_augment import RandAugment, about_centre, motion
@@ -267,3 +271,14 @@ def test_stretching_fills_the_size(shape):
     assert results.img.shape == (60, 44, 3)
     expected = cv2.resize(photo(shape), (44, 60), interpolation=cv2.INTER_AREA)
     assert np.abs(results.img.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize('task', ['det', 'seg'])
+def test_images_of_rfdetr_are_not_smoothed(task):
+    """transformers 5.24 and the authors' package resize without antialiasing."""
+    config = load_config(CONFIGS / 'rfdetr' / f'{task}_coco.py', need_classes=False)
+    img = np.random.default_rng(0).integers(0, 256, (90, 1201, 3), np.uint8)
+    drawn = run(config.val_dataloader.dataset.pipeline[1:3], img).img
+    pixels = torch.from_numpy(img).permute(2, 0, 1)[None].float()  # (1, 3, h, w)
+    expected = F.interpolate(pixels, (config.img_size,) * 2, mode='bilinear')[0].permute(1, 2, 0).numpy()
+    assert abs(drawn - expected).max() < 1

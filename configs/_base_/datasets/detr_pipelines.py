@@ -10,6 +10,7 @@ _base_ = './loaders.py'
 task = 'det'  # or 'seg', 'panoptic'
 augment = 'crop'  # 'ssd': zoom-out, crops by IoU and photometric distortion, as RT-DETR and D-FINE; 'dense': as DEIM
 keep_ratio = True  # False: the images are stretched to a square of side img_size instead
+antialias = True  # in validation: images are smoothed as much as they shrink; False: never
 img_size = 800
 batch_size = 2
 val_batch_size = 2
@@ -77,7 +78,7 @@ train_pipeline = [*load, *_geometry[augment], resize, *_rendered[augment], dict(
 val_pipeline = [
     *load,
     dict(type='ResizeShortestEdge', size=img_size, max_size=max_size) if keep_ratio else stretch,
-    dict(type='Render', antialias=True),
+    dict(type='Render', antialias=antialias, prefilter_above=None),
     dict(type='PackInputs'),
 ]
 
