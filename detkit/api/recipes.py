@@ -16,7 +16,7 @@ from detkit.config.executed import plain
 from detkit.config.source import sized_base
 from detkit.config.top_level import datasets_in
 from detkit.datasets.image_files import images_below
-from detkit.datasets.transforms.cropping import ResizeShortestEdge
+from detkit.datasets.transforms.cropping import Resize, ResizeShortestEdge
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.render import Render
 from detkit.engine.run_folder import CONFIG_FILE
@@ -93,7 +93,7 @@ def as_predicted(opened: Opened, recipe: Recipe, img_size: int) -> Recipe:
 
     What is taken from the model, where the recipe's options do not say otherwise, is the size, the limit of the longer
     side where the shorter one is resized to it, and the variables of configs that letterbox images (padding, smoothing,
-    corners): weights of another project keep its settings, and a run may have had its own.
+    corners) or stretch them: weights of another project keep its settings, and a run may have had its own.
 
     Args:
         opened: the model.
@@ -103,8 +103,10 @@ def as_predicted(opened: Opened, recipe: Recipe, img_size: int) -> Recipe:
     config = load_config(recipe.file, need_classes=False)
     own, theirs = _letterbox_variables(opened.config), _letterbox_variables(config)
     differing = {name: value for name, value in own.items() if theirs and theirs[name] != value}
-    limited, is_limited = _limited_resize(opened.config), _limited_resize(config) is not None
-    if limited is not None and is_limited:
+    own, theirs = _resizing_variables(opened.config), _resizing_variables(config)
+    differing |= {name: value for name, value in own.items() if name in config and theirs.get(name, value) != value}
+    limited = _limited_resize(opened.config)
+    if limited is not None and 'max_size' in config:
         size, max_size = limited
         differing['max_size'] = round(max_size * img_size / size)
     return Recipe(recipe.file, {'img_size': img_size, **differing, **recipe.options})
@@ -133,6 +135,15 @@ def _limited_resize(config: Mapping[str, Any]) -> tuple[int, int] | None:
     step = next((step for step in steps_of(config) if factory_of(step) is ResizeShortestEdge), {})
     size, max_size = step.get('size'), step.get('max_size')
     return (size, max_size) if isinstance(size, int) and isinstance(max_size, int) else None
+
+
+def _resizing_variables(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of ``_base_/datasets/detr_pipelines.py`` that make a config's test pipeline; or nothing."""
+    steps = {factory_of(step): dict(step) for step in steps_of(config)}
+    keep_ratio = ResizeShortestEdge in steps
+    if Render not in steps or not (keep_ratio or Resize in steps):
+        return {}
+    return {'keep_ratio': keep_ratio, 'antialias': bool(steps[Render].get('antialias'))}
 
 
 def resumed_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:

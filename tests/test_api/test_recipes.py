@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from small_models import write_checkpoint
 
 from detkit import Detector
 from detkit.api.opening import open_model
-from detkit.api.recipes import as_predicted, find_recipe
+from detkit.api.recipes import Recipe, as_predicted, find_recipe
 from detkit.config import literal_text, load_config
 from detkit.datasets.class_names import COCO80
 from detkit.engine import evaluate, load_checkpoint, save_checkpoint
@@ -261,6 +262,16 @@ def test_the_config_that_a_checkpoint_names(tmp_path):
     save_checkpoint(content, tmp_path / 'b.pth')
     config = Detector(tmp_path / 'b.pth', device='cpu').config(options={'classes': ['cat', 'dog', 'bird']})
     assert config.load_from == str(tmp_path / 'b.pth') and config.model.head.num_classes == 3
+
+
+def test_other_data_are_resized_as_the_model_s():
+    changed = {'keep_ratio': False, 'antialias': False}
+    stretched, plain = (SimpleNamespace(config=load_config('detr/det_coco', options)) for options in (changed, {}))
+    recipe = Recipe(CONFIGS / 'detr' / 'det_custom.py')
+    assert as_predicted(stretched, recipe, 400).options == {'img_size': 400, **changed}
+    assert not changed.keys() & as_predicted(plain, recipe, 400).options.keys()
+    other = Recipe(CONFIGS / 'rfdetr' / 'det_custom.py')
+    assert as_predicted(plain, other, 800).options.items() >= {'keep_ratio': True, 'max_size': 1333}.items()
 
 
 @pytest.mark.parametrize(
