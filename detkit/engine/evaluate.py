@@ -13,6 +13,7 @@ from torch import nn
 
 from detkit.config import load_config
 from detkit.config.signatures import arguments_of
+from detkit.datasets.transforms.cropping import ResizeShortestEdge
 from detkit.engine.amp import check_takes_amp
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.checkpoint import check_weights, find_checkpoint, load_checkpoint
@@ -49,7 +50,8 @@ class EvaluationSettings:
         launcher: how several processes were started.
         views: options of sliced inference and test-time augmentation, see ``ViewOptions``; None for images as they are.
         runtime: the runtime of an exported file, which must be named where that may run code.
-        square: whether images are padded to the size of the pipeline where the config pads them to that of their batch.
+        square: whether images are fitted into squares of the pipeline's size and padded to these, where the config pads
+            them to the shape of their batch.
     """
 
     split: str = 'test'
@@ -189,6 +191,8 @@ def evaluation_config(config: Config, checkpoint: str, settings: EvaluationSetti
     config.test_cfg = {**(config.get('test_cfg') or {}), **({'amp': True} if settings.amp else {})}
     if settings.square:
         config.test_dataloader['dataset'] = _without_rect(config.test_dataloader['dataset'])
+        if config.get('task') != 'cls':
+            _fit_into_squares(config.test_dataloader)
     if settings.views is not None:
         _test_on_views(config, settings.views)
     if settings.out is not None:
@@ -236,6 +240,21 @@ def _without_rect(dataset: Mapping[str, Any]) -> dict:
     if 'datasets' in dataset:
         return {**dataset, 'datasets': [_without_rect(part) for part in dataset['datasets']]}
     return {**dataset, **({'rect': False} if 'rect' in dataset else {})}
+
+
+def _fit_into_squares(loader: dict[str, Any]) -> None:
+    """Scale images that a test resizes by their shorter side to fit into a square of that side, and pad them to it.
+
+    Predictions by a network of fixed size have them so.
+    """
+    pipeline = list(_first_dataset(loader['dataset']).get('pipeline') or ())
+    resizes = [step for step in pipeline if TRANSFORMS.get(step['type']) is ResizeShortestEdge]
+    if not resizes:
+        return
+    side = resizes[-1]['size']
+    fit = dict(type='LetterBox', size=side, rounding='nearest', pad_to='divisor', size_divisor=1)
+    loader['dataset'] = _with_pipeline(loader['dataset'], [fit if step in resizes else step for step in pipeline])
+    loader['collate_fn'] = {**(loader.get('collate_fn') or dict(type='collate')), 'size_divisor': side}
 
 
 def _with_pipeline(dataset: Mapping[str, Any], pipeline: list[dict]) -> dict:
