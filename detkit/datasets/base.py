@@ -21,7 +21,7 @@ from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.records import Records
 from detkit.datasets.skips import Skip, check_skips, skip_lines
 from detkit.datasets.splits import check_subset, choose_subset
-from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
+from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_shared
 from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
 from detkit.structures.annotations import Record
 from detkit.structures.keypoints import fill_metainfo
@@ -350,7 +350,7 @@ class DetDataset(PipelineDataset):
 
         def read(path: str) -> np.ndarray | UnreadableImageError:
             try:
-                return read_image(path, load.max_pixels)
+                return read_shared(path, load.max_pixels)
             except UnreadableImageError as error:
                 return error
 

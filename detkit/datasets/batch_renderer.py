@@ -69,9 +69,7 @@ class ImageStore:
         _check_memory(3 * sum(counts), torch.device(device))
         self.offsets = dict(zip(images, np.cumsum([0, *counts]).tolist(), strict=False))
         self.pixels = torch.empty(sum(counts), 3, dtype=torch.uint8, device=device)
-        rows = (
-            (self.offsets[path], torch.from_numpy(np.ascontiguousarray(images[path])).view(-1, 3)) for path in images
-        )
+        rows = ((self.offsets[path], torch.from_numpy(images[path].copy()).view(-1, 3)) for path in images)
         if self.pixels.is_cuda:
             _send(rows, self.pixels)
         else:

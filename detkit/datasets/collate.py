@@ -140,16 +140,14 @@ def _data_sample(sample: dict) -> DetDataSample:
         data_sample.set_field(value, name, field_type='metainfo')
     raw: Annotations | None = sample.get('gt_raw')
     if raw is not None:
-        # Arrays rather than tensors: each tensor would cross from the worker in a shared file of its own.
-        instances = InstanceData(labels=raw.labels, bboxes=raw.bboxes, ignored=raw.ignored, areas=raw.areas)
+        # Arrays rather than tensors: each tensor would cross from the worker in a shared file of its own. And copies,
+        # as the arrays of the dataset must not be changed.
+        own = dict(labels=raw.labels, bboxes=raw.bboxes, ignored=raw.ignored, areas=raw.areas)
+        more = dict(keypoints=raw.keypoints, rbboxes=raw.rbboxes, **raw.values)
+        own |= {name: value for name, value in more.items() if value is not None}
+        instances = InstanceData(**{name: value.copy() for name, value in own.items()})
         if raw.polygons is not None or raw.rles is not None:
             instances.masks = coco_segmentations(raw)
-        if raw.keypoints is not None:
-            instances.keypoints = raw.keypoints
-        if raw.rbboxes is not None:
-            instances.rbboxes = raw.rbboxes
-        for name, value in raw.values.items():
-            instances.set_field(value, name)
         data_sample.gt_instances = instances
         if 'class_label' in sample:
             data_sample.gt_label = sample['class_label']

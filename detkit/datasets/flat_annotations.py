@@ -292,24 +292,28 @@ class FlatRecords(Records):
         polygons = rles = None
         if len(objects.ring_sizes):
             rings = slice(self._ring_ends[number], self._ring_ends[number + 1])
-            points = objects.points[self._point_ends[number] : self._point_ends[number + 1]]
-            polygons = Polygons(points, objects.ring_sizes[rings], objects.ring_owners[rings] - own.start)
+            points = _read_only(objects.points[self._point_ends[number] : self._point_ends[number + 1]])
+            owners = objects.ring_owners[rings] - own.start
+            polygons = Polygons(points, _read_only(objects.ring_sizes[rings]), owners)
         if len(objects.rle_owners):
             rles = [None] * (own.stop - own.start)
             for i in range(self._rle_ends[number], self._rle_ends[number + 1]):
                 rle = {'size': list(shape), 'counts': objects.rle_counts[i]}
                 rles[int(objects.rle_owners[i]) - own.start] = rle
         return Annotations(
-            objects.labels[own],
-            objects.bboxes[own],
-            objects.ignored[own],
-            objects.areas[own],
+            *(_read_only(each[own]) for each in (objects.labels, objects.bboxes, objects.ignored, objects.areas)),
             polygons,
             rles,
-            None if objects.keypoints is None else objects.keypoints[own],
-            None if objects.rbboxes is None else objects.rbboxes[own],
-            {name: value[own] for name, value in objects.values.items()},
+            None if objects.keypoints is None else _read_only(objects.keypoints[own]),
+            None if objects.rbboxes is None else _read_only(objects.rbboxes[own]),
+            {name: _read_only(value[own]) for name, value in objects.values.items()},
         )
+
+
+def _read_only(part: np.ndarray) -> np.ndarray:
+    """Let a part of an array be changed by nobody who is given it, as all later epochs read the array."""
+    part.flags.writeable = False
+    return part
 
 
 def _check_ids(paths: Sequence[str], ids: Sequence[int | float | str]) -> None:

@@ -381,8 +381,8 @@ def test_a_mosaic_mixes_images_of_all_parts(tmp_path, mixed):
     for value, leaf in zip((20, 200, 240), leaf_datasets(joined), strict=True):
         for record in leaf.records:
             cv2.imwrite(record.img_path, np.full((10, 20, 3), value, np.uint8))
-        for img in (leaf.cached_images or {}).values():
-            img[:] = value
+        for path, img in (leaf.cached_images or {}).items():
+            leaf.cached_images[path] = np.full_like(img, value)
     kept = len(joined.parts[1].cached_images)
     mixes = 0
     for epoch in range(5):

@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from format_helpers import write_yolo
 from pycocotools import mask as mask_utils
 
 from detkit.datasets import YoloTxtDataset, flat_annotations
+from detkit.datasets.collate import collate
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords, outline_areas
 from detkit.datasets.records import PackedBytes
 from detkit.structures.annotations import Annotations, Polygons, Record, SegmentFile
@@ -63,6 +65,21 @@ def test_records_are_those_that_were_packed():
     assert second.segments is None and third.segments is None
     assert len(third.annotations.polygons.ring_sizes) == 0 and third.annotations.rles == [None]
     assert third.annotations.keypoints.shape == (1, 2, 3)
+
+
+def test_what_is_handed_out_changes_no_record():
+    records = FlatRecords.of(make_records())
+    own = records[0].annotations
+    shared = (own.labels, own.bboxes, own.ignored, own.areas, own.keypoints, own.rbboxes, own.polygons.points)
+    for values in shared:
+        with pytest.raises(ValueError, match='read-only'):
+            values[:] = 0
+    meta = dict(img_path='a.png', img_id=1, ori_shape=(4, 5), img_shape=(4, 5), matrix=np.eye(3))
+    sample = dict(inputs=torch.zeros(3, 4, 5, dtype=torch.uint8), annotations=own, meta=meta, gt_raw=own)
+    truth = collate([sample])['data_samples'][0].gt_instances
+    truth.bboxes[:] = 0
+    truth.rbboxes[:] = 0
+    assert records[0].annotations.bboxes.any() and records[0].annotations.rbboxes.any()
 
 
 def test_parts_of_them():

@@ -119,3 +119,5 @@ def test_decoded_images_are_shared(tmp_path, picture):
     first = LoadImageFromFile()(results)
     assert first.scene.tiles[0].img is LoadImageFromFile()(results).scene.tiles[0].img
     assert first.ori_shape == (48, 64)
+    with pytest.raises(ValueError, match='read-only'):  # the pixels of later samples, too
+        first.scene.tiles[0].img[:9] = 0

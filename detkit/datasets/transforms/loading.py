@@ -27,6 +27,7 @@ __all__ = [
     'decode_image',
     'read_image',
     'read_image_bytes',
+    'read_shared',
 ]
 
 # Images of more pixels are not held twice while they are decoded; others are decoded faster.
@@ -70,10 +71,17 @@ class LoadImageFromFile:
         record, images = sample.record, sample.images
         img = images.get(record.img_path)
         if img is None:
-            img = images[record.img_path] = read_image(record.img_path, self.max_pixels)
+            img = images[record.img_path] = read_shared(record.img_path, self.max_pixels)
         if record.ori_shape is not None and img.shape[:2] != tuple(record.ori_shape):
             raise UnreadableImageError(record.img_path, size_mismatch(img.shape[:2], record.ori_shape, record.img_path))
         return replace(sample, scene=Scene.of_image(img, record.annotations, record.img_path), ori_shape=img.shape[:2])
+
+
+def read_shared(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return what ``read_image`` does, for other samples of the batch and later epochs, too: nobody can change it."""
+    img = read_image(path, max_pixels).view()
+    img.flags.writeable = False
+    return img
 
 
 def size_mismatch(shape: tuple[int, ...], stated: tuple[int, ...], path: str) -> str:
