@@ -151,9 +151,13 @@ def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str
     should be is returned.
 
     Raises:
-        DataError: the file is no text, or names no image.
+        DataError: the file is an image itself or no text, or names no image.
     """
     list_file = Path(list_file)
+    if has_image_suffix(list_file.name):
+        raise DataError(
+            f'{str(list_file)!r} is an image; give its folder, or a text file that names images, one a line'
+        )
     lines = [line.strip() for line in read_text(list_file, 'image list').splitlines()]
     finder = PathFinder(list_file.parent, root)
     paths = [

@@ -172,3 +172,18 @@ def test_a_path_that_does_not_exist_is_said(tmp_path):
     (note,) = YoloTxtDataset(data_yaml=str(file)).unused
     assert note.location() == f'{file}:path' and 'no folder ../datasets/gone' in note.reason
     assert YoloTxtDataset(data_yaml=str(file), data_root=str(tmp_path)).unused == []
+
+
+def test_a_path_of_the_home_folder(tmp_path, monkeypatch):
+    write_yolo(tmp_path, {'one': ''})
+    monkeypatch.setenv('HOME', str(tmp_path.parent))
+    data = parse_data_yaml(f'path: ~/{tmp_path.name}\ntrain: ~/{tmp_path.name}/images/train\n{NAMES}', 'data.yaml')
+    assert data.root == tmp_path and data.sources('train') == [tmp_path / 'images/train'] and not data.notes
+
+
+def test_an_image_in_the_place_of_a_folder(tmp_path):
+    write_yolo(tmp_path, {'one': ''})
+    image = next((tmp_path / 'images/train').iterdir())
+    (tmp_path / 'data.yaml').write_text(f'train: images/train/{image.name}\n{NAMES}')
+    with pytest.raises(DataError, match='is an image; give its folder, or a text file'):
+        YoloTxtDataset(data_yaml=str(tmp_path / 'data.yaml'))

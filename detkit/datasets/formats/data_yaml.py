@@ -17,6 +17,7 @@ from detkit.datasets.skips import Skip
 from detkit.structures.keypoints import check_shape
 from detkit.utils.errors import ConfigError, DataError, absence, nearest, working_folder
 from detkit.utils.front_end import changing, data_argument
+from detkit.utils.home import with_home
 from detkit.utils.text_files import read_text
 
 _SPLITS = ('train', 'val', 'test')
@@ -192,7 +193,7 @@ def _find_root(path: Path, given: Any) -> tuple[Path, tuple[Skip, ...]]:
         return path.parent, ()
     if not isinstance(given, str):
         _refuse(path, 'path', given, 'it should be one folder')
-    found = PathFinder(path.parent).find_folder(given)
+    found = PathFinder(path.parent).find_folder(with_home(given))
     if found is not None:
         return Path(found), ()
     reason = f'key path: there is no folder {_show(given)}, so paths start from the folder of the yaml'
@@ -204,7 +205,7 @@ def _read_split(path: Path, key: str, value: Any) -> list[str]:
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str) and item for item in items):
         _refuse(path, key, value, 'it should be a folder, an image list, or a list of them')
-    return items
+    return with_home(items)
 
 
 def _read_names(path: Path, root: Path, content: dict) -> tuple[str, ...] | None:

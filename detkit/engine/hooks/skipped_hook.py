@@ -17,6 +17,7 @@ from detkit.engine.run_folder import display_path
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
 from detkit.utils.files import append_text, keep_lines
+from detkit.utils.numbers import count_text
 from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class SkippedHook(Hook):
         for split, dataset in datasets.items():
             _show(runner, split, dataset)
         count = sum(skip.count for _, skip in found)
-        runner.console.line(f'left out {count:,} entries in all, listed in {display_path(self._path(runner))}')
+        number = count_text(count, 'entry', 'entries')
+        runner.console.line(f'left out {number} in all, listed in {display_path(self._path(runner))}')
 
     def before_test(self, runner: Runner) -> None:
         _show(runner, 'test', runner.test_loop.dataloader.dataset)
