@@ -127,8 +127,11 @@ def test_missing_and_empty_folder(tmp_path, make):
 
 def test_files_that_are_no_list_or_no_label(tmp_path):
     write_yolo(tmp_path, {'one': None})
-    with pytest.raises(DataError, match='no UTF-8 text'):
+    with pytest.raises(DataError, match='one.png.* is an image; give its folder'):
         load(tmp_path, images='images/train/one.png')
+    (tmp_path / 'list.bin').write_bytes((tmp_path / 'images/train/one.png').read_bytes())
+    with pytest.raises(DataError, match='no UTF-8 text'):
+        load(tmp_path, images='list.bin')
     (tmp_path / 'list.txt').write_text('\n')
     with pytest.raises(DataError, match='names no image'):
         load(tmp_path, images='list.txt')
