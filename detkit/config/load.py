@@ -162,9 +162,8 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
         return f'{root} has no effect here: {REFUSED_KEYS[root]}'
     text = f'{path} has no key {dotted(key_path)!r}'
     readable = readable_names(executed)
-    import_own_modules(
-        executed.values, executed.origins, executed.import_folders
-    )  # its parts' arguments may be added, too
+    # The arguments of one's own parts may be added, too.
+    import_own_modules(executed.values, executed.origins, executed.import_folders)
     addable = partial(_may_be_added, executed.values)
     keys: list[str] = []
     if not addable(option.key, option.value):  # else this very key is meant

@@ -12,7 +12,7 @@ from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
 from detkit.utils.errors import ConfigError
 from detkit.utils.front_end import changing
 
-# What a regular expression has, and a list of names has not.
+# Characters that a regular expression has and a list of names has not.
 _EXPRESSION = re.compile(r'[\\*+?|^$]')
 
 

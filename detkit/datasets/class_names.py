@@ -46,7 +46,7 @@ def refuse_repeated(names: Sequence[str], source: str) -> None:
         raise DataError(f'{source} names the class {twice[0]!r} more than once; give each class a name of its own')
 
 
-# What to do about names of classes that the files do not have, behind an error of a reader.
+# The remedy for names of classes that the files do not have; it follows the sentence of a reader.
 CLASSES_REMEDY = ' Correct classes (of the config, or of metainfo); classes=None takes all names of the files.'
 
 # Names that some projects give to classes of COCO, and COCO's own.

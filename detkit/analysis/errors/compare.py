@@ -224,8 +224,8 @@ def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
     first, second = one.gt_instances, other.gt_instances
     if not np.array_equal(np.sort(first.labels), np.sort(second.labels)) or first.ignored.sum() != second.ignored.sum():
         return False
-    # Of rotated boxes the centres: one box has several sides and angles. Each coordinate has an order of its own, as
-    # that of the objects may differ.
+    # Rotated boxes are compared by their centres, as one box has several sides and angles. Each coordinate is sorted
+    # by itself, as the order of the objects may differ.
     rotated = 'rbboxes' in first and 'rbboxes' in second
     places = [np.sort(own.rbboxes[:, :2] if rotated else own.bboxes, 0) for own in (first, second)]
     return np.abs(places[0] - places[1]).max(initial=0) <= _SAME_PLACE * max(one.ori_shape)
