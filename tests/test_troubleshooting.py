@@ -29,6 +29,7 @@ def test_the_page_explains_many_messages():
     assert len(TITLES) == len(set(TITLES)) >= 20
 
 
+@pytest.mark.default_cases(10)
 @pytest.mark.parametrize('title', TITLES)
 def test_a_message_is_one_of_the_package(title):
     """All fixed parts of a title follow each other within one text, or its parts of it where that is computed."""

@@ -34,6 +34,7 @@ def data(tmp_path_factory):
     return tmp_path_factory.mktemp('data')
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('notebook', TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs(notebook, data, scenes_drawn_once, charts_drawn_once, tmp_path, monkeypatch):

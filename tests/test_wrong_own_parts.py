@@ -401,6 +401,7 @@ def test_a_result_may_be_a_number_of_numpy_and_its_name_is_checked(write, tiny_d
         train_from_config(path, {**options(kind, tiny_data, work_dir='other'), 'train_cfg.best_metric': 'count/eror'})
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('kind', ['stain', 'dataset'])
 def test_a_rehearsed_run_is_the_same_run(write, tiny_data, monkeypatch, kind):

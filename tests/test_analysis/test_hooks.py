@@ -81,6 +81,7 @@ def run(repo: Path, data: Path, work_dir: Path, pictures: dict | None, **options
 AFTER_TRAINING = {'results.png', 'labels.png', 'confusion_matrix.png', 'pr_curve.png', 'f1_curve.png'}
 
 
+@pytest.mark.thorough
 def test_a_run_is_drawn_and_stays_the_same(repo: Path, tiny_data: Path, tmp_path: Path):
     drawn, logged = run(repo, tiny_data, tmp_path / 'drawn', {'train_batches': 2})
     once = {'train_batch0.jpg', 'train_batch1.jpg', *AFTER_TRAINING}

@@ -294,6 +294,7 @@ def test_a_config_that_starts_from_weights(checkpoint: Path, images: Path, tmp_p
     assert f'weights of {checkpoint}' in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_training_without_a_config_file(checkpoint: Path, data_yaml: Path, images: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = Detector(checkpoint, device='cpu')

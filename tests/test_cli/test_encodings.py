@@ -45,6 +45,7 @@ def test_a_choice_of_the_user_stays():
     assert run(code, PYTHONIOENCODING='ascii:replace') == TEXT.encode('ascii', 'replace')
 
 
+@pytest.mark.thorough
 def test_the_log_of_a_run_is_utf_8(tmp_path):
     code = f"""
 from mmengine.logging import MMLogger

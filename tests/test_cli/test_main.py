@@ -38,6 +38,7 @@ def test_every_command_shows_arguments_and_examples(name, capsys):
     assert examples and all(line.startswith(f'  detkit {name}') for line in examples)
 
 
+@pytest.mark.default_cases(8)
 @pytest.mark.parametrize('name', COMMANDS)
 def test_examples_of_a_command_are_arguments_that_it_takes(name):
     shown = Command(name).texts()['epilog'].split('\n', 1)[1].replace('\\\n', ' ')

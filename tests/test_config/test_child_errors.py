@@ -108,6 +108,7 @@ def test_one_side_is_asked_for_where_a_list_cannot_be(value):
         load_config(DETR, dict(img_size=value), need_classes=False)
 
 
+@pytest.mark.default_cases(10)
 @pytest.mark.parametrize(
     'base, text, sentence',
     [

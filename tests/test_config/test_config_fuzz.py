@@ -34,6 +34,7 @@ def config() -> dict:
     return load_config(CONFIGS / 'yolov8' / 'seg_n_coco8.py', need_classes=False).to_dict()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_the_check(config, cases):
     shallow = [path for path in places(config) if len(path) <= 2]

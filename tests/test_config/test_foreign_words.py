@@ -52,6 +52,7 @@ def test_a_word_names_its_key(word, key):
     assert f"Did you mean '{key}'" in error_of(f'+{word}=1')
 
 
+@pytest.mark.default_cases(17)
 @pytest.mark.parametrize('word', {keys: word for word, keys in WORDS.items() if word != 'classes'}.values())
 def test_a_key_that_is_named_exists(word):
     value = 0.5 if word == 'smoothing' else 1

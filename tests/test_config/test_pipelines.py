@@ -18,6 +18,7 @@ class OwnStep:
         return results
 
 
+@pytest.mark.default_cases(6)
 @pytest.mark.parametrize(
     'pipeline, index, sentence',
     [

@@ -43,6 +43,7 @@ def test_the_config_starts_from_a_converted_file(weights: Path, tiny_data: Path,
     assert load_checkpoint(config.load_from)['meta']['converted_from']['file'] == 'x.pt'
 
 
+@pytest.mark.thorough
 def test_training_starts_from_the_weights(weights: Path, tiny_data: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = Detector(weights, device='cpu')

@@ -72,6 +72,7 @@ def places(content: object) -> list[tuple[object, object]]:
     return found
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('family', 'read'), [('yolov5', read_yolov5), ('ultralytics', read_ultralytics)], ids=['yolov5', 'ultralytics']
 )
@@ -237,6 +238,7 @@ def test_darknet_cfgs(cases):
     run_fuzz(cases, texts() | bytes_of, check, named='x.cfg')
 
 
+@pytest.mark.default_cases(18)
 @pytest.mark.parametrize(
     ('old', 'new'),
     [

@@ -52,6 +52,7 @@ def assert_weights(checkpoint: dict, model: torch.nn.Module) -> None:
 # What comes out.
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('layout', ['zipped', 'legacy', 'plain', 'hub', 'bin'])
 def test_every_layout_gives_the_same_checkpoint(model, layout, tmp_path):
     if layout == 'hub':

@@ -144,6 +144,7 @@ def _write(path: Path, header: str) -> None:
     path.write_bytes(struct.pack('<Q', len(header)) + header.encode() + bytes(16))
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
 def test_names_of_a_wrapped_model_are_those_of_the_bare_one(prefix, tmp_path):
     state = published_state(small_detr(), 'original')

@@ -116,6 +116,7 @@ def test_detections_of_a_converted_file_equal_the_reference(tmp_path, name):
         assert_matches(table, recorded[f'{name}.detections.{image}'], 1e-6, f'image {image}')
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('name', 'change', 'expected'),
     [

@@ -71,6 +71,7 @@ def published_state(model: nn.Module, layout: str) -> dict[str, Tensor]:
     return state | {name: torch.cat(parts) for name, parts in packed.items()}
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('kind', ['det', 'seg'])
 @pytest.mark.parametrize('layout', ['original', 'hugging_face', 'hub_original'])
 def test_every_layout_gives_the_same_checkpoint(small, kind, layout, tmp_path):

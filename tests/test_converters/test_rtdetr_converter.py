@@ -199,6 +199,7 @@ def test_fine_tuning_keeps_the_rows_of_classes_of_the_same_name(small, family):
         assert torch.equal(after.weight[0], before.weight[COCO80.index('dog')])
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('family', SIZES)
 def test_what_does_not_fit_is_refused_with_what_it_lacks(small, family, tmp_path):
@@ -317,6 +318,7 @@ def test_a_file_that_may_be_deim_s_is_said_to_be(small, tmp_path):
     assert 'DEIM' not in report
 
 
+@pytest.mark.thorough
 def test_deim_on_rtdetr_is_known_by_its_positions(tmp_path):
     files = {'deim': tmp_path / 'deim.pth', 'rtdetr': tmp_path / 'rtdetr.pth'}
     for family, config in dict(deim='deim/det_rtdetrv2_coco.py', rtdetr='rtdetr/det_v2_coco.py').items():

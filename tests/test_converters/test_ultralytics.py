@@ -254,6 +254,7 @@ def cut_to(count: int) -> Change:
     return change
 
 
+@pytest.mark.default_cases(4)
 @pytest.mark.parametrize(
     ('change', 'expected'),
     [

@@ -64,6 +64,7 @@ def test_names_go_there_and_back(recorded, version):
     assert keys.to_detkit('clip_model.model.weight') is None
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('change', 'attributes', 'expected'),
     [

@@ -82,6 +82,7 @@ def test_weights_are_those_of_the_file(write_narrow, yolov5_layouts, narrow_yolo
         assert torch.equal(value, expected.float() if value.is_floating_point() else expected), name
 
 
+@pytest.mark.thorough
 def test_every_kind_of_file_gives_the_same(write_narrow):
     expected, _ = convert(write_narrow())
     # As training writes it: averaged weights beside the optimiser's state, whose tensors are no weights.
@@ -207,6 +208,7 @@ def without_anchors(layout, tensors):
         row[4].pop('anchors', None)
 
 
+@pytest.mark.default_cases(5)
 @pytest.mark.parametrize(
     ('release', 'change', 'expected'),
     [

@@ -84,6 +84,7 @@ def check(dataset):
         assert own.keypoints is None or np.isfinite(own.keypoints).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('start, stop', [(0, 400), pytest.param(400, 6000, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings('error')
 def test_instances(tmp_path, start, stop):

@@ -30,6 +30,7 @@ lines = (whole | whole | broken() | headers).map(' '.join)
 texts = st.lists(lines, max_size=6).map('\n'.join)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_label_files(tmp_path, cases):

@@ -241,6 +241,7 @@ whole = good.map(lambda own: {'bbox': own, 'category': [1] * len(own)})
 listed = st.lists(st.fixed_dictionaries({'bbox': values, 'label': values}), max_size=3)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_odd_rows(tmp_path, stand_in, cases):

@@ -307,6 +307,7 @@ files = st.lists(tasks | tasks | tasks.flatmap(replaced) | values, min_size=1, m
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error', 'ignore:__array__ implementation:DeprecationWarning')  # the latter of pycocotools
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_damaged_files(tmp_path, cases):

@@ -272,6 +272,7 @@ files = documents.flatmap(lambda content: st.just(content) | replaced(content)).
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error', 'ignore:__array__ implementation:DeprecationWarning')  # the latter of pycocotools
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_damaged_files(tmp_path, cases):

@@ -88,6 +88,7 @@ def test_crops_overlap_with_an_object_and_keep_those_with_their_centre_inside(mi
     assert cropped > 10
 
 
+@pytest.mark.thorough
 def test_crops_are_distributed_as_torchvisions():
     scene = shapes_scene(*SIZE)
     bboxes = torch.from_numpy(bboxes_of(scene))

@@ -70,6 +70,7 @@ def check_sound(dataset: VOCDataset) -> None:
         assert (own.bboxes <= [20, 10, 20, 10]).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_annotation_files(tmp_path, cases):

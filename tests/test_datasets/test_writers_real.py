@@ -79,6 +79,7 @@ def test_to_yolo_outlines_and_back(coco, tmp_path):
         assert np.abs(kept.bboxes - found.bboxes).max(initial=0) < 1
 
 
+@pytest.mark.default_cases(1)
 def test_to_yolo_boxes_and_back(coco, tmp_path):
     done = convert_dataset({'train': coco}, tmp_path / 'yolo', 'yolo', labels='box')
     assert kinds(done.lost).get('an object without an area inside the image', 0) == 0
@@ -112,6 +113,7 @@ def test_to_yolo_pose_and_back(coco, tmp_path):
         np.testing.assert_allclose(kept.bboxes, found.bboxes, atol=0.02)  # COCO's reach out of the image by that much
 
 
+@pytest.mark.default_cases(1)
 def test_to_voc_and_back(coco, tmp_path):
     done = convert_dataset({'train': coco}, tmp_path / 'voc', 'voc')
     assert kinds(done.lost)['an outline'] == sum(len(own) for own in by_stem(coco).values())

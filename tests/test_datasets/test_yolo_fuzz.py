@@ -70,6 +70,7 @@ PARSERS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('cases', AMOUNTS)
 def test_label_texts(cases):

@@ -99,6 +99,7 @@ def check_step(name: str, tiny_data: Path, repo: Path, arguments: dict[str, Any]
         torch.testing.assert_close(state[key], value, rtol=tolerance, atol=1e-5, msg=key)
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.filterwarnings('error:Dynamo')  # warnings of PyTorch's compiler, which a user would see in each run
 @pytest.mark.parametrize('name', [*FAMILIES, *[pytest.param(name, marks=pytest.mark.slow) for name in ALIKE]])

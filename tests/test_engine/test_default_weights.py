@@ -88,6 +88,7 @@ def test_weights_that_do_not_fit_end_no_run(train, monkeypatch, tmp_path):
     assert 'start    random weights: the weights yolov8n do not fit' in printed
 
 
+@pytest.mark.thorough
 def test_a_backbone_that_other_weights_replace_needs_none_of_its_own(train, monkeypatch, tmp_path):
     """Whether asked for or not; those that do not fit leave the backbone its own."""
     small = dict(family='fcos', size='r18', default_load_from=None, val_dataloader=None)

@@ -65,6 +65,7 @@ def epochs(folder: Path) -> int:
     return load_checkpoint(folder / 'run' / 'last.pth')['meta']['epoch']
 
 
+@pytest.mark.thorough
 def test_an_edit_is_refused_with_its_keys_and_the_remedies(folder):
     edit(folder / 'mine.py', 'max_epochs = 1', 'max_epochs = 2\nval_batch_size = 1')
     expected = (
@@ -94,6 +95,7 @@ def test_an_edit_of_a_base_and_of_single_keys(folder):
     assert epochs(folder) == 2
 
 
+@pytest.mark.thorough
 def test_an_edit_that_changes_nothing_is_none(folder):
     edit(folder / 'mine.py', 'max_epochs = 1', '# A comment.\nmax_epochs = 3 - 2\nrandomness = dict(seed=5)')
     train('max_epochs=2', resume=True)  # the seed was given by an option, which holds as it did
@@ -102,6 +104,7 @@ def test_an_edit_that_changes_nothing_is_none(folder):
     assert epochs(folder) == 2
 
 
+@pytest.mark.thorough
 def test_an_edit_of_the_config_that_a_run_is_made_from_by_another_runs_config(folder):
     train_from_config('run/config.py', ['max_epochs=2', 'val_batch_size=1'], device='cpu', work_dir='second')
     train_from_config('second/config.py', ['max_epochs=1'], device='cpu', work_dir='third')

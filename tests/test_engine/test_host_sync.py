@@ -233,6 +233,7 @@ def without_answer(self: HungarianAssigner, preds: Candidates, priors: None, gt:
     return AssignResult(prior_idx, torch.ones_like(prior_idx, dtype=torch.bool), torch.zeros_like(prior_idx))
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'solved'),

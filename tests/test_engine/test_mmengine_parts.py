@@ -39,6 +39,7 @@ def train(tmp_path, **changes) -> Runner:
     return runner
 
 
+@pytest.mark.default_cases(7)
 @pytest.mark.parametrize('name', [name for name in usable(PARAM_SCHEDULERS) if name != 'WarmupDecay'])
 def test_a_schedule_changes_its_value(tmp_path, name):
     curve = name.removesuffix('ParamScheduler').removesuffix('LR').removesuffix('Momentum')

@@ -106,6 +106,7 @@ def test_another_run_from_its_config(run, repo, tmp_path):
     assert epochs(other) == 3
 
 
+@pytest.mark.thorough
 def test_a_size_in_the_name_of_a_run_is_that_of_its_model(run, repo, tmp_path):
     small = [f'data_yaml={tmp_path / "mine.yaml"}', *SMALL]
     named = repo / 'configs' / 'yolov8' / 'det_s_custom.py'  # which need not exist
@@ -144,6 +145,7 @@ def test_a_moved_folder_is_still_that_run(run, repo, tmp_path):
     assert epochs(folder) == 2 and not run.exists()
 
 
+@pytest.mark.thorough
 def test_a_folder_by_other_paths_is_still_that_run(run, repo, tmp_path):
     (tmp_path / 'link').symlink_to(tmp_path / 'work_dirs')
     train(repo, 'max_epochs=2', path='work_dirs/det_custom/config.py', resume='work_dirs/det_custom')

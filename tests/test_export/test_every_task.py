@@ -40,7 +40,7 @@ def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], fo
     assert found.unmatched <= 0.01 * found.matched
 
 
-@pytest.mark.default_cases(2)
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     'name',
     [

@@ -57,6 +57,7 @@ def metrics_of(path: Path | str, options: list[str], **settings) -> dict[str, fl
         runner.close()
 
 
+@pytest.mark.thorough
 def test_a_file_of_fixed_size_is_tested_where_images_are_resized_by_their_shorter_side(tmp_path, capsys):
     pytest.importorskip('onnxruntime')
     checkpoint = write_task(tmp_path / 'model.pth', 'retinanet det', 64)

@@ -93,6 +93,7 @@ def test_the_help_names_every_format():
     assert named == {fmt.name for fmt in all_formats()}
 
 
+@pytest.mark.thorough
 def test_a_detector_of_a_file_predicts_as_that_of_the_checkpoint(folder):
     native, exported = Detector(folder / 'seg.pth', device='cpu'), Detector(folder / 'any.onnx')
     assert exported.device == torch.device('cpu') and exported.classes == native.classes and exported.task == 'seg'
@@ -108,6 +109,7 @@ def test_a_detector_of_a_file_predicts_as_that_of_the_checkpoint(folder):
         assert alone.any() and (ours.labels == theirs.labels)[alone].all()
 
 
+@pytest.mark.thorough
 def test_a_test_takes_a_file(folder, tmp_path, monkeypatch, capsys):
     root = write_data(tmp_path / 'data')
     monkeypatch.chdir(tmp_path)

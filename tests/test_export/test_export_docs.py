@@ -92,6 +92,7 @@ def in_words(names: list[str], possible: list[str]) -> str:
     return 'yes' if names == possible else 'no' if not names else ', '.join(f'`{name}`' for name in names)
 
 
+@pytest.mark.thorough
 def test_the_table_of_tasks_is_that_of_the_plans():
     """It says which formats refuse a task, and what none but some formats do for it."""
     formats, table = all_formats(), []

@@ -44,6 +44,7 @@ def matched(ours, theirs) -> bool:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('views', list(VIEWS))
 def test_views_of_a_file_are_those_of_the_checkpoint(views, folder):
@@ -82,6 +83,7 @@ def test_a_file_is_tested_on_views(folder, tmp_path, monkeypatch, capsys):
     assert 'images cannot be scaled by tta' in capsys.readouterr().err
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('name', ['model.pth', 'static.onnx', 'any.onnx'])
 def test_tracks_and_counts_take_a_file(name, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))

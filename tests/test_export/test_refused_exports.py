@@ -185,6 +185,7 @@ def test_a_package_that_is_missing(tmp_path, monkeypatch):
         export_detector(model('yolov8 det'), tmp_path / 'model.onnx')
 
 
+@pytest.mark.thorough
 def test_pictures_that_are_not_there_or_cannot_be_read(tmp_path, monkeypatch):
     with pytest.raises(DataError, match='lost'):
         export_detector(model('yolov8 det'), tmp_path / 'model.onnx', images=[str(tmp_path / 'lost.jpg')])

@@ -233,6 +233,7 @@ def test_what_is_damaged_and_cannot_be_removed_is_no_error(runtime, checkpoint, 
     assert file.read_bytes() == b'damaged' and exports.count('onnx') == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('fastest', ['torch', 'onnx'])
 def test_the_fastest_is_measured_once_and_remembered(fastest, checkpoint, cache, exports, monkeypatch):

@@ -230,6 +230,7 @@ def test_the_check_takes_another_rank_of_cells_that_tie_and_no_other_one(name, t
         assert any('boxes differ' in line for line in check(model, in_order(*pairs, moved=5.0), tmp_path))
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('name', 'shift'),

@@ -40,6 +40,7 @@ def sources(tmp_path_factory) -> dict[str, Path]:
     return {name: write_video(folder / f'a{name}', 100, sound=True, options={'g': '10'}) for name in SUFFIXES}
 
 
+@pytest.mark.default_cases(6)
 @pytest.mark.parametrize('suffix', SUFFIXES)
 @pytest.mark.parametrize('place', [0.3, 0.5, 0.7])
 @pytest.mark.parametrize('damage', ['overwritten', 'cut'])

@@ -264,6 +264,7 @@ def test_tables_appear_whole_or_not_at_all(tmp_path: Path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """All that is kept of a result is the name of its files."""
     pytest.importorskip('pyarrow')

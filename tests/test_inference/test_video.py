@@ -220,6 +220,7 @@ PLAYLISTS = {
 }
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('kind', PLAYLISTS)
 def test_a_file_that_is_a_playlist_opens_nothing_else(kind, tmp_path, clip, server):
     for target in (clip.name, f'file://{clip}', f'{server.address}/clip.mp4'):

@@ -18,6 +18,7 @@ from detkit.registry import TRACKERS
 PAGE = Path(__file__).parents[2] / 'docs' / 'video.md'
 
 
+@pytest.mark.thorough
 def test_the_commands_and_the_code_of_the_page_run(tmp_path, monkeypatch, capsys):
     TRACKERS.names()  # registers detkit's own
     monkeypatch.setattr(TRACKERS, '_module_dict', dict(TRACKERS.module_dict))

@@ -70,6 +70,7 @@ def by_anchor(level: torch.Tensor) -> torch.Tensor:
     return level.unflatten(1, (3, -1)).permute(0, 1, 3, 4, 2)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 @pytest.mark.parametrize('size', FACTORS)
 def test_outputs_equal_the_reference(recorded, size, mode):

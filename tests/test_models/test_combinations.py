@@ -172,7 +172,7 @@ def combinations() -> list:
     return [slow_unless(parts in chosen, *parts) for parts in product(BACKBONES, NECKS, HEADS)]
 
 
-@pytest.mark.default_cases(22)
+@pytest.mark.default_cases(6)
 @pytest.mark.parametrize('backbone, neck, head', combinations())
 def test_a_step_of_training_and_a_prediction(backbone, neck, head):
     torch.manual_seed(0)

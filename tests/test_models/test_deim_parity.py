@@ -106,6 +106,7 @@ def fill(name: str, model: torch.nn.Module, state: dict[str, torch.Tensor]) -> N
     model.load_state_dict(ours)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', NAMES)
 def test_maps_last_layer_and_detections_equal_the_reference(recorded, name):
     model = seeded_deim(name).eval()

@@ -92,6 +92,7 @@ def test_outputs_losses_and_gradients(pair, with_objects):
     compare_gradients(model, reference, 'fcos' if hasattr(model.head, 'conv_centerness') else 'retinanet')
 
 
+@pytest.mark.default_cases(2)
 def test_detections(pair):
     reference, model = pair
     inputs = images()

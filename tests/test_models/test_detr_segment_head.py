@@ -140,6 +140,7 @@ def test_every_parameter_learns_whatever_the_batch(counts):
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
+@pytest.mark.thorough
 def test_masks_are_learnt():
     model = build(dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125)).train()
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)

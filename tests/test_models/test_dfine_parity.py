@@ -61,6 +61,7 @@ def seeded_dfine(name: str) -> torch.nn.Module:
     return model
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', MODELS)
 def test_maps_and_the_last_layer_equal_the_reference(recorded, name):
     model = seeded_dfine(name).eval()

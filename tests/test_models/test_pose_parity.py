@@ -83,6 +83,7 @@ def test_outputs_and_detections_equal_the_reference(recorded, name):
         assert_matches(table, recorded[f'{name}.detections.{image}'], 1e-6, f'image {image}')
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('name', POSE_MODELS)
 def test_losses_and_gradients_equal_the_reference(recorded, name):
     seed = int(recorded['seed'])

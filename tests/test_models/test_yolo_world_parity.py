@@ -64,6 +64,7 @@ def assert_outputs(preds: dict, recorded: dict, prefix: str) -> None:
         assert_matches(flat, recorded[prefix + theirs], 1e-6, prefix + theirs)
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('folded', [False, True], ids=['texts', 'folded'])
 @pytest.mark.parametrize('version, size', MODELS)
 def test_outputs_and_detections_equal_the_reference(recorded, version, size, folded):

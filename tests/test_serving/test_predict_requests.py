@@ -46,6 +46,7 @@ def query_of(options: dict) -> str:
     return '&'.join(f'{key}={value}' for key, value in {'img_size': '64', **texts}.items())
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_every_task_answers_as_the_detector(task, picture, tmp_path):
     detector = Detector(write_shallow_checkpoint(tmp_path / 'x.pth', task), device='cpu')

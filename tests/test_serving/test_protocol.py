@@ -295,6 +295,7 @@ def test_a_slow_body_is_given_up(served):
     assert answer.startswith(b'HTTP/1.1 408 ') and b'did not arrive within 0.5 s' in answer
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('start', [b'', b'POST /predict HTTP/1.1\r\nHost: x\r\nX-A: '], ids=['nothing', 'half a head'])
 @pytest.mark.parametrize('second', [False, True], ids=['first request', 'second request'])
 def test_a_slow_head_is_given_up(start, second, served):
@@ -451,6 +452,7 @@ def test_a_request_that_takes_too_long_is_given_up(small_detector, picture, serv
         assert client.post(picture).status == 200
 
 
+@pytest.mark.thorough
 def test_a_client_that_does_not_read_its_answer_is_given_up(small_detector, picture, served, monkeypatch):
     monkeypatch.setattr('detkit.serving.app.json_answer', lambda _: Response(bytes(64 << 20)))
     with running(ServedModel(small_detector, LIMITS), deadline_seconds=1.0) as client:

@@ -41,6 +41,7 @@ def example(tmp_path, picture, monkeypatch):
     return ServedModel(Detector(path, device='cpu'), LIMITS)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which('curl') is None or shutil.which('base64') is None, reason='needs curl and base64')
 def test_every_call_of_curl_gets_predictions(example):
     calls = [call for block in blocks('bash') for call in re.split(r'(?<!\|)\n(?! )', block) if 'curl ' in call]

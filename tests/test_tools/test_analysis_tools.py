@@ -101,6 +101,7 @@ def test_every_task_is_compared(task, tiny_data, weights, tmp_path, monkeypatch,
     assert not re.search(r'(src|href)=[\'"]?http', page)
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('task', TASKS)
 def test_every_task_is_looked_into(task, tiny_data, weights, tmp_path, monkeypatch, capsys):
@@ -187,6 +188,7 @@ def test_an_empty_data_set(tool, weights, tmp_path, monkeypatch, capsys):
     assert str(tmp_path) in said
 
 
+@pytest.mark.default_cases(1)
 @pytest.mark.parametrize('tool', TOOLS)
 def test_a_model_that_finds_nothing(tool, tiny_data, weights, monkeypatch, capsys):
     path = weights('det', '-silent', silence)

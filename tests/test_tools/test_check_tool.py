@@ -42,6 +42,7 @@ def data(tiny_data, tmp_path):
     return tmp_path / 'data'
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize(
     ('config', 'folder', 'options'),

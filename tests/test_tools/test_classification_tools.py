@@ -44,6 +44,7 @@ def options(root: Path) -> list[str]:
     return [f'data_root={root}', 'img_size=64', 'num_workers=0', 'batch_size=4']
 
 
+@pytest.mark.thorough
 def test_training_learns_and_leaves_what_a_run_leaves(root, tmp_path, monkeypatch, capsys):
     run = tmp_path / 'run'
     # Erasing and colour operations are off: colour is all there is to see.
@@ -160,6 +161,7 @@ def test_prediction_sees_what_validation_sees(root, checkpoint, tmp_path):
     assert (img == read_image(expected[0].img_path)).all()
 
 
+@pytest.mark.thorough
 def test_weather_on_yolov5_s_backbone(root, tmp_path, monkeypatch, capsys):
     for name in ('cls_weather', 'cls_weather_gap_modern'):
         assert (

@@ -35,6 +35,7 @@ def test_help_is_light():
     assert modules_loaded_by_help('analyze/feature_maps').isdisjoint({'torch', 'mmengine', 'cv2', 'numpy'})
 
 
+@pytest.mark.default_cases(2)
 @pytest.mark.parametrize(
     ('task', 'method'),
     [

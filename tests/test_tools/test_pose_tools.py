@@ -30,6 +30,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return run, options
 
 
+@pytest.mark.thorough
 def test_training_writes_losses_figures_and_pictures(trained):
     run, _ = trained
     header = (run / 'results.csv').read_text().splitlines()[0].split(',')

@@ -66,6 +66,7 @@ def test_views_that_change_nothing(config: Path, files: str, request: pytest.Fix
             assert len(other.pred_instances.scores)
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize(('config', 'files'), [(SEG, 'seg'), (OBB, 'obb')])
 def test_tiles_and_augmentations(config: Path, files: str, request: pytest.FixtureRequest):
@@ -108,6 +109,7 @@ class HeldHook(Hook):
         self._seen += [weakref.ref(part) for part in parts]
 
 
+@pytest.mark.thorough
 @pytest.mark.default_cases(1)
 @pytest.mark.parametrize('views', [None, {'tile': 48}])
 def test_nothing_is_held_of_earlier_images_but_what_metrics_read(views: dict[str, Any] | None, seg):

@@ -41,6 +41,7 @@ def whole(tiny_data, tmp_path_factory):
     return tune(tiny_data, tmp_path_factory.mktemp('whole') / 'study')
 
 
+@pytest.mark.thorough
 def test_trials_are_runs_and_the_best_can_be_trained_again(whole):
     assert [trial.state for trial in whole.trials] == ['complete'] * 2
     assert len({tuple(trial.params.values()) for trial in whole.trials}) == 2
