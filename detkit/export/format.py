@@ -56,7 +56,7 @@ class ExportFormat:
         dynamic: what may differ from call to call, of ``DYNAMIC``.
         one_image: whether its files take one image at a time only.
         input_types: the types of images' values that it can hold, of ``INPUT_TYPES``, the default first.
-        img_shapes: whether its files can take ``img_shapes``, without which no network of DETR is exported.
+        img_shapes: whether its files can take ``img_shapes``, without which no network of DETR, RetinaNet or FCOS is.
         selects: whether it can hold a selection of cells by their scores.
         ranks: whether it can compare scores with the best ones.
         half: whether it can hold half precision.

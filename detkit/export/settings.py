@@ -43,7 +43,7 @@ class ExportSettings(CallOptions):
         batch_size: images at a time; with a dynamic batch the number that is checked.
         img_size: a side, or (h, w), of the network's input; the config's test size by default.
         dynamic: what may differ from call to call: ``'batch'``, ``'size'``, both, or True for both; False for nothing.
-            By default nothing, or both with a network that resizes images by their shorter side (DETR's).
+            By default nothing, or both with a network that takes the shapes of images (DETR, RetinaNet, FCOS).
         half: half precision.
         int8: weights and activations in 8 bits, by NNCF's post-training quantisation.
         calibration: files, folders or patterns of the pictures that int8 is calibrated with, 300 at most.
@@ -74,7 +74,8 @@ class ExportSettings(CallOptions):
     )
     dynamic: bool | str | Collection[str] | None = option(
         None,
-        'let the number of images, their size, or both differ from call to call (default: neither; both for DETR)',
+        'let the number of images, their size, or both differ from call to call (default: neither; both for DETR, '
+        'RetinaNet and FCOS)',
         _check_dynamic,
         nargs='*',
         choices=[*DYNAMIC, 'none'],

@@ -57,7 +57,8 @@ class BaseDetector(BaseModule, Detector):
         info: the model's config, classes and keypoints, where ``init_detector`` loaded it.
         truth: the field of the ground truth that ``predict`` copies from the data samples to its results.
         classifies: whether it classifies whole images.
-        needs_img_shapes: whether the results depend on the sizes of the images before padding.
+        needs_img_shapes: whether the results depend on the sizes of the images before padding, as they do where the
+            preprocessor sets the padding to 0.
         input_size: (h, w) that every input has; None where inputs may differ.
         is_exported: whether a runtime runs its network, which cannot be trained.
         takes_amp: whether it computes in mixed precision inside autocast.
@@ -99,6 +100,7 @@ class BaseDetector(BaseModule, Detector):
         self.compiled_network: Callable[..., Preds] | None = None
         set_batch_norm(self, batch_norm or {})
         on_meta = any(param.is_meta for param in self.parameters())  # where no layout counts
+        self.needs_img_shapes |= getattr(self.data_preprocessor, 'zero_padding', False)
         if getattr(self.data_preprocessor, 'channels_last', False) and not on_meta:
             self.to(memory_format=torch.channels_last)
 

@@ -152,8 +152,7 @@ class FPNHead(DenseHead):
         """Cut off boxes ``(..., P, 4)`` at the borders of the images ``(..., 2)``, or of the batch."""
         if img_shapes is None:
             height, width = (side * self.strides[0] for side in preds['cls_logits'][0].shape[-2:])
-            x, y = bboxes[..., 0::2].clamp(0, width), bboxes[..., 1::2].clamp(0, height)
-            return torch.stack((x, y), -1).flatten(-2)
+            return _joined(bboxes[..., 0::2].clamp(0, width), bboxes[..., 1::2].clamp(0, height))
         return clip_to_images(bboxes, img_shapes)
 
     def _suppress(self, bboxes: Sequence[Tensor], scores: Sequence[Tensor]) -> list[Detections]:
@@ -162,9 +161,13 @@ class FPNHead(DenseHead):
 
 def clip_to_images(bboxes: Tensor, img_shapes: Tensor) -> Tensor:
     """Cut off boxes ``(..., P, 4)`` xyxy at the borders of images ``(..., 2)`` (h, w)."""
-    limits = img_shapes.flip(-1).to(bboxes.dtype).unsqueeze(-2)  # (..., 1, 2) x, y
-    points = bboxes.unflatten(-1, (2, 2)).clamp(min=0)
-    return points.minimum(limits.unsqueeze(-2)).flatten(-2)
+    height, width = img_shapes.to(bboxes.dtype).unsqueeze(-2).split(1, -1)  # (..., 1, 1)
+    return _joined(bboxes[..., 0::2].clamp(min=0).minimum(width), bboxes[..., 1::2].clamp(min=0).minimum(height))
+
+
+def _joined(x: Tensor, y: Tensor) -> Tensor:
+    """Return boxes ``(..., P, 4)`` of both corners' coordinates ``(..., P, 2)``."""
+    return torch.stack((x, y), -1).flatten(-2)
 
 
 def _widened(rows: dict[str, Tensor]) -> dict[str, Tensor]:
