@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 
+from detkit.evaluation.coco_format import written_images
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments, ids_to_rgb
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.pictures import UniqueNames
 from detkit.utils.tables import text_table, write_json
 
 
@@ -30,7 +33,8 @@ class PanopticMetric(GatheredMetric):
     Args:
         classwise, prefix: as in ``GatheredMetric``.
         outfile: where to write the predictions in COCO's panoptic form, or None: the json, and beside it a folder of
-            its name with a PNG an image. ``panopticapi`` evaluates them, as does COCO's server.
+            its name with a PNG an image, named as the image; '-2', ... tells those of one name apart. ``panopticapi``
+            evaluates them, as does COCO's server.
     """
 
     default_prefix = 'panoptic'
@@ -51,7 +55,7 @@ class PanopticMetric(GatheredMetric):
         result = match_segments(truth, predicted)
         result.img_id, result.img_path = sample.get('img_id', path), path
         if self.outfile:
-            result.segments_info = self._write_png(predicted, path)
+            result.segments_info = self._write_png(predicted, result)
         return result
 
     def compute_metrics(self, results: list[PanopticMatches]) -> dict[str, float]:
@@ -80,14 +84,19 @@ class PanopticMetric(GatheredMetric):
                 list(self.per_class[0]), [list(row.values()) for row in self.per_class], left=(0, 1)
             )
 
-    def _write_png(self, segments: PanopticSegments, path: str) -> list[dict]:
+    def _first_png(self, result: PanopticMatches) -> Path:
+        """Return where an image's map is written before the names of all images are known."""
+        key = f'{result.img_path}\n{result.img_id}'.encode(errors='surrogateescape')
+        return Path(self.outfile).with_suffix('') / f'{blake2b(key, digest_size=8).hexdigest()}.new'
+
+    def _write_png(self, segments: PanopticSegments, result: PanopticMatches) -> list[dict]:
         """Write an image's map, and return its segments as the json lists them, with labels for category ids."""
-        folder = Path(self.outfile).with_suffix('')
-        folder.mkdir(parents=True, exist_ok=True)
+        path = self._first_png(result)
+        path.parent.mkdir(parents=True, exist_ok=True)
         done, data = cv2.imencode('.png', ids_to_rgb(segments.index_map)[..., ::-1])
         if not done:
-            raise OSError(f'{folder}: the segments of {path} cannot be encoded as PNG')
-        (folder / f'{Path(path).stem}.png').write_bytes(data.tobytes())
+            raise OSError(f'{path.parent}: the segments of {result.img_path} cannot be encoded as PNG')
+        path.write_bytes(data.tobytes())
         rows = zip(segments.labels.tolist(), segments.areas.tolist(), segments.scores.tolist(), strict=True)
         return [
             {'id': number, 'category_id': label, 'area': area, 'score': round(score, 6)}
@@ -96,16 +105,14 @@ class PanopticMetric(GatheredMetric):
         ]
 
     def _write_json(self, results: list[PanopticMatches], category_ids: Sequence[int]) -> None:
-        entries = [
-            {
-                'image_id': result.img_id,
-                'file_name': f'{Path(result.img_path).stem}.png',
-                'segments_info': [
-                    {**info, 'category_id': category_ids[info['category_id']]} for info in result.segments_info
-                ],
-            }
-            for result in results
-        ]
+        """Write the json, and give the maps their names."""
+        names, entries = UniqueNames(), []
+        for img_id, result in written_images(results):
+            name = names.name(Path(result.img_path).stem, '.png')
+            first = self._first_png(result)
+            first.replace(first.with_name(name))
+            segments = [{**info, 'category_id': category_ids[info['category_id']]} for info in result.segments_info]
+            entries.append({'image_id': img_id, 'file_name': name, 'segments_info': segments})
         write_json(self.outfile, {'annotations': entries})
 
 

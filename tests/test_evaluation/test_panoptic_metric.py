@@ -171,6 +171,26 @@ def test_files_for_other_tools(tmp_path):
     np.testing.assert_array_equal(rgb_to_ids(png), truth.index_map)
 
 
+def test_files_of_images_of_one_name(tmp_path):
+    truths = [segments([[1, 1, 2, 2]], [0, 1]), segments([[1, 2, 2, 2]], [0, 1]), segments([[1, 1, 1, 2]], [0, 1])]
+    predicted = [PanopticSegments(each.index_map, each.labels, np.array([0.9, 0.8])) for each in truths]
+    metric = PanopticMetric(outfile=str(tmp_path / 'panoptic.json'))
+    metric.dataset_meta = META
+    samples = [sample(*pair) for pair in zip(truths, predicted, strict=True)]
+    for each, path in zip(samples, ('a/1.jpg', 'b/1.jpg', 'b/1.PNG'), strict=True):
+        each.set_metainfo(dict(img_path=path))
+    metric.process(None, samples)
+    metric.evaluate(3)
+    entries = json.loads((tmp_path / 'panoptic.json').read_text())['annotations']
+    found = {}
+    for entry in entries:
+        png = cv2.imread(str(tmp_path / 'panoptic' / entry['file_name']))[..., ::-1]
+        found[entry['image_id']] = rgb_to_ids(png)
+    assert len({entry['file_name'] for entry in entries}) == len(list((tmp_path / 'panoptic').iterdir())) == 3
+    for truth, path in zip(truths, ('a/1.jpg', 'b/1.jpg', 'b/1.PNG'), strict=True):
+        np.testing.assert_array_equal(found[path], truth.index_map)
+
+
 def test_what_is_missing_is_said():
     truth = segments([[1, 1]], [0])
     lacking = sample(truth, truth)
