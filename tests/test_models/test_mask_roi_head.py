@@ -1,9 +1,11 @@
 """Masks in regions: what is computed of many classes. That the numbers are torchvision's is tested beside it."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from detkit.models.heads import TwoStageHead
 from detkit.models.roi_heads import MaskRoIHead
 
 
@@ -43,3 +45,16 @@ def test_what_looks_at_the_predictor_or_stands_in_its_place_is_called():
     handle.remove()
     head.conv_mask = nn.Sequential(head.conv_mask, nn.Hardtanh(0, 1))  # as an adapter of low rank, no convolution
     torch.testing.assert_close(head(feats, bboxes, labels), plain.clamp(0, 1))
+
+
+def test_masks_of_boxes_that_reach_into_the_padding_are_not_squeezed():
+    """An image of 40 x 40 with 20 rows of padding above and below; the box lies half in those above."""
+    matrix = np.array([[1.0, 0, 0], [0, 1, 20], [0, 0, 1]])
+    probs = torch.zeros(2, 28, 28)
+    probs[0, :14], probs[1, 14:] = 1, 1
+    bboxes = torch.tensor([[10.0, 0, 30, 40]] * 2)
+    decoded = dict(bboxes=[bboxes], scores=[torch.ones(2)], labels=[torch.zeros(2)], mask_probs=[probs])
+    (sample,) = TwoStageHead.results(None, decoded, [dict(matrix=matrix, ori_shape=(40, 40))])
+    assert sample.pred_instances.bboxes.tolist() == [[10, 0, 30, 20]] * 2
+    above, below = sample.pred_instances.masks.to_bool()
+    assert above[1:].sum() == 0 and below[1:20, 10:30].mean() > 0.9

@@ -171,7 +171,8 @@ class TwoStageHead(BaseHead):
                 bboxes=bboxes.cpu(), scores=decoded['scores'][image].cpu(), labels=decoded['labels'][image].cpu()
             )
             if 'mask_probs' in decoded:
-                instances.masks = paste_masks(decoded['mask_probs'][image], bboxes, ori_shape)
+                whole = to_original(decoded['bboxes'][image], matrix, None)  # as the probabilities are of padding, too
+                instances.masks = paste_masks(decoded['mask_probs'][image], whole, ori_shape)
             if 'keypoints' in decoded:
                 keypoints = decoded['keypoints'][image]
                 instances.keypoints = points_to_original(keypoints[..., :2], matrix, ori_shape).cpu()

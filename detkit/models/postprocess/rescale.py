@@ -9,13 +9,13 @@ from torch import Tensor
 from detkit.structures.rotated_tensors import map_rbboxes, normalize_rbboxes, rbbox_hulls
 
 
-def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
+def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int] | None) -> Tensor:
     """Transform boxes by the inverse of ``matrix`` and clip them to the image.
 
     Args:
         bboxes: ``(N, 4)`` xyxy in input pixels.
         matrix: ``(3, 3)`` original pixels -> input pixels.
-        ori_shape: (h, w) of the original image.
+        ori_shape: (h, w) of the original image; None leaves what lies outside of it, in the input's padding.
 
     Returns:
         ``(N, 4)`` xyxy, the upright boxes around the transformed ones.
@@ -40,10 +40,12 @@ def rbboxes_to_original(rbboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[in
     return rbboxes, rbbox_hulls(rbboxes).clamp(min=0).minimum(rbboxes.new_tensor([width, height] * 2))
 
 
-def points_to_original(points: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
+def points_to_original(points: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int] | None) -> Tensor:
     """Transform points ``(..., 2)`` xy to original pixels and clamp them to the image; see ``to_original``."""
     inverse = torch.as_tensor(np.linalg.inv(matrix), device=points.device, dtype=points.dtype)
     # Sums rather than a matrix product, which would wake threads for it.
     points = (points.unsqueeze(-2) * inverse[:2, :2]).sum(-1) + inverse[:2, 2]
+    if ori_shape is None:
+        return points
     height, width = ori_shape
     return points.clamp(min=0).minimum(points.new_tensor([width, height]))
