@@ -25,7 +25,9 @@ _PLAIN = {
 _ANY = math.inf
 # The least and the largest value of an argument of this name, in all of detkit and in torch's optimisers.
 RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(('prob', 'fraction', 'score_thr', 'iou_thr', 'momentum', 'max_skipped', 'dropout'), (0, 1)),
+    **dict.fromkeys(
+        ('prob', 'fraction', 'score_thr', 'iou_thr', 'momentum', 'max_skipped', 'dropout', 'decay'), (0, 1)
+    ),
     **dict.fromkeys(('deepen_factor', 'widen_factor'), (0.01, _ANY)),
     **dict.fromkeys(
         (
@@ -57,6 +59,7 @@ RANGES: dict[str, tuple[float, float]] = {
                 'epochs_after_warmup',
                 'flat_epochs',
                 'tail_epochs',
+                'tau',
             ),
         ),
         (0, _ANY),
@@ -69,7 +72,9 @@ RANGES: dict[str, tuple[float, float]] = {
     'seed': (0, 2**32 - 1),
 }
 # Arguments whose least value of 0 is itself excluded.
-_ABOVE_ZERO = {'hours', 'clip_grad_norm', 'fraction', 'expansion', 'mlp_ratio', 'temperature', 'up', 'reg_scale'}
+_ABOVE_ZERO = {
+    *('hours', 'clip_grad_norm', 'fraction', 'expansion', 'mlp_ratio', 'temperature', 'up', 'reg_scale', 'tau'),
+}
 
 
 def range_mistake(value: Any, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from detkit.config.value_types import fits, spelled
 from detkit.engine.finetune import NamesUndecayed, backbone_parts
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.training_state import unwrap
@@ -121,7 +122,8 @@ class GroupOptimConstructor:
 
     Frozen parameters are left out. Where a name starts with a key of ``lr_mult``, the groups are split and its learning
     rate multiplied: ``paramwise_cfg=dict(lr_mult={'backbone': 0.1})``. With ``decay_all=True`` normalisation weights
-    and biases decay too, so that all parameters of one rate are one group, as in DETR's recipe.
+    and biases decay too, so that all parameters of one rate are one group, as in DETR's recipe; with
+    ``decay_all=['neck', 'head']`` those whose names start so.
 
     ``layer_decay=0.8`` lowers the rates of a backbone's parts towards the image, as transformers are fine-tuned: of its
     n parts, those of ``train_cfg.freeze``, the i-th (from 0) has 0.8 to the power of n + 1 - i, times the rate that it
@@ -130,32 +132,54 @@ class GroupOptimConstructor:
     Args:
         optim_wrapper_cfg: config of the wrapper, ``optimizer`` included.
         paramwise_cfg: ``lr_mult``, ``decay_all``, ``layer_decay``, ``no_decay`` (beginnings of names whose weights do
-            not decay either), or None.
+            not decay either), or None. One beginning needs no list.
 
     Raises:
-        ConfigError: another key, or a beginning of names that no parameter has (when called), or ``layer_decay`` for a
-            backbone without parts.
+        ConfigError: another key, a value of another kind, or a beginning of names that no parameter has (when called),
+            or ``layer_decay`` for a backbone without parts.
     """
 
-    KEYS = ('lr_mult', 'decay_all', 'layer_decay', 'no_decay')
+    KINDS = {
+        'lr_mult': dict,
+        'decay_all': bool | str | list[str],
+        'layer_decay': float | None,
+        'no_decay': str | list[str],
+    }
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
-        paramwise_cfg = dict(paramwise_cfg or {})
-        self.lr_mult: dict[str, float] = paramwise_cfg.pop('lr_mult', {})
+        given = paramwise_cfg or {}
+        self._check(given)
+        self.lr_mult: dict[str, float] = given.get('lr_mult', {})
         self._layer_mults: dict[str, float] = {}
-        self.decay_all: bool = paramwise_cfg.pop('decay_all', False)
-        self.layer_decay: float | None = paramwise_cfg.pop('layer_decay', None)
-        self.no_decay: tuple[str, ...] = tuple(paramwise_cfg.pop('no_decay', ()))
-        for key in paramwise_cfg:
-            raise ConfigError(
-                f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes {", ".join(self.KEYS)}.'
-                f'{nearest(key, self.KEYS)}'
-            )
+        self.decay_all: tuple[str, ...] = _beginnings(given.get('decay_all', False))
+        self.layer_decay: float | None = given.get('layer_decay')
+        self.no_decay: tuple[str, ...] = _beginnings(given.get('no_decay', ()))
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
             raise ConfigError(
                 f'optim_wrapper.paramwise_cfg.layer_decay is {self.layer_decay!r}; it must be above 0 and at most 1'
             )
+
+    def _check(self, given: Any) -> None:
+        """Refuse keys that ``paramwise_cfg`` has not, and values of another kind than theirs."""
+        if not isinstance(given, Mapping):
+            raise ConfigError(f'optim_wrapper.paramwise_cfg is {given!r}; it must be a dict of {", ".join(self.KINDS)}')
+        for key, value in given.items():
+            if key not in self.KINDS:
+                raise ConfigError(
+                    f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes {", ".join(self.KINDS)}.'
+                    f'{nearest(key, self.KINDS)}'
+                )
+            if not fits(value, self.KINDS[key]):
+                raise ConfigError(
+                    f'optim_wrapper.paramwise_cfg.{key} is {value!r}, but must be {spelled(self.KINDS[key])}'
+                )
+        for prefix, factor in given.get('lr_mult', {}).items():
+            if not fits(factor, float) or not 0 <= factor < math.inf:
+                raise ConfigError(
+                    f'optim_wrapper.paramwise_cfg.lr_mult: the factor of {prefix!r} is {factor!r}; it must be a finite '
+                    f'number of at least 0'
+                )
 
     def __call__(self, model: nn.Module) -> AccumulatingOptimWrapper:
         model = unwrap(model)
@@ -178,7 +202,7 @@ class GroupOptimConstructor:
         return OPTIM_WRAPPERS.build({**cfg, 'optimizer': optimizer})
 
     def _check_prefixes(self, model: nn.Module) -> None:
-        for key in ('lr_mult', 'no_decay'):
+        for key in ('lr_mult', 'decay_all', 'no_decay'):
             check_prefixes(getattr(self, key), model, f'optim_wrapper.paramwise_cfg.{key}')
 
     def _find_layer_mults(self, model: nn.Module) -> dict[str, float]:
@@ -209,7 +233,7 @@ class GroupOptimConstructor:
                 full_name = f'{module_name}.{name}' if module_name else name
                 kind = 'bias' if 'bias' in name else 'norm' if isinstance(module, norms) else 'weight'
                 kind = 'norm' if kind == 'weight' and full_name.startswith(no_decay) else kind
-                kind = 'weight' if self.decay_all else kind
+                kind = 'weight' if full_name.startswith(self.decay_all) else kind
                 prefix = max((p for p in self.lr_mult if full_name.startswith(p)), key=len, default='')
                 layer = max((p for p in self._layer_mults if full_name.startswith(p)), key=len, default='')
                 label = layer.removesuffix('.') or prefix
@@ -238,6 +262,13 @@ def check_prefixes(given: Mapping[str, float] | Sequence[str], model: nn.Module,
                 f'{key} names {prefix!r}, which no parameter of the model starts with.'
                 f'{nearest(prefix, {name.split(".")[0] for name in names})} Without it: {key}="{write}"'
             )
+
+
+def _beginnings(given: bool | str | Sequence[str]) -> tuple[str, ...]:
+    """Return beginnings of names as a tuple: of one, of a list, of all names (True) or of none (False)."""
+    if isinstance(given, bool):
+        return ('',) if given else ()
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _undecayed(model: nn.Module) -> list[str]:

@@ -187,7 +187,22 @@ def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs:
                     scheduler['type'] = kind.build_iter_from_epoch
                     defaults['epoch_length'] = epoch_length
             scheduler = PARAM_SCHEDULERS.build(scheduler, default_args=defaults)
+            _check_total_steps(scheduler, epoch_length, max_epochs)
         if isinstance(scheduler, WarmupDecay):
             scheduler.start(optim_wrapper, epoch_length, max_epochs)
         built.append(scheduler)
     return Schedules(built, epoch_length)
+
+
+def _check_total_steps(scheduler: Any, epoch_length: int, max_epochs: int) -> None:
+    """Refuse a schedule of mmengine's that states fewer steps (``OneCycleLR``) than the run makes of it."""
+    total = getattr(scheduler, 'total_steps', None)
+    if total is None:
+        return
+    length, unit = (max_epochs, 'epochs') if scheduler.by_epoch else (max_epochs * epoch_length, 'iterations')
+    steps = min(scheduler.end, length) - scheduler.begin
+    if total < steps:
+        raise ConfigError(
+            f'param_scheduler: total_steps of {type(scheduler).__name__} is {total}, but the run has {steps} {unit} '
+            f'for it; leave total_steps out, which takes them all'
+        )

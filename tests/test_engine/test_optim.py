@@ -192,7 +192,8 @@ def test_a_component_says_which_of_its_weights_do_not_decay():
     model = nn.ModuleDict({'backbone': PartedBackbone(), 'head': nn.Linear(2, 1, bias=False)})
     model['backbone'].no_decay = ('embed.',)
     both = {'head.weight', 'backbone.embed.weight'}
-    for paramwise, decays in ((None, {'head.weight'}), (dict(decay_all=True), both)):
+    in_backbone = dict(decay_all='backbone')
+    for paramwise, decays in ((None, {'head.weight'}), (dict(decay_all=True), both), (in_backbone, both)):
         groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), paramwise)(model).optimizer.param_groups
         decayed = {id(param) for group in groups if group['weight_decay'] for param in group['params']}
         watched = {'head.weight': model['head'].weight, 'backbone.embed.weight': model['backbone'].embed.weight}
@@ -210,6 +211,46 @@ def test_the_schedule_of_rfdetr_fits_any_backbone(backbone):
     embedding = [param for name, param in model.named_parameters() if name.startswith('backbone.embed.')]
     assert all(id(param) in undecayed for param in embedding if param.requires_grad)
     assert len({group['lr'] for group in groups if group['name'].startswith('backbone')}) > 2
+
+
+def test_groups_of_rfdetr_are_those_of_its_package():
+    """Numbers of parameters by rate and decay, as rfdetr 1.11.2 (``get_param_dict``) groups those of size n.
+
+    It decays biases and normalisation weights, too, but for those of the encoder; the boxes' layers have the full rate.
+    """
+    config = load_config('rfdetr/det_coco', {'size': 'n'}, need_classes=False)
+    model = DETECTORS.build(config.model)
+    counts: dict[tuple[float, float], int] = {}
+    for group in build_optim_wrapper(config.optim_wrapper, model, 2, 100, 91).optimizer.param_groups:
+        key = (round(group['lr'] * 1e6, 4), group['weight_decay'])
+        counts[key] = counts.get(key, 0) + sum(param.numel() for param in group['params'])
+    embedding = 517632 - 384  # its token of masks, which only pretraining uses
+    expected = {
+        (70.0, 1e-4): 3141312,
+        (100.0, 1e-4): 5504802,
+        (73.5, 0.0): 768,
+        (round(73.5 * 0.8**14, 4), 0.0): embedding,
+    }
+    for rate in [round(73.5 * 0.8**power, 4) for power in range(2, 14)]:
+        expected |= {(rate, 1e-4): 1770240, (rate, 0.0): 4992}
+    assert counts == expected
+
+
+@pytest.mark.parametrize(
+    ('given', 'sentence'),
+    [
+        (dict(lr_mult=0.1), 'lr_mult is 0.1, but must be dict'),
+        (dict(lr_mult={'0': -1}), "lr_mult: the factor of '0' is -1; it must be a finite number of at least 0"),
+        (dict(lr_mult={'0': '0.1'}), "the factor of '0' is '0.1'"),
+        (dict(no_decay=['0', 3]), r"no_decay is \['0', 3\], but must be"),
+        (dict(decay_all='no'), "decay_all names 'no', which no parameter"),
+        (dict(layer_decay='0.8'), "layer_decay is '0.8', but must be float . None"),
+        (3, 'paramwise_cfg is 3; it must be a dict of lr_mult'),
+    ],
+)
+def test_values_of_another_kind_are_refused(given, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        GroupOptimConstructor(dict(optimizer=SGD, amp=False), given)(nn.Sequential(nn.Linear(2, 2)))
 
 
 def test_layer_decay_needs_parts_and_a_sensible_rate():

@@ -169,3 +169,17 @@ def test_negative_lengths_are_refused(mistake):
     (name, value), *_ = mistake.items()
     with pytest.raises(ConfigError, match=rf'param_scheduler\.{name} is {value}; it must be'):
         WarmupDecay(**mistake)
+
+
+@pytest.mark.filterwarnings('ignore:Detected call of')
+def test_a_cycle_that_is_shorter_than_the_run_is_refused_before_training():
+    cfg = dict(type='OneCycleLR', eta_max=0.1, by_epoch=False)
+
+    def build(total_steps: int | None) -> Schedules:
+        wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))
+        return build_schedules({**cfg, 'total_steps': total_steps}, wrapper, epoch_length=5, max_epochs=2)
+
+    with pytest.raises(ConfigError, match='total_steps of OneCycleLR is 4, but the run has 10 iterations for it'):
+        build(4)
+    build(10).apply(9)
+    build(None).apply(9)

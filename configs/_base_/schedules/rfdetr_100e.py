@@ -1,6 +1,7 @@
 """RF-DETR's schedule: 100 epochs, AdamW at 1e-4, without a drop of the rate; 16 images a step, as 8 batches of 2.
 
-The backbone has 1.5e-4 * 0.7², and less in each part towards the image; the decoder has 0.7e-4.
+The backbone has 1.5e-4 * 0.7², and less in each part towards the image; the layers of the decoder have 0.7e-4. Biases
+and normalisation weights decay, too, but for those of the backbone.
 """
 
 _base_ = './detr_300e.py'
@@ -11,7 +12,8 @@ optim_wrapper = dict(
     accumulate=8,
     paramwise_cfg=dict(
         _delete_=True,
-        lr_mult={'backbone': 1.5 * 0.7**2, 'head.decoder': 0.7},
+        lr_mult={'backbone': 1.5 * 0.7**2, 'head.decoder': 0.7, 'head.decoder.bbox_mlp': 1.0},
+        decay_all=['neck', 'head'],
         layer_decay=0.8,
     ),
 )
