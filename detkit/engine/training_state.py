@@ -13,6 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from detkit.engine.checkpoint import check_plain, describe_model, misfits
 from detkit.engine.data_state import data_changes
 from detkit.engine.model_cost import count_parameters
+from detkit.engine.optim_state import parameter_names, place_state
 from detkit.engine.own_components import naming_own_components
 from detkit.engine.random_state import capture_random_state, restore_random_state
 from detkit.utils.errors import CheckpointError, ComponentError
@@ -68,7 +69,10 @@ def capture_training_state(runner: Runner, metrics: dict[str, float] | None = No
         'state_dict': runner.ema.state_dict() if runner.ema else weights,
         'model': weights,
         'ema': {'num_updates': runner.ema.num_updates} if runner.ema else None,
-        'optimizer': runner.optim_wrapper.state_dict(),
+        'optimizer': {
+            **runner.optim_wrapper.state_dict(),
+            'parameters': parameter_names(runner.optim_wrapper.optimizer, model),
+        },
         'loop': loop,
         'hooks': _hook_states(runner),
         'ranks': ranks,
@@ -118,7 +122,7 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
             f'{source} was trained for other classes; resume with the same data, or start a new run '
             'from it with load_from.'
         )
-    _load_weights(runner, checkpoint, source)
+    stateless = _load_weights(runner, checkpoint, source)
     notes = [  # older checkpoints say nothing of their data
         f'the {name} data are not those of the checkpoint: {difference}. The run goes on with these'
         for name, difference in data_changes(checkpoint.get('data', {}), runner.data_state).items()
@@ -127,6 +131,11 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
         notes.append(
             f'the seed is {runner.seed}, where it was {checkpoint["meta"]["seed"]}: the order of the images and their '
             'augmentation are those of another run from here on'
+        )
+    if stateless:
+        notes.append(
+            f'parameters that were frozen when {source} was written begin without a state of the optimiser: '
+            f'{len(stateless)}, such as {stateless[0]}'
         )
     runner.train_loop.load_state_dict(checkpoint['loop'])
     for name, hook in _stateful_hooks(runner):
@@ -137,7 +146,7 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
         of_rank = checkpoint['ranks'][get_rank()]
         restore_random_state(of_rank['random'])
         for name, param in model.named_parameters():
-            gradient = of_rank['gradients'].get(name)
+            gradient = of_rank['gradients'].get(name) if param.requires_grad else None
             # Fused optimisers rely on the gradient having the weight's memory layout.
             param.grad = None if gradient is None else torch.empty_like(param).copy_(gradient)
     else:
@@ -149,8 +158,12 @@ def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[st
     return notes
 
 
-def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
-    """Load the weights, the optimiser's state and the averages of a checkpoint."""
+def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[str]:
+    """Load the weights, the optimiser's state and the averages of a checkpoint.
+
+    Returns:
+        The names of parameters that its optimiser had not.
+    """
     _load_model(runner, checkpoint['model'], source)
     optimizer, saved = runner.optim_wrapper, checkpoint['optimizer']
     if saved['type'] != type(optimizer.optimizer).__name__:
@@ -158,13 +171,12 @@ def _load_weights(runner: Runner, checkpoint: dict[str, Any], source: str) -> No
             f'{source} was trained with {saved["type"]}, this run uses '
             f'{type(optimizer.optimizer).__name__}: start a new run from it with load_from.'
         )
-    try:
-        optimizer.load_state_dict(saved)
-    except ValueError as error:
-        raise CheckpointError(f'{source} does not fit the optimiser (were other parts frozen?): {error}') from error
+    placed, stateless = place_state(saved, optimizer.optimizer, unwrap(runner.model), source)
+    optimizer.load_state_dict(placed)
     if runner.ema:
         runner.ema.load_state_dict(checkpoint['state_dict'])
         runner.ema.num_updates = (checkpoint['ema'] or {'num_updates': optimizer.num_steps})['num_updates']
+    return stateless
 
 
 def _load_model(runner: Runner, weights: dict[str, Tensor], source: str) -> None:

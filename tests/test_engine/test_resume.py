@@ -215,6 +215,38 @@ def test_resume_refuses_what_differs(tmp_path):
         Runner(dummy_config(tmp_path / 'd', resume=path, train_dataloader=loader)).train()
 
 
+def test_the_optimisers_state_follows_the_parameters_into_other_groups(straight, tmp_path, capsys):
+    kill_after(tmp_path / 'run', 4)
+    split = dict(paramwise_cfg=dict(lr_mult={'cls_head': 1.0, 'backbone.0': 1.0}))  # other groups, the same rates
+    resumed = train(tmp_path / 'run', resume=True, optim_wrapper=split)
+    for name, tensor in straight['model'].items():
+        assert torch.equal(tensor, resumed['model'][name]), name
+    assert resumed['optimizer']['parameters'] != straight['optimizer']['parameters']
+
+    kill_after(tmp_path / 'part', 4, train_cfg=dict(max_epochs=4, val_interval=2, freeze=['backbone']))
+    assert len(train(tmp_path / 'part', resume=True)['optimizer']['parameters']) == 5
+    assert 'without a state of the optimiser: 3, such as backbone.0.weight' in capsys.readouterr().out
+
+
+def test_a_state_that_does_not_belong_to_its_parameter_is_refused(straight, tmp_path):
+    """Fused kernels would read and write beyond a state that is too small."""
+    kill_after(tmp_path / 'run', 4)
+    path = tmp_path / 'run' / 'last.pth'
+    saved = load_checkpoint(path)
+    saved['optimizer']['optimizer']['state'][0]['momentum_buffer'] = torch.zeros(2)
+    torch.save(saved, tmp_path / 'forged.pth')
+    with pytest.raises(CheckpointError, match=r"state 'momentum_buffer' of .* has the shape \(2,\), not"):
+        Runner(dummy_config(tmp_path / 'b', resume=str(tmp_path / 'forged.pth'))).train()
+
+    former = load_checkpoint(path)
+    del former['optimizer']['parameters']  # as former versions wrote it
+    torch.save(former, path)
+    split = dict(paramwise_cfg=dict(lr_mult={'backbone': 1.0}))
+    with pytest.raises(CheckpointError, match='other groups of the optimiser.*paramwise_cfg and train_cfg.freeze'):
+        Runner(dummy_config(tmp_path / 'run', resume=True, optim_wrapper=split)).train()
+    assert_same_end(straight, train(tmp_path / 'run', resume=True))
+
+
 def test_logs_read_as_if_never_stopped(straight, tmp_path):
     every = dict(train_cfg=dict(max_epochs=4, val_interval=2, log_interval=1))
     train(tmp_path / 'a', **every)
