@@ -1,5 +1,6 @@
 """The order of a pipeline's transforms, by the stage that each declares."""
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ def pipeline_mistakes(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str
         if stages and isinstance(pipeline, list | tuple):
             yield from _mistakes(pipeline, stages, (*dataset_path, 'pipeline'))
             yield from _repeated(pipeline, (*dataset_path, 'pipeline'))
+            yield from _cut_when_turned(pipeline, (*dataset_path, 'pipeline'))
             for index, step in enumerate(pipeline if dataset.get('test_mode') else ()):
                 for name in _mixing(step):
                     yield (
@@ -72,15 +74,43 @@ def _mixing(step: Any) -> Iterator[str]:
 
 def _inner(step: Any) -> list[Any]:
     """Return the transforms inside a step, such as those of ``RandomChoice``."""
+    return [inner for branch in _branches(step) for inner in (branch if isinstance(branch, list | tuple) else [branch])]
+
+
+def _branches(step: Any) -> list | tuple:
     branches = step.get('transforms') if isinstance(step, dict) else None
-    branches = branches if isinstance(branches, list | tuple) else ()
-    return [inner for branch in branches for inner in (branch if isinstance(branch, list | tuple) else [branch])]
+    return branches if isinstance(branches, list | tuple) else ()
 
 
 def _repeated(pipeline: list, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     for index, step in enumerate(pipeline):
         if getattr(_factory(step), 'size_arguments', ()) and step in pipeline[:index]:
             yield (*path, index), f'{_name(step)} is there twice with the same arguments; drop one'
+
+
+def _cut_when_turned(pipeline: list, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the steps that cut what a step before them has turned, sheared or tilted."""
+    turning: list[str] = []
+    for index, step in enumerate(pipeline):
+        branches = [branch if isinstance(branch, list | tuple) else [branch] for branch in _branches(step)] or [[step]]
+        before, turning = turning, list(turning)
+        for branch in branches:
+            turned = list(before)
+            for inner in branch:
+                if turned and getattr(_factory(inner), 'cuts', False):
+                    text = f'{_name(inner)} cuts the sample, which {turned[-1]} before it may have turned, sheared or'
+                    yield (*path, index), f'{text} tilted; put {_name(inner)} in front of {turned[-1]}'
+                if _turns(inner):
+                    turned.append(_name(inner))
+            turning += turned[len(before) :]
+
+
+def _turns(step: Any) -> bool:
+    factory = _factory(step)
+    names = getattr(factory, 'turning_arguments', ())
+    if not isinstance(step, dict):
+        return any(getattr(step, name) for name in names)
+    return any(step.get(name, inspect.signature(factory).parameters[name].default) for name in names)
 
 
 def _verb(stage: str) -> str:

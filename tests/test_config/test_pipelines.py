@@ -7,6 +7,7 @@ from detkit.registry import TRANSFORMS
 from detkit.utils.errors import ConfigError
 
 LOAD, FLIP, RENDER = (dict(type=name) for name in ('LoadImageFromFile', 'RandomFlip', 'Render'))
+TURN, CROP = dict(type='RandomAffine', degrees=5), dict(type='RandomCrop', min_size=64, max_size=96)
 COLOR, PACK, OWN = dict(type='ColorJitter'), dict(type='PackInputs'), dict(type='OwnStep')
 
 
@@ -41,6 +42,11 @@ class OwnStep:
             'RandomChoice changes where things are',
         ),
         ([LOAD, OWN, RENDER, FLIP, PACK], 3, 'RandomFlip changes where'),
+        (
+            [LOAD, TURN, dict(type='RandomChoice', transforms=[[CROP], []]), RENDER, PACK],
+            2,
+            'RandomCrop cuts the sample, .*; put RandomCrop in front of RandomAffine',
+        ),
     ],
 )
 @pytest.mark.parametrize('pipeline_key, key', [
@@ -61,6 +67,7 @@ def test_a_wrong_order(pipeline, index, sentence, pipeline_key, key):
         [OWN, FLIP, OWN, PACK],  # a user's transform may read and draw
         [LOAD, dict(type='RandomChoice', transforms=[[FLIP], []]), RENDER, PACK],
         [LOAD, RENDER, dict(type='RandomChoice', transforms=[[], [COLOR]]), PACK],
+        [LOAD, dict(type='RandomAffine'), dict(type='RandomChoice', transforms=[[TURN], [CROP]]), RENDER, PACK],
     ],
 )
 def test_a_right_order(pipeline):

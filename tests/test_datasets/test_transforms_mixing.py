@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scene_helpers import annotations_of, paint, run, sample_of, shapes_scene
 
-from detkit.datasets.transforms import CopyPaste, MixUp, Mosaic, RandomAffine, RandomChoice, Render, ScaledMixUp
+from detkit.datasets.transforms import (
+    CenterCrop,
+    CopyPaste,
+    GridMosaic,
+    MixUp,
+    Mosaic,
+    RandomAffine,
+    RandomChoice,
+    Render,
+    ScaledMixUp,
+)
 from detkit.structures import Annotations, Scene
 
 
@@ -48,6 +58,23 @@ def test_mosaic_behind_an_affine_keeps_objects_in_their_tiles(position, degrees)
     assert differs.sum() <= (900 if degrees else 4 * 128)
     inner = ~differs[1:-1, 1:-1]
     assert inner.mean() > 0.94
+
+
+@pytest.mark.parametrize('mosaic', [Mosaic(32), GridMosaic(32)])
+def test_what_lies_beside_a_sample_does_not_cover_the_others_of_a_mosaic(mosaic):
+    """Each image is cropped to its middle, an object; the rest of a later image would be drawn over it."""
+    scenes = [
+        run(CenterCrop(32), sample_of(Scene.of_image(np.full((96, 96, 3), value, np.uint8), whole(label)))).scene
+        for label, value in enumerate((40, 80, 120, 160))
+    ]
+    rendered = Render()(run(mosaic, sample_of(scenes[0]), scenes[1:]))
+    assert rendered.annotations.labels.tolist() == [0, 1, 2, 3]
+    for label, (x0, y0, x1, y1) in enumerate(rendered.annotations.bboxes.round().astype(int)):
+        assert (rendered.img[y0:y1, x0:x1] == 40 * (label + 1)).all()
+
+
+def whole(label: int) -> Annotations:
+    return annotations_of([[[32, 32], [64, 32], [64, 64], [32, 64]]], [label])
 
 
 def test_no_mosaic_is_a_letterbox():

@@ -5,6 +5,8 @@ matrices of ``sample.scene``; ``Render`` turns the scene into ``sample.img`` and
 
 A transform may declare its ``stage``, by which the check of a config judges the order: 'load', 'geometry' (changes the
 scene), 'render', 'pixels' (changes the image that was drawn) or 'pack'.
+One that cuts the scene says ``cuts = True``, one that may turn, shear or tilt it names the arguments that do so in
+``turning_arguments``: a turned scene cannot be cut.
 """
 
 from typing import TYPE_CHECKING

@@ -175,6 +175,7 @@ class RandomCrop:
     """
 
     stage = 'geometry'
+    cuts = True
 
     def __init__(self, min_size: int, max_size: int) -> None:
         if not 0 < min_size <= max_size:

@@ -136,6 +136,7 @@ class RandomAffine:
     """
 
     stage = 'geometry'
+    turning_arguments = ('degrees', 'shear', 'perspective')
 
     def __init__(
         self,

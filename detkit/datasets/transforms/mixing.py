@@ -54,6 +54,7 @@ class Mosaic(MixTransform):
     """
 
     num_mix_images = 3
+    cuts = True
 
     def __init__(self, size: int | Sequence[int] = 640, prob: float = 1.0) -> None:
         self.size = size_pair(size)
@@ -74,7 +75,8 @@ class Mosaic(MixTransform):
 
     def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple[int, int]) -> Sample:
         (x, y), (height, width) = drawn, self.size
-        scenes = [sample.scene, *(other.scene for other in others)]
+        # What lies beside a sample's own canvas would be drawn over the other samples.
+        scenes = [each.scene.cropped((0, 0, *each.scene.size[::-1])) for each in (sample, *others)]
         placed = []
         for corner, scene in enumerate(scenes):
             inner = fit_inside(scene.size, self.size)
@@ -100,6 +102,7 @@ class GridMosaic(MixTransform):
     """
 
     num_mix_images = 3
+    cuts = True
 
     def __init__(self, size: int = 320, prob: float = 1.0) -> None:
         self.size = size
@@ -110,7 +113,8 @@ class GridMosaic(MixTransform):
         return None if sample.rng.random() >= self.prob or sample.skips(self) else ()
 
     def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple) -> Sample:
-        scenes = [sample.scene, *(other.scene for other in others)]
+        # What lies beside a sample's own canvas would be drawn over the other samples.
+        scenes = [each.scene.cropped((0, 0, *each.scene.size[::-1])) for each in (sample, *others)]
         # The short side first exactly, the long side rounded down, as torchvision resizes.
         sizes = [tuple(side * self.size // min(scene.size) for side in scene.size) for scene in scenes]
         height, width = (max(sides) for sides in zip(*sizes, strict=True))

@@ -39,6 +39,7 @@ class RandAugment:
     """
 
     stage = 'geometry'
+    turning_arguments = ('magnitude',)
 
     def __init__(self, num_ops: int = 2, magnitude: float = 9, prob: float = 1.0) -> None:
         if not 0 <= magnitude <= _LARGEST:

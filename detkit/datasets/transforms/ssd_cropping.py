@@ -61,6 +61,7 @@ class RandomIoUCrop:
     """
 
     stage = 'geometry'
+    cuts = True
 
     def __init__(
         self,
