@@ -110,7 +110,8 @@ def _turns(step: Any) -> bool:
     names = getattr(factory, 'turning_arguments', ())
     if not isinstance(step, dict):
         return any(getattr(step, name) for name in names)
-    return any(step.get(name, inspect.signature(factory).parameters[name].default) for name in names)
+    known = inspect.signature(factory).parameters if names else {}  # of a class of one's own, perhaps not these
+    return any(step.get(name, known[name].default if name in known else False) for name in names)
 
 
 def _verb(stage: str) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from detkit.config import load_config
+from detkit.datasets.transforms import RandomAffine
 from detkit.registry import TRANSFORMS
 from detkit.utils.errors import ConfigError
 
@@ -17,6 +18,14 @@ class OwnStep:
 
     def __call__(self, results: dict) -> dict:
         return results
+
+
+@TRANSFORMS.register_module()
+class OwnAffine(RandomAffine):
+    """A user's own form of a transform, which names none of its arguments."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
 
 
 @pytest.mark.default_cases(6)
@@ -68,6 +77,7 @@ def test_a_wrong_order(pipeline, index, sentence, pipeline_key, key):
         [LOAD, dict(type='RandomChoice', transforms=[[FLIP], []]), RENDER, PACK],
         [LOAD, RENDER, dict(type='RandomChoice', transforms=[[], [COLOR]]), PACK],
         [LOAD, dict(type='RandomAffine'), dict(type='RandomChoice', transforms=[[TURN], [CROP]]), RENDER, PACK],
+        [LOAD, dict(type='OwnAffine'), CROP, RENDER, PACK],
     ],
 )
 def test_a_right_order(pipeline):
