@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from detkit.analysis.charts import label_text, save_figure
 from detkit.analysis.errors.evaluated_model import EvaluatedModel
-from detkit.analysis.errors.matching import KIND_NAMES, overlaps_of
+from detkit.analysis.errors.matching import KIND_NAMES, overlaps_of, uncounted
 from detkit.structures.data_sample import DetDataSample, predicted_class
 from detkit.utils.tables import text_table, write_csv
 
@@ -33,7 +33,8 @@ def confusion_matrix(
     """Count objects by true and predicted class.
 
     Predictions and objects are paired whatever their classes, those that overlap most first, each once. An unpaired
-    prediction counts as background, unless it lies on an ignored object; so does an unpaired object.
+    prediction counts as background, unless it lies on an object that does not count (``uncounted``); so does an
+    unpaired object.
 
     Args:
         results: evaluated samples, one of each image.
@@ -50,12 +51,13 @@ def confusion_matrix(
     for result in results:
         gt, pred = result.gt_instances, result.pred_instances
         overlaps = overlaps_of(result, kind, sigmas)
-        sure, real = np.flatnonzero(pred.scores >= score_thr), np.flatnonzero(~gt.ignored)
+        left_out = uncounted(gt, kind)
+        sure, real = np.flatnonzero(pred.scores >= score_thr), np.flatnonzero(~left_out)
         pairs = pair_up(overlaps[np.ix_(sure, real)], iou_thr)
         true, predicted = gt.labels[real], pred.labels[sure]
         np.add.at(counts, (true[pairs[:, 1]], predicted[pairs[:, 0]]), 1)
         np.add.at(counts, (np.delete(true, pairs[:, 1]), class_count), 1)
-        ignored = (overlaps[sure][:, gt.ignored] >= iou_thr).any(1)
+        ignored = (overlaps[sure][:, left_out] >= iou_thr).any(1)
         ignored[pairs[:, 0]] = True
         np.add.at(counts, (class_count, predicted[~ignored]), 1)
     return counts

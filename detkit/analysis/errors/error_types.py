@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detkit.analysis.errors.matching import match, overlaps_of
+from detkit.analysis.errors.matching import match, overlaps_of, uncounted
 from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_precision
 
 FOREGROUND, BACKGROUND = 0.5, 0.1
@@ -40,7 +40,7 @@ class ErrorTypes:
         found: ``(D,)`` int8, ``TRUE``, ``FALSE`` or ``IGNORED``.
         types: ``(D,)`` int64, index into ``FALSE_POSITIVE_TYPES``, -1 for predictions that are not false.
         objects: ``(D,)`` int64, the object that a prediction has or should have had, -1 for none.
-        gt_images, gt_indices, gt_labels: ``(N,)``, of the objects that are not ignored.
+        gt_images, gt_indices, gt_labels: ``(N,)``, of the objects that count (see ``uncounted``).
         missed: ``(N,)`` bool, objects that are neither found nor the object of a classification or localisation error.
     """
 
@@ -83,9 +83,10 @@ def classify_errors(
     """
     per_class = match(results, classes, kind, [FOREGROUND], sigmas, by_area=False).per_class
     gts = [result.gt_instances for result in results]
-    # All objects are numbered through all images, those that are ignored left out.
+    # All objects are numbered through all images, those that do not count left out.
+    counted = [~uncounted(gt, kind) for gt in gts]
     starts = np.cumsum([0, *(len(gt.labels) for gt in gts)])
-    real = ~np.concatenate([gt.ignored for gt in gts])
+    real = np.concatenate(counted)
     numbers = np.where(real, np.cumsum(real) - 1, -1)
     labels = np.repeat(np.arange(len(classes)), [len(matches.images) for matches in per_class])
     images = np.concatenate([matches.images for matches in per_class])
@@ -102,7 +103,7 @@ def classify_errors(
     for image, rows in enumerate(np.split(false, np.searchsorted(images[false], np.arange(1, len(gts))))):
         if not len(rows):
             continue
-        own = np.flatnonzero(~gts[image].ignored)
+        own = np.flatnonzero(counted[image])
         overlaps = overlaps_of(results[image], kind, sigmas)[indices[rows]][:, own]
         types[rows], wanted = _types_of(overlaps, labels[rows, None] == gts[image].labels[own])
         objects[rows] = np.where(wanted >= 0, numbers[starts[image] + own[wanted]] if len(own) else -1, -1)

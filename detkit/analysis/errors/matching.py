@@ -290,13 +290,22 @@ def _precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
     return result
 
 
+def uncounted(gt: InstanceData, kind: str) -> np.ndarray:
+    """Return which objects count neither as missed nor as a mistake to find, ``(N,)`` bool.
+
+    They are crowds and difficult objects and, where keypoints are compared, objects without a visible one.
+    """
+    if kind != 'keypoints' or not len(gt.labels):
+        return gt.ignored
+    return gt.ignored | ~(gt.keypoints[..., 2] > 0).any(1)
+
+
 def overlaps_of(sample: DetDataSample, kind: str, sigmas: Sequence[float] | None = None) -> np.ndarray:
     """Compute overlaps in [0, 1], ``(D, N)`` float64; with an ignored object, the share of the prediction inside it.
 
     Args:
         sample: evaluated, of one image.
-        kind: 'bbox', 'segm', 'keypoints' (object keypoint similarity, 0 for objects without a visible point) or
-            'rbbox'.
+        kind: 'bbox', 'segm', 'keypoints' (object keypoint similarity) or 'rbbox'.
         sigmas: OKS sigmas of the keypoints, see ``match``.
     """
     gt, pred = sample.gt_instances, sample.pred_instances
@@ -318,11 +327,19 @@ def overlaps_of(sample: DetDataSample, kind: str, sigmas: Sequence[float] | None
 
 
 def _keypoint_similarity(gt: InstanceData, pred: InstanceData, sigmas: Sequence[float] | None) -> np.ndarray:
-    """Compute COCO's object keypoint similarity: the mean over visible points of exp(-d² / (2 area (2 sigma)²))."""
+    """Compute COCO's object keypoint similarity: the mean over visible points of exp(-d² / (2 area (2 sigma)²)).
+
+    Of an object without a visible point d is each point's distance from the box, enlarged by its size on each side.
+    """
     count = gt.keypoints.shape[1]
     variances = (2 * np.asarray(default_sigmas(count) if sigmas is None else sigmas)) ** 2
-    offsets = pred.keypoints[:, None, :, :2] - gt.keypoints[None, :, :, :2]  # (D, N, K, 2)
+    visible = gt.keypoints[:, :, 2] > 0
+    labelled = visible.any(1)[None, :, None, None]
+    low, high = gt.bboxes[None, :, None, :2], gt.bboxes[None, :, None, 2:]
+    found = pred.keypoints[:, None, :, :2]
+    outside = np.maximum(2 * low - high - found, 0) + np.maximum(found - (2 * high - low), 0)
+    offsets = np.where(labelled, found - gt.keypoints[None, :, :, :2], outside)  # (D, N, K, 2)
     areas = gt.areas[None, :, None] + np.spacing(1)
     similarity = np.exp(-(offsets**2).sum(-1) / (2 * areas * variances))
-    visible = gt.keypoints[:, :, 2] > 0
+    visible |= ~visible.any(1, keepdims=True)
     return (similarity * visible).sum(-1) / np.maximum(visible.sum(-1), 1)

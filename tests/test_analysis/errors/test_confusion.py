@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from test_analysis.models import answers, model
-from test_analysis.results import CLASSES, cells, one_image, random_results, rotated, rows_of, seen
+from test_analysis.results import CLASSES, cells, one_image, random_results, rotated, rows_of, seen, with_keypoints
 
 from detkit.analysis.errors.confusion import (
     confusion_matrix,
@@ -36,6 +36,13 @@ def test_confusion_by_hand():
     expected[2, 3] = 1  # the prediction at the third is too unsure
     # The last one lies on an ignored object.
     np.testing.assert_array_equal(confusion_matrix([result], 3), expected)
+
+
+def test_an_object_without_visible_keypoints_is_neither_missed_nor_a_mistake_to_find():
+    bboxes = [[0, 0, 50, 50], [200, 200, 250, 250], [0, 200, 50, 250]]
+    (result,) = with_keypoints([one_image(bboxes, [0, 0, 1], bboxes[:2], [0, 0], [0.9, 0.8])])
+    result.gt_instances.keypoints[1:, :, 2] = 0
+    np.testing.assert_array_equal(confusion_matrix([result], 2, 'keypoints'), np.diag([1, 0, 0]))
 
 
 def test_the_largest_overlaps_are_paired_first():

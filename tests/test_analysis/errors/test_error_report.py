@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from test_analysis.models import answers, model, with_pictures
-from test_analysis.results import CLASSES, cells, evaluated, random_results, rotated, seen
+from test_analysis.results import CLASSES, cells, evaluated, random_results, rotated, seen, with_keypoints
 
 from detkit.analysis.errors.confusion import (
     write_confusion_matrix,
@@ -26,19 +26,6 @@ def with_masks(results):
             for i, (x0, y0, x1, y1) in enumerate(bboxes.astype(int)):
                 bitmaps[y0:y1, x0:x1, i] = 1
             instances.masks = coco_mask.encode(bitmaps) if len(bboxes) else []
-    return results
-
-
-def with_keypoints(results):
-    """A person's keypoints along a diagonal of each box, those that are predicted a pixel off."""
-    at = np.linspace(0.1, 0.9, 17)[:, None]
-    for result in results:
-        for instances in (result.gt_instances, result.pred_instances):
-            bboxes = instances.bboxes[:, None]
-            points = bboxes[..., :2] + at * (bboxes[..., 2:] - bboxes[..., :2])
-            instances.keypoints = np.concatenate([points, np.full((*points.shape[:2], 1), 2.0)], 2)
-        pred = result.pred_instances
-        pred.keypoints, pred.keypoint_scores = pred.keypoints[..., :2], np.full(pred.keypoints.shape[:2], 0.9)
     return results
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, class_precisions, evaluated, random_results, rotated
+from test_analysis.results import CLASSES, class_precisions, evaluated, random_results, rotated, with_keypoints
 
 from detkit.analysis.errors.bootstrap import mean_precision
 from detkit.analysis.errors.error_types import ERROR_TYPES, FALSE_POSITIVE_TYPES, classify_errors, delta_ap
@@ -91,10 +91,10 @@ def test_false_positives_and_negatives_together_are_all_that_is_lacking():
     assert delta.false_negatives == pytest.approx((0.5 + 1) / 2 - delta.ap50)
 
 
-@pytest.mark.parametrize('kind', ['bbox', 'rbbox'])
+@pytest.mark.parametrize('kind', ['bbox', 'rbbox', 'keypoints'])
 def test_random_results_are_judged_whole(kind):
-    results = random_results(num_images=20, seed=4)
-    results = rotated(results) if kind == 'rbbox' else results
+    results = random_results(num_images=20, seed=4, noise=12.0 if kind == 'keypoints' else 3.0)
+    results = {'bbox': list, 'rbbox': rotated, 'keypoints': lambda own: with_keypoints(own, 0.4)}[kind](results)
     errors = classify_errors(results, CLASSES, kind)
     assert len(errors.images) == sum(len(result.pred_instances) for result in results)
     assert ((errors.types >= 0) == (errors.found == 0)).all()
@@ -115,6 +115,7 @@ def test_overlaps_of_keypoints_are_pycocotools():
 
     found = result(OBJECTS[:2] + 3, [0, 0], [0.9, 0.8])
     truth = np.concatenate([rng.uniform(0, 300, (4, 17, 2)), rng.integers(0, 3, (4, 17, 1))], 2)
+    truth[2:, :, 2] = 0  # unlabelled: compared with the place of the box
     found.gt_instances.keypoints, found.gt_instances.labels = truth, np.zeros(4, int)
     found.pred_instances.keypoints = truth[:2, :, :2] + rng.normal(0, 9, (2, 17, 2))
     found.pred_instances.keypoint_scores = np.ones((2, 17))
