@@ -48,5 +48,12 @@ def best_classes(scores: Tensor | np.ndarray, count: int) -> tuple[np.ndarray, n
 
 
 def predicted_class(sample: DetDataSample) -> int:
-    """Return the most probable class of a classified image."""
-    return int(best_classes(sample.pred_scores, 1)[0][0])
+    """Return the most probable class of a classified image; -1 where all scores are 0, as of one without any."""
+    labels, scores = best_classes(sample.pred_scores, 1)
+    return int(labels[0]) if scores[0] > 0 else -1
+
+
+def is_among_best(sample: DetDataSample, k: int) -> bool:
+    """Return whether the true class of a classified image is among the k most probable; no class is without scores."""
+    labels, scores = best_classes(sample.pred_scores, k)
+    return bool(scores[0] > 0) and sample.gt_label in labels

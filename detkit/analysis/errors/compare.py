@@ -15,7 +15,7 @@ from detkit.analysis.errors.evaluated_model import EvaluatedModel, ModelEvaluati
 from detkit.analysis.errors.matching import Matches, match
 from detkit.engine.evaluate import EvaluationSettings
 from detkit.evaluation.average_precision import FALSE, TRUE
-from detkit.structures.data_sample import DetDataSample, best_classes, predicted_class
+from detkit.structures.data_sample import DetDataSample, is_among_best
 from detkit.utils.errors import ConfigError, shorten
 
 # The bootstrap's intervals are too narrow for fewer: they would find differences where there are none.
@@ -133,9 +133,8 @@ def compare(
             found = _accuracies(models, results, counts, confidence)
         else:
             first = models[0]
-            max_dets = first.max_dets if kind in ('bbox', 'segm') else None
             matches = [
-                match(own, first.classes, kind, sigmas=first.metainfo.get('sigmas'), max_dets=max_dets)
+                match(own, first.classes, kind, sigmas=first.metainfo.get('sigmas'), max_dets=first.max_dets(kind))
                 for own in results
             ]
             found = _precisions(matches, counts, confidence)
@@ -300,11 +299,8 @@ def _accuracies(
 ) -> tuple[list[ComparedMetric], list[ComparedMetric], list[ComparedMetric]]:
     truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
 
-    ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
-    hits = {
-        k: np.array([[answer.gt_label in best_classes(answer.pred_scores, k)[0] for answer in own] for own in results])
-        for k in {1, *ks}
-    }
+    ks = sorted({1, *(k for k in models[0].metric.topk if k < len(classes))})  # of k classes, top-k is 1
+    hits = {k: np.array([[is_among_best(answer, k) for answer in own] for own in results]) for k in ks}
 
     def metric(k: int, group: str = '', label: int | None = None) -> ComparedMetric:
         chosen = np.ones(len(truth), bool) if label is None else truth == label
@@ -339,7 +335,7 @@ def image_scores(found: Comparison, score_thr: float = 0.25) -> np.ndarray:
         score_thr: predictions below it do not count.
     """
     if found.matches is None:
-        right = [[predicted_class(sample) == sample.gt_label for sample in own] for own in found.results]
+        right = [[is_among_best(sample, 1) for sample in own] for own in found.results]
         return np.array(right, np.float64)
     return np.stack([_f1_of_images(matches, score_thr) for matches in found.matches])
 

@@ -149,12 +149,15 @@ def write_confusion_matrix(
     Returns:
         A table of the most frequent confusions.
     """
-    basis = ''
+    basis, note = '', ''
     if model.classifies:
-        pairs = [(sample.gt_label, predicted_class(sample)) for sample in model.results]
         names = np.array(model.classes)
-        counts = np.zeros((len(names), len(names)), np.int64)
-        np.add.at(counts, tuple(zip(*pairs, strict=True)), 1)
+        true, predicted = np.array([(sample.gt_label, predicted_class(sample)) for sample in model.results]).T
+        counts, answered = np.zeros((len(names), len(names)), np.int64), predicted >= 0
+        np.add.at(counts, (true[answered], predicted[answered]), 1)
+        occurring = np.unique(np.concatenate([true, predicted[answered]]))
+        if not answered.all():
+            note = f'\n{(~answered).sum()} images are in no column: their scores are infinite or not a number'
     else:
         kind = model.chosen_kind(kind, 'boxes')
         names = np.array([*model.classes, BACKGROUND])
@@ -165,8 +168,8 @@ def write_confusion_matrix(
             f'scores from {score_thr:g}, overlaps ({KIND_NAMES[kind]}) from {iou_thr:g}\n'
             'background column: objects not found\nbackground row: predictions on no object'
         )
-    kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    counts, names = counts[np.ix_(kept, kept)], names[kept]
+        occurring = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    counts, names = counts[np.ix_(occurring, occurring)], names[occurring]
     write_confusion(counts, names.tolist(), folder, basis)
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind='stable')[:_TABLE_ROWS]
@@ -176,5 +179,5 @@ def write_confusion_matrix(
         if wrong[i, j]
     ]
     if not rows:
-        return 'nothing is confused'
-    return text_table(['true', 'taken for', 'times', 'of the true'], rows, left=(0, 1))
+        return f'nothing is confused{note}'
+    return text_table(['true', 'taken for', 'times', 'of the true'], rows, left=(0, 1)) + note

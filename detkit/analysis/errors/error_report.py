@@ -58,7 +58,7 @@ def write_errors(
         DataError: there is no object to find.
     """
     kind = model.chosen_kind(kind, 'kinds of errors')
-    errors = classify_errors(model.results, model.classes, kind, model.metainfo.get('sigmas'))
+    errors = classify_errors(model.results, model.classes, kind, model.metainfo.get('sigmas'), model.max_dets(kind))
     delta = delta_ap(errors, len(model.classes), score_thr)
     if delta.ap50 < 0:
         raise DataError(f'{model.label}: the data hold no object, so that there are no types of errors')

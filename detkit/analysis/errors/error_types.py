@@ -74,14 +74,18 @@ class ErrorTypes:
 
 
 def classify_errors(
-    results: Sequence, classes: Sequence[str], kind: str = 'bbox', sigmas: Sequence[float] | None = None
+    results: Sequence,
+    classes: Sequence[str],
+    kind: str = 'bbox',
+    sigmas: Sequence[float] | None = None,
+    max_dets: int | None = None,
 ) -> ErrorTypes:
     """Classify each false prediction by its type of error.
 
     Args:
-        results, classes, kind, sigmas: those of ``match``.
+        results, classes, kind, sigmas, max_dets: those of ``match``.
     """
-    per_class = match(results, classes, kind, [FOREGROUND], sigmas, by_area=False).per_class
+    per_class = match(results, classes, kind, [FOREGROUND], sigmas, False, max_dets).per_class
     gts = [result.gt_instances for result in results]
     # All objects are numbered through all images, those that do not count left out.
     counted = [~uncounted(gt, kind) for gt in gts]

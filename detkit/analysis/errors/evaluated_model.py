@@ -47,10 +47,13 @@ class EvaluatedModel:
         """Whether the model is a classifier."""
         return self.metric.needs == ('label',)
 
-    @property
-    def max_dets(self) -> int | None:
-        """Number of boxes or masks of an image and class that the metric counts; None for COCO's default."""
-        return self.metric.max_dets[-1] if self.metric.max_dets else None
+    def max_dets(self, kind: str) -> int | None:
+        """Return how many predictions of an image and class the metric counts, None for the default of ``match``.
+
+        Args:
+            kind: the kind of overlap.
+        """
+        return self.metric.max_dets[-1] if self.metric.max_dets and kind in ('bbox', 'segm') else None
 
     def chosen_kind(self, kind: str | None, what: str) -> str:
         """Return the given kind of overlap, or else the config's last, which is the most specific (masks, not boxes).

@@ -175,7 +175,8 @@ def write_curve_charts(
     Returns:
         The curves; none, and no charts, where there are no objects.
     """
-    matches = match(model.results, model.classes, kind, [iou_thr], model.metainfo.get('sigmas'), by_area=False)
+    sigmas, max_dets = model.metainfo.get('sigmas'), model.max_dets(kind)
+    matches = match(model.results, model.classes, kind, [iou_thr], sigmas, by_area=False, max_dets=max_dets)
     curves = class_curves(matches)
     if curves:
         name, overlap = KIND_NAMES[kind], f'an overlap of {iou_thr:g}'

@@ -11,7 +11,7 @@ from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import check_tasks, compare, image_scores, in_order, unique_labels, verdict
 from detkit.analysis.errors.compare_report import console_tables, pareto_front
 from detkit.evaluation import CocoMetric
-from detkit.structures.data_sample import best_classes
+from detkit.structures.data_sample import is_among_best
 from detkit.utils.errors import ConfigError
 
 
@@ -94,13 +94,28 @@ def test_classifiers():
 
 def test_classifiers_of_many_classes(monkeypatch):
     asked = []
-    monkeypatch.setattr(compare_module, 'best_classes', lambda *args: (asked.append(args), best_classes(*args))[1])
+    monkeypatch.setattr(compare_module, 'is_among_best', lambda *args: (asked.append(args), is_among_best(*args))[1])
     found = compare(
         [model('one', answers(np.arange(40) % 2 == 0, 8), ('label',), classes=tuple('abcdefgh'), topk=[1, 5])],
         replicates=20,
     )
     assert [(metric.name, metric.values[0].value) for metric in found.overall] == [('top1', 0.5), ('top5', 0.5)]
     assert len(asked) == 2 * 40  # of each image for top1 and top5, whatever the number of classes
+
+
+def test_a_single_class():
+    own = model('one', answers([True] * 4, 1), ('label',), classes=('a',), topk=[1, 5])
+    assert [(metric.name, metric.values[0].value) for metric in compare([own], replicates=2).overall] == [('top1', 1)]
+
+
+def test_an_image_without_scores_is_a_mistake_of_its_class():
+    own = answers([True] * 60)
+    own[0].pred_scores, own[3].pred_scores = np.zeros(3), np.zeros(3)  # two of the 20 of class 0
+    found = compare([model('one', own, ('label',), topk=[1])], replicates=5)
+    assert [metric.values[0].value for metric in (*found.overall, *found.per_class)] == pytest.approx(
+        [58 / 60, 0.9, 1, 1]
+    )
+    assert image_scores(found)[0, :4].tolist() == [0, 1, 1, 0]
 
 
 def test_f1_of_images():
@@ -120,8 +135,9 @@ def test_f1_of_images():
 
 def test_the_metrics_own_number_of_predictions_counts():
     results = random_results(10)
-    assert model('a', results, max_dets=[1, 10]).max_dets == 10
-    assert model('b', results).max_dets is None
+    assert model('a', results, max_dets=[1, 10]).max_dets('bbox') == 10
+    assert model('a', results, max_dets=[1, 10]).max_dets('keypoints') is None
+    assert model('b', results).max_dets('bbox') is None
     few, all_of_them = (
         compare([model('a', results, max_dets=dets)], replicates=2).headline.values[0].value for dets in ([1], [1, 100])
     )

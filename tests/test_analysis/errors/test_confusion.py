@@ -94,6 +94,14 @@ def test_confusion_as_numbers_and_picture(tmp_path: Path):
     assert not large.axes[0].texts and max(large.get_size_inches()) * large.dpi < 2500
 
 
+def test_an_image_without_scores_is_in_no_column(tmp_path):
+    own = answers([True, True])
+    own[0].pred_scores = np.zeros(3)
+    text = write_confusion_matrix(model('a', own, ('label',)), tmp_path)
+    assert rows_of(tmp_path / 'confusion_matrix.csv')[1:] == [['cat', '0', '0'], ['dog', '0', '1']]
+    assert text == 'nothing is confused\n1 images are in no column: their scores are infinite or not a number'
+
+
 def test_confusion_files_are_the_matrix(tmp_path):
     results = random_results(20)
     text = write_confusion_matrix(model('a', results), tmp_path)

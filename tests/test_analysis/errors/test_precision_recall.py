@@ -1,10 +1,13 @@
 """Precision and recall: numbers, charts and files."""
 
+import json
+
 import numpy as np
 import pytest
 from test_analysis.models import model
 from test_analysis.results import CLASSES, cells, class_precisions, one_image, random_results, rows_of, seen
 
+from detkit.analysis.errors.error_report import write_errors
 from detkit.analysis.errors.matching import match
 from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves, write_curves
 from detkit.evaluation.average_precision import COCO_RECALLS
@@ -36,6 +39,21 @@ def test_average_precision_is_cocos():
     curves = class_curves(matches)
     assert [curve.average_precision for curve in curves] == pytest.approx(expected)
     assert mean_curves(curves).average_precision == pytest.approx(expected.mean())
+
+
+def test_as_many_predictions_count_as_the_metric_counts(tmp_path):
+    results, found = random_results(20), {}
+    for most in ([2], [1, 100]):
+        own = model('a', results, max_dets=most)
+        _, every, *_ = cells(write_curves(own, tmp_path))
+        of_errors = json.loads(
+            (write_errors(own, tmp_path / 'errors', examples=0), tmp_path / 'errors' / 'errors.json')[1].read_text()
+        )
+        of_classes = class_precisions(match(results, CLASSES, max_dets=most[-1]))[0, :, 0, 0]
+        assert float(every[2]) == pytest.approx(of_classes.mean(), abs=1e-3)
+        assert of_errors['AP50'] == pytest.approx(of_classes.mean())
+        found[most[-1]] = of_errors['AP50']
+    assert found[2] < found[100]
 
 
 def test_no_prediction_and_no_object():
