@@ -25,6 +25,10 @@ from detkit.utils.files import write_text
 from detkit.utils.tables import text_table, write_csv
 
 _WARMUP = 2
+# Operators that torch does not count, and those of the same arguments that it does.
+_COUNTED_AS = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: torch.ops.aten._scaled_dot_product_flash_attention,
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,13 @@ def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int 
         )
         for name, module in model.named_modules()
     }
-    meter = _Meter()
-    with torch.no_grad(), _module_hooks(model, meter.enter, meter.leave), meter:
-        model(inputs, mode='tensor')
+    meter, fast_path = _Meter(), torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole nn.MultiheadAttention, of no known count
+    try:
+        with torch.no_grad(), _module_hooks(model, meter.enter, meter.leave), meter:
+            model(inputs, mode='tensor')
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
     taken = _times(fuse_conv_bn(model), inputs, rounds, device)
     return [
         ModuleCost(name, *facts, meter.macs[name], meter.output_bytes[name], taken.get(name, 0.0))
@@ -136,7 +144,8 @@ class _Meter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        counter = flop_registry.get(func._overloadpacket)
+        operator = func._overloadpacket
+        counter = flop_registry.get(_COUNTED_AS.get(operator, operator))
         macs = counter(*args, **kwargs, out_val=out) // 2 if counter is not None else 0
         # Views and results written over an input take no memory of their own.
         own = zip(func._schema.returns, out if isinstance(out, tuple) else (out,), strict=False)

@@ -69,6 +69,28 @@ def test_multiply_adds_are_those_of_torch_counter(task):
     assert len(compared) > 20 and all(found[name] == flops for name, flops in compared.items())
 
 
+class Attending(nn.Module):
+    """Attention by PyTorch's operator, and by its module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data_preprocessor = DetDataPreprocessor()
+        self.module = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, inputs: torch.Tensor, mode: str) -> torch.Tensor:
+        x = inputs[:, 0]  # (1, Q, 8)
+        heads = x.unflatten(-1, (2, 4)).transpose(1, 2)
+        x = nn.functional.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2)
+        return self.module(x, x, x, need_weights=False)[0]
+
+
+def test_attention_is_counted():
+    costs = {cost.name: cost for cost in module_costs(Attending().eval(), (32, 8), rounds=1)}
+    attention = 2 * 32 * 32 * 8  # of queries with keys, and of the weights with values
+    assert costs['module'].macs == attention + 4 * 32 * 8 * 8
+    assert costs[''].macs == costs['module'].macs + attention
+
+
 @pytest.mark.parametrize(('name', 'gflops'), [('det_n', 8.74), ('seg_n', 12.00)])
 def test_totals_are_the_known_ones(name, gflops):
     """Of the convolutions alone; published figures (8.9 for det_n) count normalisation too."""
