@@ -36,6 +36,7 @@ class SplitTable:
         labels: ``(N,)`` int64.
         bboxes: ``(N, 4)`` float64 xyxy in pixels.
         ignored: ``(N,)`` bool, crowd or difficult.
+        areas: ``(N,)`` float64, those that the metrics of sizes go by: as stated, or of the outline or the box.
         rbboxes: ``(N, 5)`` rotated boxes or None.
         keypoints: ``(N, K, 3)`` or None.
         outlines: ``(N, 4)`` xyxy around each object's outline, zeros for one without, or None where none has any.
@@ -53,6 +54,7 @@ class SplitTable:
     labels: np.ndarray
     bboxes: np.ndarray
     ignored: np.ndarray
+    areas: np.ndarray
     rbboxes: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     outlines: np.ndarray | None = None
@@ -172,6 +174,7 @@ def make_table(name: str, dataset: Any) -> SplitTable:
         labels=joined([own.labels for own in annotations], (), np.int64),
         bboxes=joined([own.bboxes for own in annotations], (4,), np.float64),
         ignored=joined([own.ignored for own in annotations], (), bool),
+        areas=joined([own.areas for own in annotations], (), np.float64),
         rbboxes=_optional(counts, [own.rbboxes for own in annotations]),
         keypoints=_optional(counts, [own.keypoints for own in annotations]),
         outlines=_optional(

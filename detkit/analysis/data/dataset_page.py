@@ -43,7 +43,7 @@ def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) ->
     page.heading('Statistics')
     page.table(['', *splits], [[row[0], *(Cell(value, value) for value in row[1:])] for row in split_rows(stats)])
     if not stats.classifies:
-        page.text('Small, medium and large as COCO has it: below 32² pixels, up to 96², above.', note=True)
+        page.text('Small, medium and large as COCO has it: areas below 32² pixels, up to 96², above.', note=True)
     _charts(page, stats)
     _page_issues(page, stats, max_pictures)
     _page_near_duplicates(page, stats, max_pictures)

@@ -89,7 +89,7 @@ def split_statistics(table: SplitTable) -> dict[str, float | int | str]:
         )
     if table.class_labels is None:
         per_image = table.per_image
-        areas = table.sizes_wh.prod(1)[~table.ignored]
+        areas = (table.areas if table.rbboxes is None else table.sizes_wh.prod(1))[~table.ignored]
         statistics['without an object'] = int((per_image == 0).sum())
         statistics['objects'] = int(per_image.sum())
         statistics['ignored (crowd, difficult)'] = int(table.ignored.sum())

@@ -32,6 +32,7 @@ def table(
         np.zeros(count, np.int64) if labels is None else np.array(labels, np.int64),
         bboxes,
         arrays.pop('ignored', np.zeros(count, bool)),
+        arrays.pop('areas', (bboxes[:, 2:] - bboxes[:, :2]).prod(1)),
         metainfo={'classes': ('cat', 'dog')},
         **arrays,
     )

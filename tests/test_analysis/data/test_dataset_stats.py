@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from test_analysis.data.tables import table
 
 from detkit.analysis.data.annotations_table import load_splits
 from detkit.analysis.data.dataset_page import write_page
@@ -95,6 +96,14 @@ def test_counts(stats):
     assert statistics['broken entries left out'] == 1 and statistics['entries not used'] == 3
     assert statistics['classes seen'] == '3 of 4' and statistics['most : least frequent'] == '3 : 1'
     assert split_statistics(stats.tables[1])['smallest, largest'] == '90 x 60, 180 x 120'
+
+
+def test_sizes_go_by_the_annotated_areas_as_those_of_the_metrics():
+    bboxes = [[0, 0, 100, 100]] * 4
+    statistics = split_statistics(table(bboxes, areas=np.array([500.0, 5000.0, 9000.0, 10000.0])))
+    assert statistics['small, medium, large'] == '25%, 50%, 25%'
+    rbboxes = np.array([[50, 50, 90, 10, 0.7]] * 4)
+    assert split_statistics(table(bboxes, rbboxes=rbboxes))['small, medium, large'] == '100%, 0%, 0%'
 
 
 def test_classes_that_one_split_lacks(stats):
