@@ -77,11 +77,13 @@ def write_errors(
     sure = errors.above(score_thr)
     without = []
     for name in ERROR_TYPES:
-        sheet = error_sheet(model, sure, name, examples, kind)
-        if sheet is None:
+        sheet, path = error_sheet(model, sure, name, examples, kind), folder / f'errors_{name}.jpg'
+        if sheet is not None:
+            write_picture(path, sheet)
+            continue
+        path.unlink(missing_ok=True)  # of an earlier analysis, which may be of another model
+        if not delta.numbers[name]:
             without.append(name)
-        else:
-            write_picture(folder / f'errors_{name}.jpg', sheet)
     note = f'\nno picture of {", ".join(without)}: no such error from a score of {score_thr:g} on' if without else ''
     return _error_table(delta, score_thr) + note
 

@@ -32,4 +32,5 @@ def run(args: argparse.Namespace) -> None:
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
     model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
     print(write_errors(model, args.out, args.kind, args.score_thr, args.examples))
-    print(f'errors.png, errors.json and a sheet of examples of each type in {args.out}')
+    sheets = ' and a sheet of examples of each type' if args.examples else ''
+    print(f'errors.png, errors.json{sheets} in {args.out}')

@@ -66,6 +66,16 @@ def test_an_example_shows_object_and_prediction(tmp_path):
     assert error_sheet(own, classify_errors([result], CLASSES), 'missed', 5) is None
 
 
+def test_sheets_are_those_of_the_last_analysis(tmp_path):
+    bboxes = [[10, 10, 60, 60], [200, 200, 260, 260]]
+    own = model('a', with_pictures([evaluated(0, bboxes[:1], [0], bboxes, [0, 0], [0.9, 0.8])], tmp_path))
+    sheet, none = tmp_path / 'out' / 'errors_background.jpg', 'no such error from a score of'
+    for score_thr, examples, there in ((0.25, 1, True), (0.95, 1, False), (0.25, 0, False)):
+        text = write_errors(own, tmp_path / 'out', None, score_thr, examples)
+        assert sheet.exists() == there
+        assert ('background' in text.partition('no picture of')[2]) == (score_thr > 0.8) and none in text
+
+
 def test_errors(tmp_path):
     own = model('mine', random_results(4), ('bbox', 'segm'))
     assert own.chosen_kind(None, '') == 'segm' and own.chosen_kind('bbox', '') == 'bbox'
