@@ -226,7 +226,8 @@ def best_index(name: str, y: np.ndarray) -> int:
 
     So does the training loop choose the epoch of ``best.pth``.
     """
-    loss = name.startswith(('train/', 'val/')) or not higher_is_better(name)
+    # Training logs metrics besides losses, such as a classifier's accuracy, and a config may call its metric 'val'.
+    loss = not higher_is_better(name) or (name.startswith(('train/', 'val/')) and chart_title(name) is None)
     backwards = y[::-1]
     return len(y) - 1 - int(backwards.argmin() if loss else backwards.argmax())
 

@@ -87,6 +87,7 @@ def test_which_value_is_best(runs):
     y = np.array([0.2, 0.1, 0.4, 0.4])
     assert best_index('coco/bbox_mAP', y) == 3 and best_index('train/box', y) == 1
     assert best_index('accuracy/cross_entropy', y) == 1
+    assert best_index('train/top1', y) == 3 and best_index('val/bbox_mAP', y) == 3 and best_index('val/box', y) == 1
     assert is_metric('coco/bbox_mAP') and not is_metric('grad_norm') and not is_metric('train/box')
 
 
