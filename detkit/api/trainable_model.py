@@ -9,13 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from detkit.config.words import (
-    check_options,
-    check_space,
-    no_attribute,
-    refuse_settings,
-    refuse_unknown,
-)
+from detkit.config.words import check_options, check_space, joined_settings, no_attribute, refuse_unknown
 from detkit.utils.call_options import check_flag
 
 if TYPE_CHECKING:
@@ -389,12 +383,10 @@ class TrainableModel:
         """Return the config file and options for some data, with all that a call changes."""
         from detkit.api.recipes import Recipe, check_own_data, find_recipe, resumed_recipe
 
-        check_options(options)
-        refuse_settings(settings)
-        recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
         named = {'max_epochs': epochs, 'batch_size': batch_size, 'img_size': img_size}
-        given = {key: value for key, value in named.items() if value is not None}
-        recipe = Recipe(recipe.file, {**recipe.options, **given, **settings, **(options or {})})
+        given = joined_settings({key: value for key, value in named.items() if value is not None}, settings, options)
+        recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
+        recipe = Recipe(recipe.file, {**recipe.options, **given})
         if data is None:
             check_own_data(self._opened, recipe)
         return recipe

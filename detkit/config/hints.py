@@ -1,7 +1,7 @@
 """Suggestions for a key that a config does not have."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from detkit.config.keys import TOP_LEVEL_KEYS, WORDS
@@ -38,10 +38,10 @@ def meant_keys(key: str, values: dict[str, Any], variables: Iterable[str]) -> li
     return [name for name in dict.fromkeys(candidates) if name != key][:3]
 
 
-def did_you_mean(keys: Iterable[str], value: str = '') -> str:
-    """Return " Did you mean 'a' or 'b'?" with its leading space, or nothing for no keys."""
-    quoted = [repr(f'{key}{value}') for key in keys]
-    return f' Did you mean {" or ".join(quoted)}?' if quoted else ''
+def did_you_mean(keys: Iterable[str], form: Callable[[str], str] = repr) -> str:
+    """Return " Did you mean 'a' or 'b'?" with its leading space, or nothing for no keys; ``form`` writes each key."""
+    written = [form(key) for key in keys]
+    return f' Did you mean {" or ".join(written)}?' if written else ''
 
 
 def _is_setting(path: str) -> bool:

@@ -170,10 +170,10 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
         keys = meant_keys(option.key, executed.values, readable)
     if option.key.lower() not in WORDS:  # a key whose value is of another kind only has the same name
         keys = [key for key in keys if _is_alike(_value_of(key, executed.values), option.value)]
-    meant = did_you_mean(keys, f'={option.value}')
+    meant = did_you_mean(keys, option.with_key if option.of_dict else lambda key: repr(option.with_key(key)))
     if not meant:
         others = [key for key in (option.key, *WORDS.get(option.key, ())) if addable(key, option.value)][:1]
-        meant = ''.join(f' To add a key, write +{key}={option.value}' for key in others)
+        meant = ''.join(f' To add a key, write {option.with_key(f"+{key}")}' for key in others)
     there = dotted(key_path[:-1])
     if meant and not there:
         return f'{text}.{meant}'

@@ -18,11 +18,23 @@ _EXPRESSION = re.compile(r'[\\*+?|^$]')
 
 @dataclass(frozen=True)
 class Option:
-    """One option: ``key`` without its '+', the parsed value, and whether it may add a key (``+key=value``)."""
+    """One option.
+
+    Attributes:
+        key: without its '+'.
+        value: as it was parsed.
+        adds: whether it may add a key (``+key=value``).
+        of_dict: whether it is an item of a dict, as Python's functions are given, and no text.
+    """
 
     key: str
     value: Any
     adds: bool = False
+    of_dict: bool = False
+
+    def with_key(self, key: str) -> str:
+        """Return how the option is written with another key, for an error."""
+        return changing(key, self.value) if self.of_dict else f'{key}={self.value}'
 
     @property
     def path(self) -> KeyPath:
@@ -45,17 +57,18 @@ def parse_options(
         return []
     if isinstance(options, str):
         options = [options]
-    items = options.items() if isinstance(options, Mapping) else (_split(text, argument) for text in options)
-    return [item if isinstance(item, Option) else _option(*item, argument) for item in items]
+    of_dict = isinstance(options, Mapping)
+    items = options.items() if of_dict else (_split(text, argument) for text in options)
+    return [item if isinstance(item, Option) else _option(*item, argument, of_dict) for item in items]
 
 
-def _option(key: str, value: Any, argument: str | None) -> Option:
+def _option(key: str, value: Any, argument: str | None, of_dict: bool) -> Option:
     if not isinstance(key, str) or not key.strip('+. '):
         raise ConfigError(
             f"{argument or changing()}: {key!r} is no key; write for example {{'data_root': 'data/mine'}}"
         )
     # A dict always replaces the one before it, which is what the key says.
-    return Option(key.removeprefix('+'), without_delete_keys(plain(value)), key.startswith('+'))
+    return Option(key.removeprefix('+'), without_delete_keys(plain(value)), key.startswith('+'), of_dict)
 
 
 def without_delete_keys(value: Any) -> Any:

@@ -154,6 +154,26 @@ def refuse_settings(settings: Mapping[str, Any]) -> None:
             raise TypeError(f'there is no argument {word!r}; write {right}')
 
 
+def joined_settings(
+    named: Mapping[str, Any], settings: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return all that a call changes of a config by key: its own arguments, further settings, and options.
+
+    Raises:
+        TypeError: a setting is a word of another toolbox, or one is given twice, of which one had no effect.
+    """
+    check_options(options)
+    refuse_settings(settings)
+    joined: dict[str, Any] = {}
+    for given in (named, settings, options or {}):
+        for key, value in given.items():
+            if key in joined:
+                name = {'max_epochs': 'epochs (max_epochs)'}.get(key, key)
+                raise TypeError(f'{name} is given twice, as {joined[key]!r} and as {value!r}; give it once')
+            joined[key] = value
+    return joined
+
+
 def check_space(space: object) -> None:
     """Raise ``TypeError`` for a search space that is no dict, or one with a word of another toolbox for a key."""
     if not isinstance(space, Mapping):

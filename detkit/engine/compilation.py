@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from detkit.models.detectors.base_detector import BaseDetector, Preds, raw_predictions
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, first_line, nearest
+from detkit.utils.front_end import argument
 
 Setting = bool | str | Mapping[str, Any]
 
@@ -51,7 +52,7 @@ def compile_network(model: nn.Module, setting: Setting, device: torch.device) ->
         remedy = 'install g++' if sys.platform != 'win32' else "install Microsoft's build tools"
         raise ConfigError(
             f"{_KEY}: PyTorch's compiler needs a C++ compiler for CPUs, and there is none of {names} on the PATH: "
-            f'{remedy}, or leave out --compile'
+            f'{remedy}, or leave out {argument("compile", "True")}'
         )
     try:
         network, maps = (torch.compile(with_own_code(part), **arguments) for part in (raw_predictions, _feature_maps))

@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce, get_world_size, init_dist
 from torch import distributed
 
 from detkit.utils.errors import ConfigError
+from detkit.utils.front_end import argument
 from detkit.utils.interrupts import end_at_once
 from detkit.utils.variables import number_in_variable
 
@@ -71,7 +72,7 @@ def _check_variables(launcher: str, on_gpu: bool) -> None:
     if missing := [name for name in (rank, size, *others) if name not in os.environ]:
         raise ConfigError(
             f'launcher={launcher!r} needs the variables that {program} sets ({", ".join(missing)} missing). '
-            f'Start the run with {program}, or leave --launcher out.'
+            f'Start the run with {program}, or leave {argument("launcher", repr(launcher))} out.'
         )
     if not number_in_variable(rank) < (number := number_in_variable(size, least=1)):
         raise ConfigError(

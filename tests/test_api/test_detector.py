@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -184,6 +185,23 @@ def test_a_word_for_training_is_answered_likewise(model: Detector, word, right):
     for method in (model.train, model.val, model.config):
         with pytest.raises(TypeError, match=f"no argument '{word}'.*{right}"):
             method(**{word: 1})
+
+
+def test_a_setting_is_answered_as_python_writes_it_and_given_once():
+    model = Detector('yolov8/det_n_coco8', device='cpu')
+    for settings, right in (
+        ({'freeze': 3}, "Did you mean options={'train_cfg.freeze': 3}?"),
+        ({'mosaic_porb': 0.5}, "Did you mean options={'mosaic_prob': 0.5}?"),
+        (
+            {'options': {'model.data_preprocessor.multi_scale': (0.5, 2)}},
+            "write options={'+model.data_preprocessor.mul",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(right)):
+            model.config(**settings)
+    for twice in ({'epochs': 2, 'max_epochs': 1}, {'epochs': 2, 'options': {'max_epochs': 1}}):
+        with pytest.raises(TypeError, match=r'epochs \(max_epochs\) is given twice, as 2 and as 1'):
+            model.config(**twice)
 
 
 @pytest.mark.parametrize(
