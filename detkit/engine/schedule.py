@@ -140,8 +140,8 @@ class WarmupDecay:
 class Schedules:
     """All parameter schedulers of a run, detkit's and mmengine's, as functions of the iteration.
 
-    mmengine's schedulers only step forward; they are stepped up to an iteration, so that a resumed run needs none of
-    their state.
+    mmengine's schedulers only step forward, each from the values that the others left; they are stepped together up to
+    an iteration, so that a resumed run needs none of their state.
 
     Args:
         schedulers: started ``WarmupDecay``s, and mmengine schedulers as built.
@@ -151,18 +151,21 @@ class Schedules:
     def __init__(self, schedulers: list[Any], epoch_length: int) -> None:
         self.schedulers = schedulers
         self.epoch_length = epoch_length
-        self._steps = [0] * len(schedulers)
+        self._own = [scheduler for scheduler in schedulers if isinstance(scheduler, WarmupDecay)]
+        foreign = [scheduler for scheduler in schedulers if not isinstance(scheduler, WarmupDecay)]
+        self._of_iterations = [scheduler for scheduler in foreign if not scheduler.by_epoch]
+        self._of_epochs = [scheduler for scheduler in foreign if scheduler.by_epoch]
+        self._iteration = 0
 
     def apply(self, iteration: int) -> None:
         """Set every hyper-parameter for the step of ``iteration`` (counted from 0)."""
-        for i, scheduler in enumerate(self.schedulers):
-            if isinstance(scheduler, WarmupDecay):
-                scheduler.apply(iteration)
-                continue
-            target = iteration // self.epoch_length if scheduler.by_epoch else iteration
-            while self._steps[i] < target:
+        while self._iteration < iteration:
+            self._iteration += 1
+            ends_epoch = self._iteration % self.epoch_length == 0
+            for scheduler in (*self._of_iterations, *(self._of_epochs if ends_epoch else ())):  # mmengine's order
                 scheduler.step()
-                self._steps[i] += 1
+        for scheduler in self._own:
+            scheduler.apply(iteration)
 
 
 def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs: int) -> Schedules:
@@ -191,7 +194,24 @@ def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs:
         if isinstance(scheduler, WarmupDecay):
             scheduler.start(optim_wrapper, epoch_length, max_epochs)
         built.append(scheduler)
+    _check_together(built)
     return Schedules(built, epoch_length)
+
+
+def _check_together(schedulers: list[Any]) -> None:
+    """Refuse schedules beside a ``WarmupDecay``, which sets its values anew at each iteration, of the same values."""
+    own = [scheduler for scheduler in schedulers if isinstance(scheduler, WarmupDecay)]
+    if not own:
+        return
+    taken = {'lr'} if own[0].warmup_momentum is None else {'lr', 'momentum'}
+    for scheduler in (*own[1:], *(scheduler for scheduler in schedulers if scheduler not in own)):
+        name = 'lr' if isinstance(scheduler, WarmupDecay) else getattr(scheduler, 'param_name', None)
+        if name in taken:
+            remedy = ', or its warmup_momentum=None' if name == 'momentum' else ''
+            raise ConfigError(
+                f'param_scheduler: WarmupDecay sets {name} at each iteration, so that {type(scheduler).__name__} '
+                f"beside it would have no effect; leave one of them out (of mmengine's, LinearLR is a warm-up){remedy}"
+            )
 
 
 def _check_total_steps(scheduler: Any, epoch_length: int, max_epochs: int) -> None:

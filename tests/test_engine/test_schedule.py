@@ -116,6 +116,26 @@ def test_mmengine_schedulers_are_placed_by_iteration():
     assert at([10]) == at(list(range(11))) == pytest.approx(0.1)
 
 
+def test_schedulers_side_by_side_do_not_depend_on_where_a_run_was_resumed():
+    """Each starts from the values that the others left, by iterations and by epochs."""
+    decays = [dict(type='CosineAnnealingLR', T_max=4, eta_min=1e-3), dict(type='MultiStepLR', milestones=[1, 3])]
+    warmup = dict(type='LinearLR', start_factor=0.001, by_epoch=False, end=8)
+
+    def rates(cfg: list[dict], iterations: range) -> list[float]:
+        wrapper = started()[1]
+        schedules = build_schedules([dict(each) for each in cfg], wrapper, epoch_length=5, max_epochs=4)
+        return [schedules.apply(i) or wrapper.optimizer.param_groups[0]['lr'] for i in iterations]
+
+    for cfg in ([warmup, decays[0]], [decays[0], warmup], [decays[1], warmup]):
+        expected = rates(cfg, range(20))
+        assert [rates(cfg, range(i, i + 1))[0] for i in range(20)] == expected
+    assert rates([decays[1], warmup], range(9))[8] == pytest.approx(0.1 * rates([warmup], range(9))[8])
+    for beside in (warmup, dict(type='WarmupDecay'), dict(type='LinearMomentum')):
+        with pytest.raises(ConfigError, match=f'so that {beside["type"]} beside it would have no effect'):
+            rates([dict(type='WarmupDecay'), beside], range(1))
+    rates([dict(type='WarmupDecay', warmup_momentum=None), dict(type='LinearMomentum')], range(1))
+
+
 def test_mmengines_schedulers_in_epochs_can_step_each_iteration():
     """``convert_to_iter_based``: a ramp over two epochs of five iterations rises at each of them."""
     weight = torch.nn.Parameter(torch.zeros(1))
