@@ -47,6 +47,22 @@ share = real(0, 1)
 seed = whole(0, 2**32 - 1)
 
 
+def overlap(text: str) -> float:
+    """Return the least overlap of a match, the ``type`` of an argument: at 0 all that does not touch would match."""
+    value = share(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f'{text!r} matches boxes that do not touch; the least overlap is above 0')
+    return value
+
+
+def level(text: str) -> float:
+    """Return the level of an interval, the ``type`` of an argument."""
+    value = share(text)
+    if value in (0, 1):
+        raise argparse.ArgumentTypeError(f'{text!r} is no level between 0 and 1, such as 0.95')
+    return value
+
+
 def output_file(*suffixes: str) -> Callable[[str], str]:
     """Return the ``type`` of an argument that names a file to write: refuses the suffix of another kind of file.
 
@@ -77,9 +93,9 @@ _ARGUMENTS = {
         choices=['bbox', 'segm', 'keypoints', 'rbbox'],
         help="kind of overlap (default: the one that the config's metric evaluates last)",
     ),
-    '--iou-thr': dict(type=share, default=0.5, help='least overlap of a match (default: 0.5)'),
+    '--iou-thr': dict(type=overlap, default=0.5, help='least overlap of a match (default: 0.5)'),
     '--labels': dict(nargs='+', help="names to show (default: the configs' names)"),
-    '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
+    '--confidence': dict(type=level, default=0.95, help='level of the intervals (default: 0.95)'),
     '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),
     '--runtime': dict(
         help='runtime of an exported file; must be named for files that may run code (torchscript, torch_export). '

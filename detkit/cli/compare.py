@@ -27,6 +27,16 @@ def add_arguments(parser: CommandParser) -> None:
     )
     add_shared_arguments(parser, '--amp')
     add_comparison_arguments(parser)
+    parser.mistake = _mistake
+
+
+def _mistake(args: argparse.Namespace) -> str | None:
+    """Return what the comparison would refuse when hours of training are over."""
+    count, labels = len(args.configs) * max(len(args.seeds), 1), args.labels
+    if labels and (len(labels) != count or len(set(labels)) != count):
+        each = f', {len(args.seeds)} of each config' if len(args.seeds) > 1 else ''
+        return f'--labels: {len(labels)} labels ({", ".join(labels)}) for {count} models{each}; each needs its own'
+    return None
 
 
 def run(args: argparse.Namespace) -> None:

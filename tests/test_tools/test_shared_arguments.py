@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from detkit.cli.arguments import add_shared_arguments, real, seed, whole
+from detkit.cli.arguments import add_shared_arguments, level, overlap, real, seed, whole
 from detkit.cli.main import COMMANDS, find_command, main
 
 _MAX_COMMON = 9  # lines in a row that two commands may have in common
@@ -108,7 +108,6 @@ CHECKED_LATER = {
     '--max-wait-ms',
     '--body-seconds',
     '--deadline-seconds',
-    '--confidence',
     '--smooth',
     '--overlap',
 }
@@ -123,10 +122,30 @@ def test_a_number_out_of_its_range_is_refused():
         (real(0), 'nan', "'nan' is no number of at least 0"),
         (real(0), 'inf', "'inf' is no number of at least 0"),
         (real(0, 1), 'half', "'half' is no number from 0 to 1"),
+        (overlap, '0', "'0' matches boxes that do not touch; the least overlap is above 0"),
+        (level, '1', "'1' is no level between 0 and 1, such as 0.95"),
+        (level, '95', "'95' is no number from 0 to 1"),
     ):
         with pytest.raises(argparse.ArgumentTypeError) as refused:
             kind(text)
         assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ('--confidence 95', "--confidence: '95' is no number"),
+        ('--replicates 0', "--replicates: '0' is no whole number"),
+        ('--labels a', '--labels: 1 labels (a) for 2 models; '),
+        ('--labels a a', '--labels: 2 labels (a, a) for 2 models; '),
+        ('--seeds 0 1 --labels a b', '--labels: 2 labels (a, b) for 4 models, 2 of each config; '),
+    ],
+)
+def test_what_a_comparison_refuses_shows_before_the_training(words, said, capsys):
+    with pytest.raises(SystemExit):
+        find_command('compare').parser().parse_args(['a.py', 'b.py', *words.split()])
+    assert said in capsys.readouterr().err
+    find_command('compare').parser().parse_args(['a.py', 'b.py', '--seeds', '0', '--labels', 'a', 'b'])
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,6 @@ def _mistake(args: argparse.Namespace) -> str | None:
                 )
     if args.split != 'test' and not args.metrics:
         return '--split chooses the data of --metrics, which is not given'
-    if not 0 < args.confidence < 1:
-        return '--confidence must lie between 0 and 1'
     return None
 
 

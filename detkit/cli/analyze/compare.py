@@ -33,7 +33,9 @@ def add_comparison_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--out', type=output_file('.html', '.htm'), metavar='HTML', help='write a page that opens without a network'
     )
-    parser.add_argument('--replicates', type=int, default=1000, help='number of bootstrap replicates (default: 1000)')
+    parser.add_argument(
+        '--replicates', type=whole(1), default=1000, help='number of bootstrap replicates (default: 1000)'
+    )
     parser.add_argument('--seed', type=seed, default=0, help='seed of the bootstrap (default: 0)')
     parser.add_argument(
         '--score-thr',
