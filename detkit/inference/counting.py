@@ -160,13 +160,18 @@ class AreaCounter:
         anchor: 'center' of the box, or the middle of its 'bottom', where objects touch the ground.
 
     Raises:
-        ConfigError: two areas have one name, one is wholly outside of the frames, or there is no such anchor.
+        ConfigError: two areas have one name, one is wholly outside of the frames, there is no such anchor, or no shape.
     """
 
     def __init__(self, areas: Sequence[Area], shape: tuple[int, int], anchor: Anchor = 'center') -> None:
         if anchor not in get_args(Anchor):
             raise ConfigError(f"anchor is {anchor!r}, but must be 'center' or 'bottom'")
         check_areas(areas)
+        if shape is None:
+            raise ConfigError(
+                'the shape of the first frame is None, as that of a result with an error is; begin with the first '
+                'result whose error is None'
+            )
         for area in areas:
             area.check_inside(shape)
         self._anchor, self._shape = anchor, shape

@@ -178,4 +178,6 @@ def track_sequence(
                 tracking = Tracking(tracker, rate, predictor.options.class_agnostic)
             img = image.read() if img is None else img  # it was decoded at a part of its size
             result = tracking.update(result, img, result.seconds)
+        else:  # there was no object; a loop over tracks need not ask whether a frame is damaged
+            result = replace(result, track_ids=np.zeros(0, np.int64))
         yield TrackedImage(image, img, result)

@@ -15,7 +15,7 @@ from videos import draw_frame, read_all, write_video
 
 from detkit import Detector
 from detkit.cli.main import main
-from detkit.inference import Result, Video
+from detkit.inference import Area, AreaCounter, Result, Video
 from detkit.inference.track_to_folder import mot_lines
 from detkit.inference.trackers import build_tracker
 from detkit.inference.tracking import Tracking
@@ -346,6 +346,12 @@ def test_a_folder_of_frames_is_a_video(checkpoint, tmp_path):
     (tmp_path / 'frames' / '0003.png').write_bytes(b'no image')
     results = model.track(tmp_path / 'frames', img_size=64)
     assert results[3].error is not None and results[7].error is None and results[7].frame == 7
+    assert results[3].track_ids.tolist() == []
+    zone = AreaCounter([Area('all', ((0, 0), (1, 0), (1, 1), (0, 1)))], results[0].img_shape)
+    entered = sum(len(zone.update(result)) for result in results)  # the frame that cannot be read counts nothing
+    assert entered == len({track for result in results for track in result.track_ids.tolist()})
+    with pytest.raises(ConfigError, match='the shape of the first frame is None'):
+        AreaCounter([Area('gate', ((0.1, 0.5), (0.9, 0.5)))], results[3].img_shape)
 
 
 def test_classifiers_and_wrong_arguments_are_refused(tmp_path, checkpoint):
