@@ -226,10 +226,14 @@ def best_index(name: str, y: np.ndarray) -> int:
 
     So does the training loop choose the epoch of ``best.pth``.
     """
-    # Training logs metrics besides losses, such as a classifier's accuracy, and a config may call its metric 'val'.
-    loss = not higher_is_better(name) or (name.startswith(('train/', 'val/')) and chart_title(name) is None)
     backwards = y[::-1]
-    return len(y) - 1 - int(backwards.argmin() if loss else backwards.argmax())
+    return len(y) - 1 - int(backwards.argmin() if lower_is_better(name) else backwards.argmax())
+
+
+def lower_is_better(name: str) -> bool:
+    """Return whether a curve is of a loss, or of a metric whose least value is the best one."""
+    # Training logs metrics besides losses, such as a classifier's accuracy, and a config may call its metric 'val'.
+    return not higher_is_better(name) or (name.startswith(('train/', 'val/')) and chart_title(name) is None)
 
 
 def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch') -> str:

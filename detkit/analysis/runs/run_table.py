@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detkit.analysis.runs.run_logs import folders_of_runs, read_results
+from detkit.analysis.runs.run_logs import folders_of_runs, lower_is_better, read_results
 from detkit.engine.checkpoint import meta_of_run
 from detkit.engine.run_folder import RESULTS_FILE
+from detkit.evaluation.gathered_metric import is_defined
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.progress import duration_text
@@ -111,7 +112,7 @@ def _best_epoch(metrics: dict[str, dict[int, float]], key: str) -> int | None:
 def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, markdown: bool = False) -> str:
     """Return a table with a row for each run: parameters, epochs, time, and metrics at the best and at the last epoch.
 
-    ``gain`` is the first metric's difference from that of the first run, at the best epochs.
+    ``gain`` is by how much the first metric is better than that of the first run, at the best epochs.
 
     Args:
         runs: at least one.
@@ -162,7 +163,9 @@ def _title(name: str) -> str:
 
 def _gain(run: RunSummary, first: RunSummary, metric: str) -> str:
     value, base = run.best(metric), first.best(metric)
-    return '' if run is first or value is None or base is None else f'{value - base:+.3f}'
+    if run is first or value is None or base is None or not (is_defined(value) and is_defined(base)):
+        return ''
+    return f'{base - value if lower_is_better(metric) else value - base:+.3f}'
 
 
 def _cell(value: float | None) -> str:

@@ -74,6 +74,16 @@ def test_the_table_of_several_runs(tmp_path):
         run_table(runs, ['accuracy/top'])
 
 
+@pytest.mark.parametrize(
+    ('metric', 'values', 'gain'),
+    [('train/cls', (1.5, 1.2), '+0.300'), ('accuracy/cross_entropy', (1.0, 1.4), '-0.400')]
+    + [('coco/bbox_mAP_s', values, '') for values in ((-1.0, 0.2), (0.2, -1.0))],
+)
+def test_a_gain_is_what_is_better(metric, values, gain):
+    runs = [RunSummary(str(value), 1, 1, 1.0, 1, {metric: {1: value}}) for value in values]
+    assert cells(run_table(runs, [metric]))[2][-1] == gain
+
+
 def test_mean_average_precision_of_each_task_comes_first():
     metrics = dict.fromkeys(('train/box', 'coco/bbox_mAP', 'coco/bbox_mAP50', 'coco/segm_mAP'), {1: 0.5})
     assert cells(run_table([RunSummary('a', 1, 1, 1.0, 1, metrics)]))[0][5:] == ['bbox mAP', 'last', 'segm mAP', 'last']
