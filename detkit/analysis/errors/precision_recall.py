@@ -100,11 +100,12 @@ def plot_precision_recall(curves: Sequence[ClassCurves], classes: Sequence[str],
 def plot_against_score(curves: Sequence[ClassCurves], classes: Sequence[str], what: str, title: str = '') -> Figure:
     """Plot 'precision', 'recall' or 'f1' against the score threshold."""
     mean = mean_curves(curves)
-    if what == 'f1':
+    has_best = what == 'f1' and mean.by_score['f1'][mean.best] > 0
+    if has_best:
         title += f': {mean.by_score["f1"][mean.best]:.3f} at a score of {SCORES[mean.best]:.3f}'
     axis_titles = 'score from which predictions count', what.capitalize() if what == 'f1' else what, title
     figure = _plot(SCORES, curves, lambda one: one.by_score[what], lambda one: _name(one, classes), axis_titles)
-    if what == 'f1':
+    if has_best:
         figure.axes[0].axvline(SCORES[mean.best], color=DARK, linewidth=1, linestyle=':')
     return figure
 
@@ -162,8 +163,10 @@ def write_curves(model: EvaluatedModel, folder: str | Path, kind: str | None = N
     rows = []
     for one in (mean_curves(curves), *sorted(curves, key=lambda one: one.average_precision)[:_TABLE_ROWS]):
         at_best = {name: values[one.best] for name, values in one.by_score.items()}
-        numbers = one.average_precision, at_best['f1'], SCORES[one.best], at_best['precision'], at_best['recall']
-        rows.append(['all' if one.label < 0 else model.classes[one.label], str(one.objects), *map(float, numbers)])
+        numbers = [one.average_precision, at_best['f1'], SCORES[one.best], at_best['precision'], at_best['recall']]
+        # Without a right prediction every threshold is as good, and precision may be that of none.
+        found = [*map(float, numbers)] if at_best['f1'] else [*map(float, numbers[:2]), '', '', '']
+        rows.append(['all' if one.label < 0 else model.classes[one.label], str(one.objects), *found])
     return text_table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
 
 

@@ -9,7 +9,7 @@ from test_analysis.results import CLASSES, cells, class_precisions, one_image, r
 
 from detkit.analysis.errors.error_report import write_errors
 from detkit.analysis.errors.matching import match
-from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves, write_curves
+from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves, plot_against_score, write_curves
 from detkit.evaluation.average_precision import COCO_RECALLS
 
 
@@ -62,6 +62,15 @@ def test_no_prediction_and_no_object():
     assert class_curves(match([one_image([], [], [[0, 0, 10, 10]], [1], [0.5])], CLASSES)) == []
     with pytest.raises(ValueError, match='no curves'):
         mean_curves([])
+
+
+def test_a_class_without_a_right_prediction_has_no_best_threshold(tmp_path):
+    result = one_image([[0, 0, 10, 10]], [1], [[50, 50, 60, 60]], [1], [0.5])
+    _, every, dog = cells(write_curves(model('a', [result]), tmp_path))
+    assert every[1:] == dog[1:] == ['1', '0.000', '0.000']  # neither score nor precision nor recall
+    curves = class_curves(match([result], CLASSES))
+    axes = plot_against_score(curves, CLASSES, 'f1', 'box F1').axes[0]
+    assert axes.get_title() == 'box F1' and not [line for line in axes.lines if line.get_linestyle() == ':']
 
 
 def test_curves(tmp_path):
