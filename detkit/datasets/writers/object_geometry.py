@@ -103,7 +103,9 @@ def join_rings(rings: Sequence[np.ndarray]) -> np.ndarray:
     for ring in rings[1:]:
         if _signed_area(ring) * _signed_area(first) < 0:
             ring = ring[::-1]
-        distances = ((joined[:, None] - ring[None]) ** 2).sum(2)
+        (x, y), (ring_x, ring_y) = joined.T, ring.T
+        # (J, P); a sum over an axis of two numbers takes eight times as long: minutes for an image of ragged masks
+        distances = (x[:, None] - ring_x) ** 2 + (y[:, None] - ring_y) ** 2
         here, there = np.unravel_index(int(distances.argmin()), distances.shape)
         around = np.roll(ring, -there, axis=0)
         joined = np.concatenate([joined[: here + 1], around, around[:1], joined[here:]])
