@@ -19,6 +19,7 @@ from detkit.datasets.image_frames import skips_of_frames
 from detkit.datasets.own_datasets import check_records
 from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.records import Records
+from detkit.datasets.repeats import find_repeats
 from detkit.datasets.skips import Skip, check_skips, skip_lines
 from detkit.datasets.splits import check_subset, choose_subset
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_shared
@@ -163,9 +164,12 @@ class DetDataset(PipelineDataset):
         records = self.narrow_records(records)
         self._check_images(records)
         if single_class:
+            merged = len(self.metainfo.get('classes') or ()) > 1
             self.metainfo['classes'] = ('object',)
             self.metainfo.pop('category_ids', None)
             records = records.with_one_class()
+            if merged:
+                records = self._leave_out_repeats(records, 'single_class')
         self.records: Records = records[: max(1, round(len(records) * fraction))]
         self.unused += skips_of_frames(self.records.paths())
         if not test_mode:
@@ -322,7 +326,21 @@ class DetDataset(PipelineDataset):
             Skip(self.place(), f'class {former[label]!r}', reason, count=int(counts[label]))
             for label in np.flatnonzero((table < 0) & (counts > 0))
         ]
-        return records.with_labels(table)
+        records, kept = records.with_labels(table), table[table >= 0]
+        return records if len(np.unique(kept)) == len(kept) else self._leave_out_repeats(records, 'class_map')
+
+    def _leave_out_repeats(self, records: Records, key: str) -> Records:
+        """Leave out objects that were of two classes, which a key of the config has made one."""
+        if not isinstance(records, FlatRecords):
+            return records  # classes of whole images
+        images = records.images_of_objects()
+        repeats = find_repeats(records.objects) & (images >= 0)
+        if not repeats.any():
+            return records
+        first = records.paths()[images[repeats.argmax()]]
+        reason = f'the same as an earlier object, once {key} merges their classes'
+        self.unused.append(Skip(first, None, reason, count=int(repeats.sum())))
+        return records.select_objects(~repeats)
 
     def _note_empty_classes(self) -> None:
         """Say which classes a training set cannot teach."""

@@ -142,6 +142,18 @@ def test_labelled_keypoints_outside_of_the_image_are_named(make):
     assert keypoints.keypoints[0, :, 2].tolist() == [2, 0, 0]
 
 
+def test_objects_of_one_box_are_apart_by_their_keypoints(make):
+    def change(content):
+        first = content['annotations'][0]
+        other = [first['keypoints'][0] + 1, *first['keypoints'][1:]]
+        content['annotations'] += [{**first, 'id': 5}, {**first, 'id': 6, 'keypoints': other}]
+
+    for reads, ids in ((True, (5,)), (False, (5, 6))):
+        dataset = make(change, keypoints=reads)
+        repeats = [skip.where for skip in dataset.unused if skip.reason == 'the same as an earlier annotation']
+        assert [str(number) in where for number, where in zip(ids, repeats, strict=True)] == [True] * len(ids)
+
+
 def test_classes_must_share_their_keypoints(make):
     def add(content):
         content['categories'][1]['keypoints'] = ['seat']

@@ -118,6 +118,27 @@ def test_a_class_map_renames_merges_and_leaves_out(street, yard):
     assert YoloTxtDataset(**{k: v for k, v in yard.items() if k != 'type'}).metainfo['classes'] == ('person',)
 
 
+@pytest.mark.parametrize('merge', [dict(class_map=dict(truck='car', person=None)), dict(single_class=True)])
+def test_objects_that_merged_classes_make_the_same_are_one(tmp_path, merge):
+    cfg = yolo(tmp_path, [[1], [1], [], [1]], ('person', 'car', 'truck'), **merge)
+    del cfg['type']
+    square, flat, other = '0.1 0.1 0.9 0.1 0.9 0.9', '0.1 0.1 0.9 0.9 0.1 0.9', '0.5 0.5 0.2 0.2'
+    for name, lines in (
+        ('00', (f'2 {square}', f'1 {square}', f'1 {flat}', f'2 {other}')),
+        ('01', (f'1 {other}',)),
+        ('03', (f'1 {other}', f'2 {other}')),
+    ):
+        (tmp_path / 'labels/train' / f'{name}.txt').write_text('\n'.join(lines))
+    dataset = YoloTxtDataset(**cfg)
+    assert [len(record.annotations) for record in dataset.records] == [3, 1, 0, 1]
+    first, second = dataset.records[0].annotations.polygons.points.reshape(2, 3, 2).tolist()
+    assert first[1] == [18, 1] and second[1] == [18, 9]
+    assert len(dataset.records[3].annotations.polygons.points) == 0
+    (key,) = merge
+    skip = next(skip for skip in dataset.unused if f'once {key} merges' in skip.reason)
+    assert skip.count == 2 and skip.path.endswith('00.png')
+
+
 def test_unknown_names_are_errors_with_the_nearest(street, yard):
     with pytest.raises(ConfigError, match=r"'truck' of dataset 0 is none of .*'trucks'.*class_map"):
         ConcatDataset([street], classes=('person', 'cars', 'trucks', 'car'))

@@ -74,8 +74,8 @@ def test_classes_come_from_the_class_file_alone(tmp_path):
     assert OpenImagesDataset.peek({**cfg, 'ann_file': 'boxes.csv', 'class_file': None})['classes'] == ('/m/0n',)
     dataset, annotations = read(tmp_path, row(code='/m/0w'), row(), metainfo=dict(classes=('Washer',)))
     assert annotations.labels.tolist() == [0] and dataset.unused[-1].where == "class 'Nut'"
-    _, annotations = read(tmp_path, row(code='/m/0w'), row(), single_class=True)
-    assert annotations.labels.tolist() == [0, 0]
+    dataset, annotations = read(tmp_path, row(code='/m/0w'), row(), row(x0=0.3), single_class=True)
+    assert annotations.labels.tolist() == [0, 0] and 'once single_class merges' in dataset.unused[-1].reason
     with pytest.raises(DataError, match=r"class 'washer' of metainfo is neither in .* Did you mean 'Washer'"):
         read(tmp_path, row(), metainfo=dict(classes=('washer',)))
 

@@ -16,6 +16,7 @@ from detkit.datasets.formats.coco_ids import indices_of, kinds_of, typed_id, val
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import show
 from detkit.datasets.formats.coco_segmentations import LIMIT
+from detkit.datasets.repeats import alike_rows
 from detkit.datasets.shares import ALL_SHARES, FEW_PIXELS, are_shares
 from detkit.datasets.skips import Skip
 from detkit.structures.polygons import Polygons
@@ -33,8 +34,6 @@ _OUTSIDE = 'a ring of an outline of which nothing lies inside the image: it is l
 _OTHER_BOX = (
     'a bbox that is far from the box around its outline (IoU below 0.5): training takes the latter, metrics the former'
 )
-# An odd number with as many ones as zeros, to mix bits with.
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
 # Entries with the same fault that are listed one by one.
 _MOST_LISTED = 1000
 
@@ -363,23 +362,21 @@ class _Selection:
         has = counts[rows] > 0
         index = starts[rows[has], None] + np.arange(3 * num_keypoints)
         keypoints[has] = values[index]
-        keypoints = keypoints.reshape(-1, num_keypoints, 3)
+        keypoints = keypoints.reshape(len(rows), num_keypoints, 3)
         return keypoints * (keypoints[..., 2:] > 0)
 
     def _repeats(self) -> np.ndarray:
-        """Return ``(M,)`` bool: objects that have image, class, box and outline of an earlier one."""
+        """Return ``(M,)`` bool: objects that have image, class, box, outline and keypoints of an earlier one."""
         repeats = np.zeros(len(self.kept), bool)
         rows = np.flatnonzero(self.kept)
         keys = np.column_stack(
             [self.images[rows], self.categories[rows], self.columns['crowds'][rows], self.columns['bboxes_xywh'][rows]]
         )
-        mixed = (keys + 0.0).view(np.uint64) @ (np.arange(1, 2 * keys.shape[1], 2, np.uint64) * _MIXER)
-        order = np.argsort(mixed, kind='stable')
-        same = mixed[order][1:] == mixed[order][:-1]
-        candidates = np.union1d(order[1:][same], order[:-1][same])  # few: only those are compared in full
+        candidates = alike_rows(keys)
+        keypoints = self._keypoints(rows[candidates], self.num_keypoints or 0)
         seen: set[tuple] = set()
-        for i, key in zip(rows[candidates].tolist(), keys[candidates].tolist(), strict=True):
-            whole = (*key, *self._outline(i))
+        for i, key, points in zip(rows[candidates].tolist(), keys[candidates].tolist(), keypoints, strict=True):
+            whole = (*key, *self._outline(i), points.tobytes())
             repeats[i] = whole in seen
             seen.add(whole)
         return repeats
