@@ -242,6 +242,7 @@ def _compare_rows(
     equal = _EQUAL[plan.precision]
     lowest = _lowest_that_count(possible, head, options, max(equal, _score_tolerance(plan)))
     for image, (scores, sure, bboxes) in enumerate(zip(possible, certain, expected[name], strict=True)):
+        most = _most_rows(scores, head, options)
         if takes_every_class(head, options):
             prior, label = (scores >= lowest[image]).nonzero(as_tuple=True)
             # A pair of a prior and a class is a candidate: a prior whose other classes have a score of 0.
@@ -260,7 +261,7 @@ def _compare_rows(
             found.scores = _larger(found.scores, float(near[torch.arange(count), partner].max()))
         missing = required > options.score_thr + equal
         missing[partner] = False
-        if count == options.max_per_img:
+        if count == most:
             missing &= best > rows['scores'][-1] + equal
         if head.SUPPRESSION == 'none' or not missing.any():
             found.misplaced += int(missing.sum())
@@ -280,10 +281,15 @@ def _compare_rows(
 def _lowest_that_count(scores: Tensor, head: nn.Module, options: Suppression, tolerance: float) -> Tensor:
     """Return the scores ``(B,)`` of ``(B, P, C)`` from which on a pair of a prior and a class may matter."""
     lowest = scores.new_full(scores.shape[:1], options.score_thr - tolerance)
-    border = level_border(scores, options.max_per_img) if head.SUPPRESSION == 'none' else None
+    border = level_border(scores, _most_rows(scores[0], head, options)) if head.SUPPRESSION == 'none' else None
     if border is not None:  # without a suppression the best ones alone are rows
         lowest = lowest.maximum(border[:, 0] - tolerance)
     return lowest.clamp(min=torch.finfo(scores.dtype).tiny).minimum(scores.flatten(1).amax(1))
+
+
+def _most_rows(scores: Tensor, head: nn.Module, options: Suppression) -> int:
+    """Return how many rows an image with scores ``(P, C)`` may have."""
+    return min(options.max_per_img, len(scores)) if head.CAPPED_BY_PRIORS else options.max_per_img
 
 
 def _prob_iou_matrix(rbboxes: Tensor, others: Tensor) -> Tensor:

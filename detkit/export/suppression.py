@@ -52,6 +52,8 @@ def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression
     ranked = F.pad(ranked, (0, options.max_per_img))  # there may be fewer priors than rows
     top, rows = ranked.topk(options.max_per_img, 1)  # (B, N)
     valid = top > 0
+    if head.CAPPED_BY_PRIORS:
+        valid = valid & (torch.arange(options.max_per_img, device=top.device) < scores.shape[1])
     rows = torch.where(valid, rows, torch.zeros_like(rows))
     rows = rows if order is None else order.gather(1, rows)
     images = torch.arange(rows.shape[0], device=rows.device).unsqueeze(1)

@@ -11,9 +11,12 @@ from every_task import build_task
 from small_models import write_images
 
 from detkit.export import ExportSettings, export_detector, open_exported
+from detkit.export.plan import Suppression
+from detkit.export.suppression import suppressed
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import _warn_once
 from detkit.models.losses.rotated_boxes import prob_iou
+from detkit.models.postprocess import top_scores
 from detkit.utils.errors import ConfigError
 
 ort = pytest.importorskip('onnxruntime')
@@ -142,6 +145,22 @@ def test_heads_whose_references_report_a_box_with_each_class(name, images):
         assert torch.equal(found.labels, expected.labels) and torch.allclose(found.bboxes, expected.bboxes, atol=1e-2)
         labels.append(found.labels)
     assert len(labels[0]) != len(labels[1]) or (labels[0] != labels[1]).any()
+
+
+@pytest.mark.parametrize('most', [3, 8, 30])
+def test_a_head_of_points_gives_no_more_rows_than_points(most):
+    """YOLO26 and YOLOv10 report as many pairs of a point and a class as there are points, where these are few."""
+    generator = torch.Generator().manual_seed(0)
+    bboxes, scores = (torch.rand(2, 12, size, generator=generator) for size in (4, 5))
+    rows = suppressed(
+        {'bboxes': bboxes, 'scores': scores}, build_task('yolo26 det', 64).head, Suppression(0.2, max_per_img=most)
+    )
+    for i, found in enumerate(top_scores(bboxes, scores, 0.2, most)):
+        count = int(rows['counts'][i])
+        assert count == len(found.scores) == min(most, 12) and not rows['scores'][i, count:].any()
+        assert torch.equal(rows['scores'][i, :count], found.scores)
+        assert torch.equal(rows['labels'][i, :count], found.labels)
+        assert torch.equal(rows['bboxes'][i, :count], found.bboxes)
 
 
 def test_nothing_above_the_threshold_is_no_row(images, tmp_path):

@@ -49,6 +49,7 @@ class BaseHead(BaseModule):
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
         MULTI_LABEL: whether predictions report a prior with each class above the threshold, or with its best one alone.
+        CAPPED_BY_PRIORS: whether an image has no more predictions than priors, although each may have several classes.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.
         SELECTS: whether the network goes on with the cells of the highest scores, see ``ExportFormat.selects``.
         RANKS: whether decoding compares scores with the best ones, see ``ExportFormat.ranks``.
@@ -71,6 +72,7 @@ class BaseHead(BaseModule):
     TEST_KEYS: tuple[str, ...] = ()
     SUPPRESSION: str | None = None
     MULTI_LABEL: bool = False
+    CAPPED_BY_PRIORS: bool = False
     HALF_GRAPH: bool = True
     SELECTS: bool = False
     RANKS: bool = False

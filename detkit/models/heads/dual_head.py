@@ -49,6 +49,7 @@ class DualHead(YOLOv8Head, DualAssignmentHead):
     TEST_KEYS = TOP_KEYS
     SUPPRESSION = 'none'
     MULTI_LABEL = True
+    CAPPED_BY_PRIORS = True
     single: ClassVar[type[YOLOv8Head]]
     shared_parts: ClassVar[tuple[str, ...]] = ()
 
