@@ -135,7 +135,7 @@ class _Seen:
     seconds: float
     point: np.ndarray
     side: int
-    entered: bool = False
+    counted: set[str] = field(default_factory=set)  # what it did at a zone
 
 
 @dataclass
@@ -152,7 +152,8 @@ class AreaCounter:
     """The counts of one video.
 
     A line from its first to its second point is crossed 'in' by an object that goes to its right-hand side, 'out' by
-    one that goes to its left-hand side. An object counts at its anchor. In a zone each track counts once.
+    one that goes to its left-hand side. An object counts at its anchor. In a zone each track counts once,
+    as one that entered and as one that left.
 
     Args:
         areas: lines and zones, of different names.
@@ -199,9 +200,10 @@ class AreaCounter:
                 inside += not count.area.is_line and count.seen[track].side == 1
                 if event is None:
                     continue
-                if event != 'enter' or not count.seen[track].entered:
+                if event not in count.seen[track].counted:
                     count.events[event][name] += 1
-                count.seen[track].entered |= event == 'enter'
+                if not count.area.is_line:
+                    count.seen[track].counted.add(event)
                 events.append(CountEvent(result.seconds, result.frame, count.area.name, event, track, name))
             count.now, count.most = inside, max(count.most, inside)
             gone = [track for track, seen in count.seen.items() if seen.seconds < result.seconds - _FORGOTTEN]

@@ -71,6 +71,9 @@ def test_a_zone_counts_each_track_once_and_what_is_in_it_now():
     assert events_of(counter, [(20, 50), (60, 50), (20, 50), (60, 50), (140, 50)]) == ['enter', 'leave', 'enter']
     counter.update(at({1: (100, 50), 2: (110, 50), 3: (10, 50)}, 6, {2: 1}))
     assert counter.summary()['zones']['lane'] == {'enter': {'cat': 1, 'dog': 1}, 'leave': {'cat': 1}, 'most': 2}
+    left = counter.update(at({1: (20, 50), 2: (20, 50)}, 7))  # one of them for the second time
+    assert [event.event for event in left] == ['leave', 'leave']
+    assert counter.summary()['zones']['lane'] == {'enter': {'cat': 1, 'dog': 1}, 'leave': {'cat': 2}, 'most': 2}
 
 
 @pytest.mark.parametrize('shape', [(50, 100), (300, 600), (200, 200)])
