@@ -16,8 +16,6 @@ from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import normalize_rbboxes
 from detkit.structures.rotated_iou import pairwise_rotated_iou
 
-FUSIONS = ('nms', 'wbf')
-
 
 def fuse_predictions(
     copies: Sequence[InstanceData], method: str, iou_thr: float, class_agnostic: bool = False

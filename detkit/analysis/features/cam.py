@@ -8,8 +8,6 @@ from torch import Tensor
 
 from detkit.utils.errors import ConfigError
 
-METHODS = ('gradcam', 'eigencam')
-
 
 def eigen_cam(activations: Tensor) -> Tensor:
     """Project a feature map on its first principal component, without gradients or classes (Eigen-CAM).

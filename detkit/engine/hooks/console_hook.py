@@ -39,7 +39,7 @@ class ConsoleHook(Hook):
         self.one_line = one_line
         self._unfinished: tuple[str, str] | None = None  # title and text of a line that is completed after validation
         self._introduced = False
-        self._epoch_began = self._epoch_first = 0.0
+        self._epoch_began = 0.0
         self._images = 0
         self._train_began = 0.0
         self._first_position = 0.0
