@@ -52,12 +52,17 @@ _affine = dict(
     shear=shear,
     perspective=perspective,
 )
+_flips = [
+    dict(type='RandomFlip', prob=vertical_flip_prob, direction='vertical'),
+    dict(type='RandomFlip', prob=flip_prob),
+]
 _geometry = dict(
     yolov8=[
         dict(type='Mosaic', size=img_size, prob=mosaic_prob),
         dict(type='CopyPaste', prob=copy_paste_prob, order=copy_paste_order),
         _affine,
         dict(type='MixUp', prob=mixup_prob),
+        *_flips,
     ],
     yolox=[
         dict(
@@ -68,8 +73,10 @@ _geometry = dict(
                     _affine,
                     # Of images as they are before the choice: plain ones.
                     dict(type='ScaledMixUp', prob=mixup_prob, scale=(0.5, 1.5)),
+                    *_flips,
                 ],
-                [dict(type='LetterBox', size=img_size, **letterbox)],
+                # Mirrored before it is padded: the padding stays where validation and prediction have it.
+                [*_flips, dict(type='LetterBox', size=img_size, **letterbox)],
             ],
             prob=[mosaic_prob, 1 - mosaic_prob],
         ),
@@ -81,8 +88,6 @@ _hsv = dict(additive=True, prob=0.5) if _yolox else dict()
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     *_geometry[augment],
-    dict(type='RandomFlip', prob=vertical_flip_prob, direction='vertical'),
-    dict(type='RandomFlip', prob=flip_prob),
     dict(
         type='Render',
         with_masks=with_masks,
